@@ -13,7 +13,7 @@ NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model mutants crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
+.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model mutants crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-frames-blind fuzz-native drafts sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -89,11 +89,15 @@ fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage
 fuzz-frames: $(VENV)/fuzz  ## files with a frame around the table, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --inputs 20000000
 
+fuzz-frames-blind: $(VENV)/test  ## the same files without guidance, which is faster; resumes where it ended
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --blind --inputs 8000000
+
 drafts: $(VENV)/dev  ## seeded pairs of unknown files: recon init and diff show exactly what was planted
 	PYTHONPATH=tests $(BIN)/python campaigns/drafts.py --pairs 2000
 
-fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
-	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 10000000
+fuzz-native: $(VENV)/dev  ## all short texts, and a million random inputs, for the native kernel; about an hour
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --every 9
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 1000000
 
 sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-behaviour sanitizers
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --sanitize --inputs 20000

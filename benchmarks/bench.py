@@ -3,15 +3,16 @@
     python benchmarks/bench.py [SUITE ...] [--record]
 
 Suites: `peers`, `awkward` (who counts small awkward pairs right), `changed` (rates of
-change), `quoted`, `rows`, `columns`, `small`
-(beside the start of Polars), `cores` (one core, two and so on), `commands` (`keys`,
-`explain`, `init` beside `diff`), `settings` (what an option or a rule costs), `memory`
-(peaks against budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
-core, beside Polars); all of them by default. Each peer is a separate process in a
-separate environment (created once under `.venv-bench/`). Wall, CPU and peak memory are
-the operating system's figures for whole processes, imports included; they are medians
-over turns. Each answer is compared with what the generator wrote. `--record` writes
-`results.json`, the tables of `README.md` and the charts.
+change), `quoted`, `rows`, `columns`, `small` (beside the start of Polars), `cores` (one
+core, two and so on), `commands` (`keys`, `explain`, `init` beside `diff`), `systems`
+(`init` and `diff` of files in which every row differs in spelling), `settings` (what an
+option or a rule costs), `memory` (peaks against budgets), `pipeline` (against a bare
+load), `gate` (the CSV reader on one core, beside Polars); all of them by default. Each
+peer is a separate process in a separate environment (created once under
+`.venv-bench/`). Wall, CPU and peak memory are the operating system's figures for whole
+processes, imports included; they are medians over turns. Each answer is compared with
+what the generator wrote. `--record` writes `results.json`, the tables of `README.md`
+and the charts.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "`--fold --sum`": {"fold": True, "sum": "C08_AMT"},
 }
 # Those that answer, and not only load.
+# How the rows of both files are ordered.
+SYSTEMS: Final = {"one order": {"in_order": True}, "another order": {}}
 ANSWERING: Final = tuple(n for n in PACKAGES if n not in {START, "polars-load"})
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
@@ -162,6 +165,33 @@ class Bench:
             start = [environment(OURS), str(HERE / "peers.py"), "command", recon]
             commands = {name: [*start, *words] for name, words in asked.items()}
             return pair.judged(in_turns(commands, runs=3, timeout=self.timeout))
+
+    def systems(self) -> Results:
+        """`init` on two files in which every row differs in spelling.
+
+        Beside it a parse of both by Polars, and `diff` with the drafted file.
+        """
+        recon = str(Path(sys.executable).with_name("recon"))
+        found = {}
+        for label, shape in SYSTEMS.items():
+            print(label, flush=True)
+            with self.pair(systems=True, rows=3 * self.rows // 20, **shape) as pair:
+                config = ["--config", str(pair.folder / "recon.toml")]
+                start = [environment(OURS), str(HERE / "peers.py"), "command", recon]
+                load = [environment("polars-load"), str(HERE / "peers.py")]
+                commands = {
+                    "parse by Polars": [
+                        *load, "polars-load-systems", *pair.files, "CLM_ID",
+                    ],
+                    "`recon init`": [
+                        *start, "init", *pair.files, *config, "--yes", "--force",
+                    ],
+                    "`recon diff`": [*start, "diff", *pair.files, *config],
+                }  # fmt: skip
+                found[label] = pair.judged(
+                    in_turns(commands, runs=self.runs, timeout=self.timeout)
+                )
+        return found
 
     def settings(self) -> Results:
         """What an option or a rule costs, beside the plain run on the same rows."""
@@ -420,6 +450,7 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "small": Bench.small,
     "cores": Bench.cores,
     "commands": Bench.commands,
+    "systems": Bench.systems,
     "settings": Bench.settings,
     "memory": Bench.memory,
     "pipeline": Bench.pipeline,

@@ -7,6 +7,9 @@ Shapes: `narrow` 8 columns, `beneficiary` 32 (after CMS's SynPUF beneficiary sum
 share `--changed` of the rows one cell that differs. The counts to expect are in
 `expected.json` beside the files.
 
+With `--systems` the two files are of 40 columns, as two systems write them
+(`two_systems.py`): every row differs in spelling.
+
 With `--repeated` the two files are of one key and three columns, and have the same
 rows: `key` all unlike and NEW shuffled, `row` all alike.
 """
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
+from two_systems import generate_systems
 
 
 if TYPE_CHECKING:
@@ -180,7 +184,18 @@ def main() -> None:
     parser.add_argument("--quoted", action="store_true")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--repeated", choices=("key", "row"))
+    parser.add_argument("--systems", action="store_true")
     given = parser.parse_args()
+    if given.systems:
+        counts = generate_systems(
+            given.folder,
+            rows=given.rows,
+            changed=given.changed,
+            shuffled=not given.in_order,
+            seed=given.seed,
+        )
+        print(json.dumps(counts))
+        return
     if given.repeated:
         facts = {"rows": given.rows, "of": given.repeated, "seed": given.seed}
         print(json.dumps(generate_repeated(given.folder, **facts)))

@@ -73,6 +73,15 @@ def polars_load(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - no ke
     return {}
 
 
+def polars_load_systems(old: str, new: str, key: str) -> Counts:  # noqa: ARG001
+    """The same of a pair of `two_systems.py`."""
+    import polars as pl
+
+    pl.read_csv(old, infer_schema=False, separator=";", encoding="cp1252")
+    pl.read_csv(new, infer_schema=False)
+    return {}
+
+
 def polars_import(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - none
     """Not a reconciliation: only the import that every use of Polars begins with."""
     import polars as pl  # noqa: F401
@@ -231,6 +240,7 @@ PEERS: Final[dict[str, Callable[..., Counts]]] = {
     "duckdb": duckdb,
     "polars-import": polars_import,
     "polars-load": polars_load,
+    "polars-load-systems": polars_load_systems,
     "polars-join": polars_join,
     "diffly": diffly,
     "datacompy": datacompy,

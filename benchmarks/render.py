@@ -166,6 +166,20 @@ def beside_first(name: str) -> Callable[[Results], str]:
     return table
 
 
+def systems(results: Results) -> str:
+    """One row an order of rows: `init`, beside `diff` and a parse by Polars."""
+    heads = ["rows in", "MB", "wall s", "CPU s", "wall / `recon diff`"]
+    heads += ["CPU / `recon diff`", "CPU / parse by Polars"]
+    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    for label, pair in results["systems"].items():
+        parse, init, diff = pair["figures"].values()
+        cells = [label, f"{pair['bytes'] / 1e6:,.0f}"]
+        cells += [f"{init[unit]:.2f}" for unit in ("wall", "cpu")]
+        cells += [f"{init[unit] / diff[unit]:.2f}" for unit in ("wall", "cpu")]
+        lines.append(_row([*cells, f"{init['cpu'] / parse['cpu']:.2f}"]))
+    return "\n".join(lines)
+
+
 def machine(results: Results) -> str:
     """Where and with what all this was measured."""
     return (
@@ -291,6 +305,7 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "small": series("small"),
     "cores": cores,
     "commands": beside_first("commands"),
+    "systems": systems,
     "settings": beside_first("settings"),
     "machine": machine,
     "memory": memory,

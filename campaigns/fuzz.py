@@ -1,7 +1,7 @@
 """A long search for bytes on which a reader and its reference disagree.
 
-    PYTHONPATH=tests python campaigns/fuzz.py [--target text|frames] [--inputs N]
-        [--folder F] [--seconds S]
+    PYTHONPATH=tests python campaigns/fuzz.py [--target text|frames] [--blind]
+        [--inputs N] [--folder F] [--seconds S] [--seed N]
 
 Inputs are made by libFuzzer (atheris), guided by the branches that the reference and
 the readers take. Each piece starts where the last one ended, so the search can be
@@ -11,12 +11,15 @@ stopped and resumed. There are two targets:
   scan of single bytes. One in 64 goes as a file through the reader and the reference;
   one in 2048 goes through the whole engine.
 - `frames`: an input decides the draws of `support.framed.make_case`, which makes a file
-  with a frame around its table. The reader in Python, the native kernel and the
-  reference read each file. The splits of a cluster read one in 8. The parsers of Polars
-  and Arrow read one in 64. What the pieces judged is counted for each option.
+  with a frame around its table. The native kernel and the reference read each file. The
+  reader in Python reads one in 8, the splits of a cluster one in 32, the parsers of
+  Polars and Arrow one in 256. Files are read in blocks of one byte and more. What the
+  pieces judged is counted for each option. With `--blind` the same generator draws
+  without atheris, which is faster: 8 files in turn have the same options, and the
+  kernel reads two at once.
 
 The first disagreement is kept in the folder and ends the search with exit code 1.
-`--replay FILE` judges it again.
+`--replay FILE` judges it again; one of a search with `--blind` is in disagreement.txt.
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import functools
+import gc
 import importlib
 import io
 import json
 import logging
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -40,8 +46,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from support.draws import ByteDraws, QuickDraws
 from support.frame_reference import Frame
-from support.framed import ByteDraws, check_readers, make_case
+from support.framed import (
+    Checker,
+    Depth,
+    make_case,
+    make_file,
+    make_layout,
+    read_in_blocks,
+)
 from support.reading import (
     UNLIMITED,
     Accepted,
@@ -69,6 +83,7 @@ if TYPE_CHECKING:
 DELIMITERS: Final = b",;\t|"
 LIMITS: Final = (Limits(), Limits(40, 100), Limits(1 << 20, 3), Limits(90, 2))
 BLOCKS: Final = (1, 7, 64, 1 << 18)
+SIZES: Final = tuple(range(1, 14))
 SEEDS: Final = (
     b"\0\0id,v\n1,a\n2,b\n",
     b'\0\0"id","v"\r\n"1","a""b"\r\n"2","c\nd"\r\n',
@@ -88,9 +103,13 @@ HEADER: Final = b"xDy\n"
 TEXT: Final = bytes(0x30 if byte == 0 else byte for byte in range(256))
 GATED: Final = 64
 RECONCILED: Final = 2048
-# One file in so many is read by the splits of a cluster; by Polars and Arrow.
-SPLIT: Final = 8
-PARSED: Final = 64
+# One file in so many is read by the reader in Python, which takes twice as long as all
+# others; by the splits of a cluster; by Polars and Arrow.
+PYTHON: Final = 8
+SPLIT: Final = 32
+PARSED: Final = 256
+# So many files in turn have the same options, which take as long to check as a file.
+ALIKE: Final = 8
 # After so many inputs what was judged is written down: libFuzzer never returns.
 COUNTED: Final = 1_000
 PLAIN: Final = Frame()
@@ -218,21 +237,34 @@ class FramedCase:
 
         Raises AssertionError where a reader and the reference disagree.
         """
-        csv_reader.BLOCK_BYTES = BLOCKS[self.chance % len(BLOCKS)]  # type: ignore[misc]
-        accepted = check_readers(
-            self.data,
-            self.frame,
-            path.parent,
-            kernel=binding.load_library() is not None,
+        read_in_blocks(BLOCKS[self.chance % len(BLOCKS)])
+        depth = Depth(
+            python=deeply or self.chance % PYTHON == 0,
             size=1 + self.chance % 13 if deeply or self.chance % SPLIT == 0 else 0,
             parsers=deeply or self.chance % PARSED == 0,
         )
-        used = [
-            field.name
-            for field in dataclasses.fields(Frame)
-            if getattr(self.frame, field.name) != getattr(PLAIN, field.name)
-        ]
-        return [*used, "accepted"] if accepted else used
+        checker = checker_in(path.parent)
+        accepted = checker.check(self.data, self.frame, depth)
+        # The next input is another process, if this one is judged again.
+        checker.finish()
+        used = used_options(self.frame)
+        return (*used, "accepted") if accepted else used
+
+
+@functools.cache
+def checker_in(folder: Path) -> Checker:
+    """What checks the files of this process."""
+    return Checker(folder, kernel=binding.load_library() is not None)
+
+
+@functools.lru_cache(maxsize=64)
+def used_options(frame: Frame) -> tuple[str, ...]:
+    """The names of the options that are set."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(Frame)
+        if getattr(frame, field.name) != getattr(PLAIN, field.name)
+    )
 
 
 @dataclass(frozen=True)
@@ -284,9 +316,14 @@ def written(
 
 def scratch() -> Path:
     """A file in memory, where there is such a place."""
+    folder = tempfile.mkdtemp(prefix="recon-fuzz-", dir=memory_folder())
+    return Path(folder) / "f.csv"
+
+
+def memory_folder() -> Path | None:
+    """A folder in memory, if there is one."""
     memory = Path("/dev/shm")  # noqa: S108 - one writer, its own folder
-    there = memory if memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="recon-fuzz-", dir=there)) / "f.csv"
+    return memory if memory.is_dir() else None
 
 
 def search(target: Target, folder: Path, runs: int, seed: int) -> None:
@@ -322,6 +359,39 @@ def search(target: Target, folder: Path, runs: int, seed: int) -> None:
     atheris.Fuzz()
 
 
+def search_blindly(folder: Path, runs: int, seed: int) -> None:
+    """One piece of files with a frame without guidance, which is faster."""
+    logging.disable()
+    # What a file leaves behind is no cycle, except for some errors.
+    gc.freeze()
+    gc.set_threshold(50_000)
+    draw, counts, done = QuickDraws(seed), Counter[str](), 0
+    made: tuple[bytes, Frame] | None = None
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
+        tempfile.tempdir = name
+        checker = Checker(Path(name), kernel=binding.load_library() is not None)
+        try:
+            while done < runs:
+                layout = make_layout(draw)
+                read_in_blocks(draw.choice(BLOCKS))
+                for _ in range(min(ALIKE, runs - done)):
+                    made = make_file(draw, layout)
+                    depth = Depth(
+                        python=draw.random() < 1 / PYTHON,
+                        size=draw.choice(SIZES) if draw.random() < 1 / SPLIT else 0,
+                        parsers=draw.random() < 1 / PARSED,
+                    )
+                    counts["accepted"] += checker.check(*made, depth)
+                    counts.update(used_options(made[1]))
+                    done += 1
+            checker.finish()
+        except AssertionError as error:
+            (folder / "disagreement.txt").write_text(f"{error}\n")
+            raise
+    counts["inputs"] = done
+    (folder / "piece.json").write_text(json.dumps(counts))
+
+
 def instrument(each: object) -> None:
     """Have the branches of a function, or of the methods of a class, counted."""
     import atheris
@@ -334,18 +404,25 @@ def instrument(each: object) -> None:
         atheris.instrument_func(each)
 
 
-def campaign(name: str, folder: Path, inputs: int, seconds: float) -> int:
-    """Pieces until so many inputs were judged in all; the exit code."""
+def campaign(
+    name: str, folder: Path, inputs: int, seconds: float, seed: int, *, blind: bool
+) -> int:
+    """Pieces until so many inputs were judged in all; the exit code.
+
+    The seed of a piece is this one and the number of inputs before it.
+    """
     record, counted = folder / "record.json", folder / "piece.json"
     prepare(TARGETS[name], folder)
     known = json.loads(record.read_text()) if record.exists() else {}
     done, spent = known.get("inputs", 0), known.get("seconds", 0.0)
+    cpu = known.get("cpu_seconds", 0.0) - children_cpu()
     counts = Counter[str](known.get("counts", {}))
     began = time.monotonic()
     while done < inputs and time.monotonic() - began < seconds:
         runs = min(TARGETS[name].piece, inputs - done)
         command = [sys.executable, __file__, "--folder", str(folder)]
-        command += ["--target", name, "--piece", str(runs), "--seed", str(1 + done)]
+        command += ["--target", name, "--piece", str(runs)]
+        command += ["--seed", str(seed + done), *["--blind"] * blind]
         start = time.monotonic()
         counted.unlink(missing_ok=True)
         ended = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -354,12 +431,23 @@ def campaign(name: str, folder: Path, inputs: int, seconds: float) -> int:
             return 1
         done, spent = done + runs, spent + time.monotonic() - start
         counts.update(json.loads(counted.read_text()))
-        found = {"inputs": done, "seconds": round(spent), "counts": counts}
+        found = {
+            "inputs": done,
+            "seconds": round(spent),
+            "cpu_seconds": round(cpu + children_cpu()),
+            "counts": counts,
+        }
         record.write_text(json.dumps(found) + "\n")
         print(f"{done:,} inputs in {spent:,.0f} s, no disagreement", flush=True)
     for option, count in sorted(counts.items()):
         print(f"  {option}: {count:,}")
     return 0
+
+
+def children_cpu() -> float:
+    """The seconds of a core that the pieces have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def prepare(target: Target, folder: Path) -> None:
@@ -373,21 +461,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", choices=TARGETS, default="text")
     parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, help="default: .fuzz, .fuzz/frames")
+    parser.add_argument("--folder", type=Path, help="by default in .fuzz")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--piece", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--blind", action="store_true", help="frames, without guidance")
     given = parser.parse_args()
     target = TARGETS[given.target]
-    default = Path(".fuzz") if given.target == "text" else Path(".fuzz", given.target)
-    folder = given.folder or default
+    if given.blind and given.target != "frames":
+        parser.error("only --target frames is searched with --blind")
+    names = {"text": "", "frames": "blind" if given.blind else "frames"}
+    folder = given.folder or Path(".fuzz", names[given.target])
     if given.replay:
         target.case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
+    elif given.piece and given.blind:
+        search_blindly(folder, given.piece, given.seed)
     elif given.piece:
         search(target, folder, given.piece, given.seed)
     else:
-        sys.exit(campaign(given.target, folder, given.inputs, given.seconds))
+        ways = given.inputs, given.seconds, given.seed
+        sys.exit(campaign(given.target, folder, *ways, blind=given.blind))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
 """A long search for bytes on which the native kernel and the reference disagree.
 
     PYTHONPATH=tests python campaigns/fuzz_native.py [--inputs N] [--sanitize]
+    PYTHONPATH=tests python campaigns/fuzz_native.py --every N
 
 Inputs are random: mostly well-formed tables with a few bytes edited, moved to the
-borders of machine words, and cut into blocks at every place. Each is read with every
-set of instructions of this machine and without any; accept or refuse, ends of rows,
-facts, sample and digests have to be those of the reference. Every 200th input goes
-through the whole engine, as a pair with the input before it, often with an option about
-what surrounds the table: with and without the kernel, the result or the error has to be
-the same. The first disagreement ends the search; its input is printed, and `--seed`
-makes it again.
+borders of machine words, and cut into blocks. Each is read with every set of
+instructions of this machine and without any; accept or refuse, ends of rows, facts,
+sample and digests have to be those of the reference. One in 16 is cut at every place.
+Every 200th input goes through the whole engine, as a pair with the input before it,
+often with an option about what surrounds the table: with and without the kernel, the
+result or the error has to be the same. The first disagreement ends the search; its
+input is printed, and `--seed` makes it again.
+
+`--every N` reads all texts of at most N bytes over the letters a , " LF CR, in tables
+of one, two and three columns, at the beginning of a record, within fields and within
+quotes (`support.kernel_tree`). One of at most `--fully` bytes is read with each set of
+instructions, with a border of 64 bytes at each of its places and cut into two blocks
+at each; a longer one in one of these ways, in turn.
 """
 
 from __future__ import annotations
@@ -17,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -25,10 +31,24 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
-from support.kernel import Kernel, Question, Seen, check, compiled, variants
+from support.draws import QuickDraws
+from support.kernel import (
+    Kernel,
+    Question,
+    Read,
+    Row,
+    Seen,
+    check_digests,
+    check_reading,
+    compiled,
+    reference,
+    variants,
+)
+from support.kernel_batch import Batch
+from support.kernel_tree import Compared, check_grammar, trees
 
 import recon_engine
 from recon_engine.config import LIMITS, Limits
@@ -36,10 +56,22 @@ from recon_engine.errors import ReconError
 from recon_engine.inputs.native import binding
 
 
+if TYPE_CHECKING:
+    import random
+
+
 ALPHABETS: Final = ('a,"\n', 'a,"\n\r', 'a,"\n\ré\0', 'ab,;"\n\r', "a,\n", "a,\n\r\\.")
 EDITS: Final = (b"", b"\0", b'"', b"\r", b"\n", b",", b"\xff", b"\xe9", b"\xc3")
 SOME: Final = (LIMITS, LIMITS, Limits(12, 100), Limits(1 << 20, 2), Limits(60, 3))
+# One input in so many is cut at every place, if it is at most so long.
+CUT_EVERY: Final = 16
 CUT_EVERYWHERE: Final = 48
+MORE_CUTS: Final = 12
+SOME_CUTS: Final = 3
+# One in so many is read again in Python, with a search for its keys.
+SLOWLY: Final = 32
+# Longer texts have their faults compared for minutes.
+MOST_GRAMMAR: Final = 8
 ENGINE_EVERY: Final = 200
 FRAMES: Final = (
     *("", "", "skip_lines", "comment_prefix", "trailer", "eof_mark"),
@@ -80,7 +112,9 @@ def made(chance: random.Random) -> tuple[bytes, Question]:
         data = "".join(chance.choice(alphabet) for _ in range(size)).encode()
     if chance.random() < 0.5:
         row = delimiter.join(["a"] * width)
-        size = 64 * chance.choice((1, 2, 8)) - chance.randrange(14) - len(row) - 1
+        size = (
+            64 * chance.choice((1, 1, 1, 2, 2, 8)) - chance.randrange(14) - len(row) - 1
+        )
         data = (row + "a" * max(0, size) + "\n").encode() + data
     asked = Question(
         width=width,
@@ -96,11 +130,16 @@ def made(chance: random.Random) -> tuple[bytes, Question]:
     return data, asked
 
 
-def cuts(data: bytes, chance: random.Random) -> list[tuple[int, ...]]:
-    """Where to end blocks: everywhere, one after the other, if there are not many."""
+def cuts(data: bytes, chance: random.Random, *, every: bool) -> list[tuple[int, ...]]:
+    """Where to end blocks: nowhere, at some places, and at several in one reading.
+
+    `every`: at all places, one after the other, if there are not many.
+    """
     places = range(1, len(data))
-    if len(data) > CUT_EVERYWHERE:
-        places = sorted(chance.sample(places, 12))  # type: ignore[assignment]
+    few = SOME_CUTS if not every else 0 if len(data) <= CUT_EVERYWHERE else MORE_CUTS
+    if few and len(places) > few:
+        # Most of them where the input is, and not before it.
+        places = sorted(chance.sample(places[-CUT_EVERYWHERE:], few))  # type: ignore[assignment]
     several = tuple(sorted(chance.randrange(len(data) + 1) for _ in range(4)))
     return [(), *((at,) for at in places), several]
 
@@ -169,6 +208,7 @@ def check_engine(
 
 
 def search(
+    batch: Batch | None,
     kernels: list[Kernel],
     chance: random.Random,
     inputs: int,
@@ -177,7 +217,8 @@ def search(
 ) -> tuple[int, int, int]:
     """How many inputs were tried, how many of them passed, and how many readings.
 
-    `folder`: where files for the whole engine are written; None leaves it out.
+    `batch`: without one, every input is read in Python, which takes longer. `folder`:
+    where files for the whole engine are written; None leaves it out.
     """
     before = b""
     secret = chance.randbytes(kernels[0].library.random_size())
@@ -187,16 +228,26 @@ def search(
         data, asked = made(chance)
         if len(seen.found) > 1 << 20:
             seen = Seen()
-        for at, borders in enumerate(cuts(data, chance)):
-            every = kernels if at == 0 else [chance.choice(kernels)]
-            for kernel in every:
-                question = replace(asked, borders=borders)
-                try:
-                    fine = check(kernel, data, question, secret, seen)
-                except AssertionError:
-                    print("disagreement:", kernel.name, data, question)
-                    raise
-                readings += 1
+        places = cuts(data, chance, every=tried % CUT_EVERY == 0)
+        # Whole with each kernel, cut with any of them.
+        ways: list[tuple[int, tuple[int, ...]]] = [
+            *((which, ()) for which in range(len(kernels))),
+            *((chance.randrange(len(kernels)), each) for each in places[1:]),
+        ]
+        wanted = reference(data, asked)
+        try:
+            if batch is not None:
+                check_ways(batch, data, asked, secret, seen, ways, wanted)
+                readings += len(ways)
+            if batch is None or tried % SLOWLY == 0:
+                for which, borders in ways:
+                    question = replace(asked, borders=borders)
+                    way = kernels[which], data, question, secret, seen, wanted
+                    check_reading(*way)
+                readings += len(ways)
+        except AssertionError:
+            print("disagreement:", [each.name for each in kernels], data, asked, ways)
+            raise
         if folder is not None and tried % ENGINE_EVERY == 0:
             try:
                 check_engine(folder, [before, data], asked, chance)
@@ -205,11 +256,31 @@ def search(
                 raise
         before = data
         tried += 1
-        passed += fine
+        passed += wanted is not None
     return tried, passed, readings
 
 
-def sanitized(inputs: int, seconds: float, seed: int) -> int:
+def check_ways(
+    batch: Batch,
+    data: bytes,
+    asked: Question,
+    secret: bytes,
+    seen: Seen,
+    ways: list[tuple[int, tuple[int, ...]]],
+    wanted: tuple[list[Row], Read] | None,
+) -> None:
+    """Raise AssertionError where a kernel disagrees with the reference or another."""
+    found = batch.read_in_ways(data, asked, secret, ways)
+    if found is None or wanted is None:
+        assert found is None
+        assert wanted is None
+        return
+    rows, facts = wanted
+    assert found[0] == facts
+    check_digests(found[1], rows, asked, seen)
+
+
+def sanitized(given: argparse.Namespace) -> int:
     """The same search with GCC's address and undefined-behaviour sanitizers.
 
     Each buffer is as small as it may be, so what is read over its end ends the search.
@@ -224,9 +295,11 @@ def sanitized(inputs: int, seconds: float, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         library = compiled(Path(folder), *flags, compiler=gcc)
         command = [sys.executable, __file__, "--library", str(library)]
-        limits = ["--inputs", str(inputs), "--seconds", str(seconds)]
+        for name in ("inputs", "seconds", "seed", "every", "fully"):
+            value = getattr(given, name)
+            command += [f"--{name}", str(value)] if value is not None else []
         return subprocess.run(
-            [*command, *limits, "--seed", str(seed)],
+            command,
             check=False,
             env=os.environ
             | {
@@ -237,6 +310,30 @@ def sanitized(inputs: int, seconds: float, seed: int) -> int:
         ).returncode
 
 
+def name_all(kernels: list[Kernel]) -> str:
+    """The names of kernels."""
+    return ", ".join(kernel.name for kernel in kernels)
+
+
+def read_every(batch: Batch, secret: bytes, most: int, fully: int) -> Compared:
+    """Read all texts of at most so many letters; what was compared.
+
+    Raises AssertionError where a kernel disagrees with the state machine, or the
+    reference of the product does.
+    """
+    grammar = check_grammar(min(most, MOST_GRAMMAR))
+    print(f"{grammar:,} texts have the fault that the reference finds", flush=True)
+    compared = Compared()
+    for each in trees(most, fully):
+        before = compared.texts
+        each.check(batch, secret, compared)
+        where = f"{each.asked.width} columns, {each.context.name}"
+        where += f", behind a pad: {each.padded}"
+        print(f"{compared.texts - before:,} readings: {where}", flush=True)
+    compared.finish()
+    return compared
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
@@ -244,9 +341,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--library", type=Path)
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--every", type=int, help="the longest text")
+    parser.add_argument("--fully", type=int, default=5)
     given = parser.parse_args()
     if given.sanitize:
-        sys.exit(sanitized(given.inputs, given.seconds, given.seed))
+        sys.exit(sanitized(given))
     with tempfile.TemporaryDirectory() as folder:
         if given.library:
             kernels = [
@@ -254,15 +353,24 @@ def main() -> None:
             ]
         else:
             kernels = list(variants(Path(folder)))
-        chance = random.Random(given.seed)
+        chance = QuickDraws(given.seed)
         whole = None if given.library else Path(folder)
+        batch = Batch(Path(folder), kernels)
+        if given.every:
+            secret = chance.randbytes(kernels[0].library.random_size())
+            compared = read_every(batch, secret, given.every, given.fully)
+            print(
+                f"seed {given.seed}: {compared.texts:,} readings, of which"
+                f" {compared.accepted:,} pass, by {name_all(kernels)}:"
+                f" {compared.rows:,} rows; no disagreement"
+            )
+            return
         tried, passed, readings = search(
-            kernels, chance, given.inputs, given.seconds, whole
+            batch, kernels, chance, given.inputs, given.seconds, whole
         )
-    names = ", ".join(kernel.name for kernel in kernels)
     print(
         f"seed {given.seed}: {tried:,} inputs, of which {passed:,} pass, read "
-        f"{readings:,} times by {names}: no disagreement"
+        f"{readings:,} times by {name_all(kernels)}: no disagreement"
     )
 
 

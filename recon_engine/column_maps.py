@@ -91,7 +91,9 @@ def _read_pairs(path: str) -> Iterator[tuple[int, str, str]]:
                 line = reader.line_num + 1
     except OSError as error:
         raise ConfigError(
-            f"{FLAG} @FILE: the file cannot be read", file=path, why=error.strerror
+            f"{FLAG} @FILE: the file cannot be read",
+            file=str(Path(path).absolute()),
+            why=error.strerror,
         ) from None
     except (UnicodeDecodeError, csv.Error):
         raise ConfigError(

@@ -128,9 +128,14 @@ def read_name(text: str) -> str:
     return found[1].replace('""', '"')
 
 
-def rebuild_command(options: Options, old: str, new: str) -> str:
-    """`recon diff OLD NEW` with every option that differs from its default."""
-    words = ("recon", "diff", old, new, *option_words(options))
+def rebuild_command(
+    options: Options, old: str, new: str, instead: Sequence[str] = ()
+) -> str:
+    """`recon diff OLD NEW` with every option that differs from its default.
+
+    `instead`: words that have the same effect as the options.
+    """
+    words = ("recon", "diff", old, new, *(instead or option_words(options)))
     return " ".join(map(quoted, words))
 
 

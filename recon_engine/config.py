@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import json
+import os
 from dataclasses import asdict, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -264,6 +266,7 @@ def _check_syntax_options(options: SideOptions) -> None:
 DEFAULT_DELIMITER: Final = ","
 
 
+@functools.lru_cache(maxsize=64)
 def split_delimiters(text: str) -> tuple[str, str]:
     r"""The delimiters of OLD and NEW: `;`, `OLD:NEW`, `||`, `\\t`, `\\x1f`.
 
@@ -305,6 +308,7 @@ class FixedColumn:
     stop: int
 
 
+@functools.lru_cache(maxsize=64)
 def split_layout(text: str, flag: str = "--fixed") -> tuple[FixedColumn, ...]:
     """The columns of `ID:1-4,PAID:5-13`; characters count from 1, both included.
 
@@ -349,7 +353,7 @@ def read_layout(text: str) -> str:
     except (OSError, UnicodeDecodeError, csv.Error):
         raise ConfigError(
             "the layout cannot be read",
-            file=text[1:],
+            file=os.path.abspath(text[1:]),  # noqa: PTH100
             help="write it as CSV in UTF-8: name,from,to in each line",
         ) from None
     if rows and [each.strip().lower() for each in rows[0]] == ["name", "from", "to"]:

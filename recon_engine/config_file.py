@@ -36,6 +36,7 @@ from recon_engine.config import (
     split_delimiters,
     split_layout,
 )
+from recon_engine.config_paths import resolve_paths
 from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
@@ -46,6 +47,7 @@ from recon_engine.records import dataclass
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
+from recon_engine.toml_text import find_repeated, write_header
 from recon_engine.where_syntax import parse_where
 
 
@@ -71,6 +73,9 @@ NO_SECRETS: Final = (
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 PYPROJECT: Final = "pyproject.toml"
+# Tables whose keys are columns. A column of such a name is not meant if its value is
+# wrong.
+BY_COLUMN: Final = {"map", "rules", "masks"}
 REFERENCE_HELP: Final = (
     "docs/configuration.md has all settings, and so has: recon schema config"
 )
@@ -83,12 +88,20 @@ def _validated_by(parse: Callable[[str], object]) -> AfterValidator:
         try:
             parse(text)
         except ConfigError as error:
-            known = error.message.endswith("?") or not error.help
-            remedy = "" if known else f" ({error.help})"
-            raise ValueError(f"{error.message}{remedy}") from None
+            raise ValueError(_describe_refusal(error)) from None
         return text
 
     return AfterValidator(checked)
+
+
+def _describe_refusal(error: ConfigError) -> str:
+    """What a value is refused for, where if it is in another file, and the remedy."""
+    place = f": {error.file}" if error.file else ""
+    line = f", line {error.line:,}" if error.file and error.line else ""
+    why = f": {error.why}" if error.file and error.why else ""
+    known = error.message.endswith("?") or not error.help
+    remedy = "" if known else f" ({error.help})"
+    return f"{error.message}{place}{line}{why}{remedy}"
 
 
 def _as_tuple(value: object) -> object:
@@ -136,7 +149,7 @@ def _as_column_map(value: object) -> object:
     try:
         return parse_column_map([value])
     except ConfigError as error:
-        raise ValueError(f"{error.message} ({error.help})") from None
+        raise ValueError(_describe_refusal(error)) from None
 
 
 Name = Annotated[str, Field(min_length=1)]
@@ -366,8 +379,9 @@ def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseMod
 
 
 def _validate_file(path: Path) -> BaseModel:
+    table = resolve_paths(read_toml(path), path.parent)
     try:
-        return File.model_validate(read_toml(path))
+        return File.model_validate(table)
     except ValidationError as error:
         mistakes = [
             _describe_mistake(each, path) for each in error.errors(include_url=False)
@@ -389,6 +403,8 @@ def read_toml(path: Path) -> Mapping[str, Any]:
             table = tomllib.load(stream)
     except tomllib.TOMLDecodeError as error:
         place = AT_LINE.search(str(error))
+        if place is not None:
+            _refuse_repeated(path, int(place[1]))
         raise ConfigError(
             "it is not TOML" + (f" from column {place[2]} on" if place else ""),
             file=str(path),
@@ -414,11 +430,67 @@ def read_toml(path: Path) -> Mapping[str, Any]:
     return own if isinstance(own, dict) else {"tool.recon": own}
 
 
+def _refuse_repeated(path: Path, line: int) -> None:
+    """Raise ConfigError if a line of a file that is no TOML repeats a table or a name.
+
+    `line`: where the reader stopped, from 1.
+    """
+    # What precedes the line was read, so that it is UTF-8 and has whole tables.
+    found = find_repeated(path.read_text(encoding="utf-8").splitlines(), line)
+    if found is None:
+        return
+    name, first = found
+    table = name.startswith("[")
+    what = (
+        f"the table {name} is in the file twice"
+        if table
+        else f"`{name}` is set twice in one table"
+    )
+    raise ConfigError(
+        f"{what}, in lines {first:,} and {line:,}",
+        file=str(path),
+        line=line,
+        help="move the settings of the second to the first, and remove its header"
+        if table
+        else 'keep one of them; several rules of a column are a list: ["trim", "nfc"]',
+    )
+
+
 def _describe_mistake(error: ErrorDetails, path: Path) -> str:
     """One mistake as a line: where, and what."""
     loc = [part for part in error["loc"] if part != "[key]"]
+    moved = _find_misplaced(loc, path)
+    if moved:
+        return moved
     prefix = "tool.recon." if path.name == PYPROJECT else ""
     return f"{prefix}{_format_toml_path(loc)}: {_explain_mistake(error, loc)}"
+
+
+def _find_misplaced(loc: list[int | str], path: Path) -> str:
+    """What to do about a setting below a table that it does not belong to; or ""."""
+    of_dataset = loc[:1] == ["dataset"]
+    table, *names = [str(part) for part in (loc[2:] if of_dataset else loc)] or [""]
+    known: Iterable[str] = BY_COLUMN
+    if table in SIDES:
+        if names[:1] and names[0] in BY_COLUMN:
+            names = names[1:]
+        else:
+            known = SideSection.model_fields
+    elif table not in BY_COLUMN:
+        return ""
+    name = names[0] if names else ""
+    if name in known or name not in Section.model_fields:
+        return ""
+    if of_dataset:
+        head = write_header([str(part) for part in loc[:2]])
+        return (
+            f"`{name}` is a setting of the whole dataset; move it directly below {head}"
+        )
+    if path.name == PYPROJECT:
+        where = "directly below [tool.recon]"
+    else:
+        where = "above the first [table]"
+    return f"`{name}` is a setting of the whole file; move it {where}"
 
 
 def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import HintKind
+from recon_engine.model import HintKind, SuppressionState
 
 
 if TYPE_CHECKING:
@@ -203,8 +203,23 @@ def unread(rules: Sequence[RuleCount]) -> Iterator[str]:
                 yield f"the rule {each.name} read {values} of {name}"
 
 
-def _suppressed(rows: int) -> str:
-    return f" ({rows:,} suppressed)" if rows else ""
+# A failed suppression has the mark of a failed gate. One that accepts differences has
+# not that of a passed gate, because they still differ.
+SUPPRESSION_MARKS: Final = {
+    SuppressionState.ACTIVE: "≈",
+    SuppressionState.UNUSED: "▲",
+    SuppressionState.EXPIRED: "✗",
+    SuppressionState.EXCEEDED: "✗",
+}
+
+
+def _accepted(rows: int) -> str:
+    return f" ({rows:,} accepted)" if rows else ""
+
+
+def describe_accepted_rows(rows: int) -> str:
+    """How many more rows differ only in cells that suppressions accept."""
+    return f"{rows:,} more only by an accepted difference"
 
 
 def format_others(side: Side) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from recon_engine.records import dataclass
@@ -305,6 +306,29 @@ class RuleCount:
             + (" (implied by the rule of the other side)" if self.implied else "")
         )
 
+    @property
+    def shortfall(self) -> str:
+        """What the rule could not read, or its table does not list; "" for nothing."""
+        if not self.met or (self.implied and not (self.old.unread + self.new.unread)):
+            return ""
+        facts = [
+            f"{side.unread:,} of {side.values:,} values of {name} are not read"
+            for name, side in (("OLD", self.old), ("NEW", self.new))
+            if side.unread and self.codes is None
+        ]
+        if self.codes is not None:
+            right, wrong, unlisted, _ = self.codes
+            every = right + wrong + unlisted
+            facts += [
+                f"{count:,} of {every:,} codes {what}"
+                for count, what in (
+                    (unlisted, "are not listed"),
+                    (wrong, "have another code in NEW"),
+                )
+                if count
+            ]
+        return f"{self.name}: {'; '.join(facts)}" if facts else ""
+
     def _describe_codes(self) -> str:
         if self.codes is None:
             return ""
@@ -589,15 +613,26 @@ class Suppressed:
 
     @property
     def text(self) -> str:
-        """What became of it, in a sentence."""
+        """What became of it, in a sentence that begins with its state."""
         it = self.suppression
-        end = {
-            SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
-            SuppressionState.UNUSED: "nothing is left to suppress",
-            SuppressionState.EXPIRED: f"expired after {it.until}",
-            SuppressionState.EXCEEDED: f"accepted up to {it.max or 0:,}",
+        unit = "cell" if it.what is Suppressible.COLUMN else "row"
+        found = f"{self.count:,} {unit}{'' if self.count == 1 else 's'} found"
+        begin, end = {
+            SuppressionState.ACTIVE: (
+                "accepted",
+                f"{found}, until {it.until}: {it.reason}",
+            ),
+            SuppressionState.UNUSED: ("unused suppression", "nothing found"),
+            SuppressionState.EXPIRED: (
+                "expired suppression",
+                f"{found}, accepted until {it.until} only",
+            ),
+            SuppressionState.EXCEEDED: (
+                "exceeded suppression",
+                f"{found}, accepted up to {it.max or 0:,} only",
+            ),
         }[self.state]
-        return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
+        return f"{begin}: {it.name}: {end} ({it.owner})"
 
 
 NO_SUPPRESSION: Final = -1
@@ -684,8 +719,10 @@ class BreakCounts:
     """The number of breaks of a run by state; `open`: those seen and the `unseen`.
 
     `oldest_days`: the age of the oldest open break since it was first seen; None
-    without one. `unseen` and `gone` are None for runs of versions that did not count
-    them.
+    without one. `accepted`: the open breaks that suppressions accept;
+    `accepted_appeared`: those of them that are new or reopened;
+    `oldest_unaccepted_days`: the age of the oldest other one. These and `unseen` and
+    `gone` are None for runs of versions that did not count them.
     """
 
     new: int
@@ -697,6 +734,26 @@ class BreakCounts:
     gone: int | None
     open: int
     oldest_days: int | None
+    accepted: int | None = None
+    accepted_appeared: int | None = None
+    oldest_unaccepted_days: int | None = None
+
+    @property
+    def appeared(self) -> int:
+        """The breaks that are new or reopened."""
+        return self.new + self.reopened
+
+    @property
+    def unaccepted(self) -> int | None:
+        """Open breaks that no suppression accepts; None if they were not counted."""
+        return None if self.accepted is None else self.open - self.accepted
+
+    @property
+    def unaccepted_appeared(self) -> int | None:
+        """The new and reopened breaks that no suppression accepts, if counted."""
+        if self.accepted_appeared is None:
+            return None
+        return self.appeared - self.accepted_appeared
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,13 +761,15 @@ class Breaks:
     """What became of the breaks in a run; `counts` is None if they were not tracked.
 
     `differences`: differing cells, missing and extra rows. `as_of`: the day that ages
-    refer to; None if they were not tracked.
+    refer to; None if they were not tracked. `rules_changed`: whether the rules are
+    others than in the last observation, which resolves and opens breaks.
     """
 
     tracking: Tracking
     differences: int
     counts: BreakCounts | None = None
     as_of: date | None = None
+    rules_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,6 +790,9 @@ class PastResult:
     """The result of an earlier run of a dataset, as in `metrics.recon_summary`.
 
     `passed`: it agrees, or passes its gates, or every difference is suppressed.
+    `accepted_rows`: the matched rows that differ only in cells which suppressions
+    accept; None if a run of an earlier version did not count them. `accepted_missing`
+    and `accepted_extra`: the accepted rows of one side only.
     """
 
     verdict: str
@@ -742,18 +804,43 @@ class PastResult:
     extra: int
     mismatched_rows: int
     mismatched_cells: int
+    accepted_rows: int | None = None
+    accepted_missing: int = 0
+    accepted_extra: int = 0
 
     @property
     def rate(self) -> float:
         """The share of matched rows that differ, from 0 to 1."""
         return self.mismatched_rows / self.matched if self.matched else 0.0
 
+    @property
+    def unaccepted_rows(self) -> int | None:
+        """The matched rows that differ in a cell which no suppression accepts."""
+        if self.accepted_rows is None:
+            return None
+        return self.mismatched_rows - self.accepted_rows
+
+    @property
+    def unaccepted_rate(self) -> float | None:
+        """Their share of the matched rows, from 0 to 1; None if they are unknown."""
+        if self.unaccepted_rows is None:
+            return None
+        return self.unaccepted_rows / self.matched if self.matched else 0.0
+
+    @property
+    def unaccepted_unmatched(self) -> int:
+        """The missing and extra rows that no suppression accepts."""
+        accepted = self.accepted_missing + self.accepted_extra
+        return self.missing + self.extra - accepted
+
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """An attempt that has ended or has a result; `seconds` is None if it has not ended.
 
-    `breaks`: its breaks by state; None if it tracked none.
+    `breaks`: its breaks by state; None if it tracked none. `old_uri`: the file of OLD;
+    None if it had no pair. `replaced`: whether a later run has a result of the same
+    files with the same contents.
     """
 
     run_id: UUID
@@ -762,3 +849,10 @@ class PastRun:
     seconds: float | None
     result: PastResult | None
     breaks: BreakCounts | None = None
+    old_uri: str | None = None
+    replaced: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of the file of OLD; empty if the run had no pair."""
+        return PurePosixPath(self.old_uri).name if self.old_uri else ""

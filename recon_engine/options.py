@@ -581,7 +581,7 @@ _TABLE: Final = (
         group=Group.COMPARISON,
         help="Acceptance limit, such as 'mismatch_rate(PAID)<=0.1%'. Gates decide the"
         " exit code. Repeatable.",
-        commands=WHOLE_FILES,
+        commands=(*WHOLE_FILES, "doctor"),
         shape=Shape.VALUES,
         flags=("--gate",),
         metavar="EXPR",
@@ -628,7 +628,8 @@ _TABLE: Final = (
     Option(
         name="format",
         group=Group.OUTPUT,
-        help="Format of the result on stdout.",
+        help="Format of the result on stdout. In the format table, a list is CSV if"
+        " stdout is not a terminal.",
         commands=(
             *("diff", "keys", "explain", "run", "breaks", "history"),
             *("sql", "doctor", "purge", "statuses"),
@@ -893,7 +894,7 @@ _TABLE: Final = (
         name="fail_on_diff",
         group=Group.RUN,
         help="Exit with 1 if there is any difference that is not suppressed.",
-        commands=("run",),
+        commands=("run", "doctor"),
         value_type=bool,
         flags=("--fail-on-diff",),
         env="RECON_FAIL_ON_DIFF",
@@ -933,8 +934,8 @@ _TABLE: Final = (
     Option(
         name="quiet",
         group=Group.MESSAGES,
-        help="Print nothing but errors: the exit code has the verdict. Files of"
-        " --output and --log-file are written.",
+        help="Print nothing if the exit code is 0, else the error or one line that says"
+        " why, on stderr. Files of --output and --log-file are written.",
         commands=(*READING, "doctor"),
         value_type=bool,
         flags=("--quiet", "-q"),

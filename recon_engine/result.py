@@ -20,7 +20,8 @@ from recon_engine.findings import Findings
 from recon_engine.formatting import (
     NO_PAIR,
     NOTHING,
-    _suppressed,
+    _accepted,
+    describe_accepted_rows,
     describe_aside,
     describe_frame,
     format_count,
@@ -44,7 +45,7 @@ from recon_engine.model import HintKind
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suggestions import did_you_mean
-from recon_engine.suppressions import count_unsuppressed
+from recon_engine.suppressions import count_unsuppressed, list_accepted_kinds
 
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ PUBLIC: Final = (
     *("suggested", "suggested_rules", "remainder", "rules", "assert_agrees"),
     *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
+# The first failure is a sentence; more names than these hide it.
+FAILURES_NAMED: Final = 4
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -357,6 +360,37 @@ class Reconciliation:
         )
 
     @property
+    def accepted_rows(self) -> int:
+        """The matched rows that differ only in cells of active suppressions."""
+        return self.counts.mismatched_rows - self.left.mismatched_rows
+
+    @property
+    def accepted_kinds(self) -> frozenset[tuple[str, str]]:
+        """The columns and kinds of difference whose cells suppressions accept."""
+        return list_accepted_kinds(self.by_column, self.suppressed)
+
+    @property
+    def hints_to_show(self) -> tuple[Hint, ...]:
+        """The hints that explain a difference which no active suppression covers.
+
+        A hint counts all cells of its column, so that of a column is shown if one of
+        them is left.
+        """
+        if not self.suppressed:
+            return self.hints
+        n, left = self.counts, self.left
+        rows_are_accepted = bool(n.missing + n.extra) and not left.missing + left.extra
+        of_keys = {HintKind.KEY_RULE, HintKind.DROP_KEY}
+        return tuple(
+            hint
+            for hint in self.hints
+            if not (
+                (hint.kind is HintKind.RULE and not left.mismatches.get(hint.column, 1))
+                or (hint.kind in of_keys and rows_are_accepted)
+            )
+        )
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """The text of each gate and suppression that failed."""
         gates = (gate.text for gate in self.gates if not gate.passed)
@@ -420,6 +454,7 @@ class Reconciliation:
             "rows_old": self.old.rows,
             "rows_new": self.new.rows,
             **asdict(n),
+            "accepted_rows": self.accepted_rows,
             **sides,
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
@@ -436,6 +471,16 @@ class Reconciliation:
         return frozenset(
             each.name for each in self.by_column if each.equal_exact < each.compared
         )
+
+    @property
+    def summed(self) -> frozenset[str]:
+        """The columns whose sums over changed cells are shown.
+
+        Those that differ, and those whose rules, such as a tolerance, leave a delta.
+        """
+        differing = {each.name for each in self.by_column if each.mismatched}
+        moved = {each.column for each in self.totals if each.delta}
+        return self.changed & (differing | moved)
 
     @property
     def differing(self) -> list[Column]:
@@ -528,10 +573,10 @@ class Reconciliation:
         }
 
     def headline(self) -> str:
-        """The verdict in one sentence; of several failures, the first."""
+        """The verdict in one sentence; of several failures, the first and the names."""
         if self.failures:
             first, *others = self.failures
-            return f"FAIL: {first}" + (f"; and {len(others):,} more" if others else "")
+            return f"FAIL: {first}" + (self._name_failures() if others else "")
         aside = describe_aside(self.old, self.new)
         if self.agrees and aside:
             rows = max(self.old.rows, self.new.rows)
@@ -545,6 +590,19 @@ class Reconciliation:
             return f"DIFFER: {found}"
         return f"PASS: {found}; {self._explain_pass()}"
 
+    def _name_failures(self) -> str:
+        """The names of all failures but the first: `; and 2 more: extra<=0, …`."""
+        gates = (gate.gate for gate in self.gates if not gate.passed)
+        suppressions = (
+            f"{each.state} suppression of {each.suppression.name}"
+            for each in self.suppressed
+            if each.failed
+        )
+        _, *names = *gates, *suppressions
+        shown = ", ".join(names[:FAILURES_NAMED])
+        cut = ", …" if len(names) > FAILURES_NAMED else ""
+        return f"; and {len(names):,} more: {shown}{cut}"
+
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
         n = self.counts.matched
@@ -552,31 +610,48 @@ class Reconciliation:
 
     def _explain_pass(self) -> str:
         if not self.gates:
-            return "all differences are suppressed"
+            return "all differences are accepted"
         if len(self.gates) == 1:
             return f"the gate {self.gates[0].gate} passes"
         return f"all {len(self.gates):,} gates pass"
 
     def differences(self) -> str:
-        """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
-        n, differ = self.counts, self.counts.mismatched_rows
+        """What differs: `3 of 5 matched rows differ, 2 missing`.
+
+        What suppressions accept is counted apart: `(4 more only by an accepted
+        difference)`.
+        """
+        n, left = self.counts, self.left
         drifted = len(self.drift.only_in_old) + len(self.drift.only_in_new)
         rejected = self.old.rejected + self.new.rejected
         unpairable = self.old.unpairable + self.new.unpairable
+        # A suppression accepts all missing rows or none, and so for extra rows.
+        accepted = " (accepted)"
         facts = (
-            (differ, format_share(differ, n.matched, "matched row", "differ")),
-            (n.missing, f"{n.missing:,} missing"),
-            (n.extra, f"{n.extra:,} extra"),
+            (n.mismatched_rows, self._differing_rows()),
+            (n.missing, f"{n.missing:,} missing{'' if left.missing else accepted}"),
+            (n.extra, f"{n.extra:,} extra{'' if left.extra else accepted}"),
             (drifted, f"{format_count(drifted, 'column')} on one side only"),
             (rejected, f"{rejected:,} rejected"),
             (unpairable, f"{unpairable:,} unpairable"),
         )
         return ", ".join(text for count, text in facts if count) or NO_PAIR
 
+    def _differing_rows(self) -> str:
+        """How many matched rows differ, and how many only by an accepted difference."""
+        n, differ = self.counts, self.left.mismatched_rows
+        if not differ:
+            rows = format_share(self.accepted_rows, n.matched, "matched row", "differ")
+            return f"{rows} only by an accepted difference"
+        rows = format_share(differ, n.matched, "matched row", "differ")
+        if not self.accepted_rows:
+            return rows
+        return f"{rows} ({describe_accepted_rows(self.accepted_rows)})"
+
     def accounting(self) -> str:
         """The accounting of all rows: `old 9 = 8 matched + 1 missing · new …`.
 
-        Suppressed missing and extra rows are named, because gates exclude them.
+        Accepted missing and extra rows are named, because gates exclude them.
         """
         n, left = self.counts, self.left
         tolerated = (
@@ -585,9 +660,9 @@ class Reconciliation:
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
-            f"{_suppressed(n.missing - left.missing)}{format_others(self.old)}"
+            f"{_accepted(n.missing - left.missing)}{format_others(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
-            f"{_suppressed(n.extra - left.extra)}{format_others(self.new)}"
+            f"{_accepted(n.extra - left.extra)}{format_others(self.new)}"
             + "".join(
                 f" · {format_count(count, what, 'are equal by a rule')}"
                 for count, what in tolerated
@@ -662,7 +737,9 @@ class Reconciliation:
 
         Empty if no rule explains any.
         """
-        cells = sum(each.count for each in self.hints if each.kind is HintKind.RULE)
+        cells = sum(
+            each.count for each in self.hints_to_show if each.kind is HintKind.RULE
+        )
         total = self.counts.mismatched_cells
         return format_share(total - cells, total, "differing cell", "are") * bool(cells)
 
@@ -676,7 +753,7 @@ class Reconciliation:
         """
         proposed: list[Hint] = []
         has_key = False
-        for hint in self.hints:
+        for hint in self.hints_to_show:
             keyed = KEYS in read_settings(hint)
             if hint.kind in SUGGESTED and not (keyed and has_key):
                 proposed.append(hint)
@@ -700,7 +777,7 @@ class Reconciliation:
         besides. With them, the differences that the hints count are gone: read the
         hints first.
         """
-        hinted = merge_settings(self.hints)
+        hinted = merge_settings(self.hints_to_show)
         of_side = {
             side: merge_value(rules, hinted.get(name, {}), name) or {}
             for (name, rules), side in zip(
@@ -734,19 +811,23 @@ class Reconciliation:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
 
         Empty if no hint explains a difference. Cells of rows that only a hint would
-        pair are not known.
+        pair are not known. Columns and rows that suppressions accept are not counted.
         """
         settled = {
-            kind: [h.count for h in self.hints if h.kind is kind] for kind in HintKind
+            kind: [h.count for h in self.hints_to_show if h.kind is kind]
+            for kind in HintKind
         }
         cells = sum(settled[HintKind.RULE])
         # Rules of the key add up; each key that could be dropped is another way.
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
-        n = self.counts
+        left = self.left
+        explainable = sum(
+            each.mismatched for each in self.by_column if left.mismatches[each.name]
+        )
         facts = (
-            (cells, n.mismatched_cells, "differing cell"),
-            (pairs, n.missing, "missing row"),
-            (pairs, n.extra, "extra row"),
+            (cells, explainable, "differing cell"),
+            (min(pairs, left.missing), left.missing, "missing row"),
+            (min(pairs, left.extra), left.extra, "extra row"),
         )
         return " · ".join(
             format_share(whole - part, whole, what)

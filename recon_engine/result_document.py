@@ -101,8 +101,9 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
             "",
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
-    if result.hints:
-        lines += ["", *(f"- {advise(each)}" for each in result.hints[:LINES_SHOWN])]
+    if result.hints_to_show:
+        shown = result.hints_to_show[:LINES_SHOWN]
+        lines += ["", *(f"- {advise(each)}" for each in shown)]
     if result.remainder():
         lines += ["", f"Not explained by any hint: {result.remainder()}"]
     return "\n".join(lines).rstrip() + "\n"

@@ -124,6 +124,25 @@ def count_unsuppressed(
     )
 
 
+def list_accepted_kinds(
+    columns: Sequence[Column], suppressed: Sequence[Suppressed]
+) -> frozenset[tuple[str, str]]:
+    """The columns and kinds of difference whose cells an active suppression covers."""
+    suppressions = [each.suppression for each in suppressed]
+    first = {
+        (column.name, str(kind)): _first_cell_suppression(
+            suppressions, column.name, kind
+        )
+        for column in columns
+        for kind in column.kinds
+    }
+    return frozenset(
+        which
+        for which, at in first.items()
+        if at != NO_SUPPRESSION and suppressed[at].state is SuppressionState.ACTIVE
+    )
+
+
 def _unsuppressed_rows(
     count: int,
     what: Suppressible,

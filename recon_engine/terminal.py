@@ -7,6 +7,7 @@ character reaches the terminal.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from os.path import commonprefix
 from typing import TYPE_CHECKING
@@ -19,12 +20,14 @@ from rich.text import Text
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
+    SUPPRESSION_MARKS,
     describe_side,
     format_advice,
     format_count,
     format_percent,
 )
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.model import SuppressionState
 from recon_engine.python_arguments import write_flags, write_for_python
 
 
@@ -35,13 +38,15 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, GateResult
+    from recon_engine.model import Column, GateResult, Total
     from recon_engine.result import Reconciliation
 
 
 # A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
-HINTS, TOTALS, SEGMENTS = 8, 5, 2
+HINTS, TOTALS, SEGMENTS, KEYS = 8, 5, 2, 10
+# Terminal cells for all keys of missing, and of extra rows.
+KEYS_WIDTH = 160
 # Terminal cells for both values of an example together, arrow included: two ISO
 # timestamps fit uncut.
 MAX_EXAMPLE_WIDTH = 43
@@ -59,6 +64,12 @@ MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
+SUPPRESSION_STYLES = {
+    SuppressionState.ACTIVE: QUIET,
+    SuppressionState.UNUSED: "yellow",
+    SuppressionState.EXPIRED: BAD,
+    SuppressionState.EXCEEDED: BAD,
+}
 
 
 def print_result(
@@ -66,12 +77,20 @@ def print_result(
     result: Reconciliation,
     then: str = "",
     *,
+    numbered: bool = False,
+    every_rule: bool = False,
     in_python: bool = False,
 ) -> None:
     """Print verdict, accounting, gates, warnings, columns and causes, then the cost.
 
-    `then`: the next step to suggest, after the cost on the last line. `in_python`:
-    whether options are named as arguments of `diff`, and long lines are folded.
+    Args:
+        console: Where it is printed.
+        result: The result.
+        then: The next step to suggest, after the cost on the last line.
+        numbered: Whether the hints have the numbers by which they can be saved.
+        every_rule: Whether each rule is listed, also one that read every value.
+        in_python: Whether options are named as arguments of `diff`, and long lines
+            are folded.
     """
     spell = write_for_python if in_python else str
     console.print(_verdict_line(result), soft_wrap=True)
@@ -80,22 +99,26 @@ def print_result(
         console.print(Text(f"  {readable(spell(text))}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
+    for accepted in _suppression_lines(result):
+        console.print(accepted, soft_wrap=True)
     for warning in map(spell, _warning_lines(result)):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
-    for rule in _rules(result):
-        console.print(rule, soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
         console.print(_column_table(result, console.width))
-    hints = _hint_lines(result, write_flags if in_python else str, spell)
-    causes = [*hints, *_total_lines(result), *_segment_lines(result)]
-    if causes:
-        console.print()
-    for cause in causes:
-        # Piped output keeps one line per finding, so that it can be searched.
-        folds = console.is_terminal or in_python
-        folded = _fold_line(cause, console.width) if folds else cause
-        console.print(folded, soft_wrap=True)
+    code = write_flags if in_python else str
+    hints = _hint_lines(result, code, spell, numbered=numbered)
+    for part in (
+        [*_rules(result, every=every_rule), *_key_lines(result)],
+        [*hints, *_total_lines(result), *_segment_lines(result)],
+    ):
+        if part:
+            console.print()
+        for line in part:
+            # Piped output keeps one line per finding, so that it can be searched.
+            folds = console.is_terminal or in_python
+            folded = _fold_line(line, console.width) if folds else line
+            console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
@@ -133,27 +156,60 @@ def _gate_line(gate: GateResult) -> Text:
     return Text.assemble("  ", mark, f" {visible(gate.gate)}: {readable(gate.text)}")
 
 
+def _suppression_lines(result: Reconciliation) -> Iterator[Text]:
+    """One line for each suppression, with a mark for its state."""
+    for each in result.suppressed:
+        mark, style = SUPPRESSION_MARKS[each.state], SUPPRESSION_STYLES[each.state]
+        text = (f" {readable(each.text)}", "" if each.failed else style)
+        yield Text.assemble("  ", (mark, style), text)
+
+
 def _accounting_line(result: Reconciliation, width: int) -> Text:
     """Both sides on one line, or on two lines if they do not fit."""
     text = f"  {result.accounting()}"
     return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
-def _rules(result: Reconciliation) -> Iterator[Text]:
-    """One line per rule: how many values it parsed and made equal."""
-    for rule in result.rules_to_show[:COLUMNS_SHOWN]:
-        yield Text(f"  rule {visible(rule.text)}")
-    more = len(result.rules_to_show) - COLUMNS_SHOWN
+def _rules(result: Reconciliation, *, every: bool) -> Iterator[Text]:
+    """One line per rule that left a value unread or a code unlisted; or per rule."""
+    shown = [
+        f"rule {visible(rule.text if every else rule.shortfall)}"
+        for rule in result.rules_to_show
+        if every or rule.shortfall
+    ]
+    yield from map(Text, shown[:COLUMNS_SHOWN])
+    more = len(shown) - COLUMNS_SHOWN
     if more > 0:
         rules = format_count(more, "more rule")
-        yield Text(f"  … and {rules}, in the JSON", style=QUIET)
+        yield Text(f"… and {rules}, in the JSON", style=QUIET)
+
+
+def _key_lines(result: Reconciliation) -> Iterator[Text]:
+    """The first keys of missing and of extra rows."""
+    for what, count, rows in (
+        ("missing in NEW", result.counts.missing, result.frames.missing),
+        ("extra in NEW", result.counts.extra, result.frames.extra),
+    ):
+        # The rows of a stored result are in its artifacts.
+        if not count or not rows.width:
+            continue
+        keys = [rows.get_column(name).head(KEYS).to_list() for name in result.keys]
+        every = [", ".join(map(_format_cell, key)) for key in zip(*keys, strict=True)]
+        sizes = itertools.accumulate(cell_len(each) for each in every)
+        # Long keys are fewer; the first is shown whatever its length.
+        fitting = sum(size <= KEYS_WIDTH for size in sizes)
+        shown = every[: max(fitting, 1)]
+        more = count - len(shown)
+        names = ", ".join(map(visible, result.keys))
+        yield Text(f"{what}, by {names}: " + " · ".join(shown)) + Text(
+            f" · … and {more:,} more" if more else "", style=QUIET
+        )
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
     # The headline already carries some warnings: each is printed once.
     headline = result.headline()
     yield from (readable(text) for text in result.warnings() if text not in headline)
-    yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
     for name, only in (
@@ -215,16 +271,25 @@ def _fold_line(line: Text, width: int) -> Text:
 
 
 def _hint_lines(
-    result: Reconciliation, code: Callable[[str], str], spell: Callable[[str], str]
+    result: Reconciliation,
+    code: Callable[[str], str],
+    spell: Callable[[str], str],
+    *,
+    numbered: bool,
 ) -> Iterator[Text]:
-    for hint in result.hints[:HINTS]:
+    shown = result.hints_to_show
+    # The numbers are those of `--save-hints`, which counts the hints not shown too.
+    hints = [each for each in enumerate(result.hints, 1) if each[1] in shown]
+    for number, hint in hints[:HINTS]:
+        # Only a hint with a setting can be saved.
+        head = f"help {number}: " if numbered and hint.flag else "help: "
         advice = format_advice(hint, spell, code)
-        yield Text.assemble(("help: ", GOOD), readable(advice))
-    if len(result.hints) > HINTS:
-        more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
+        yield Text.assemble((head, GOOD), readable(advice))
+    if len(hints) > HINTS:
+        more = f"      … and {len(hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
     if result.remainder():
-        yield Text(f"unexplained: {result.remainder()}")
+        yield Text(f"not explained by these hints: {result.remainder()}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
@@ -233,22 +298,35 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
     Columns of whole numbers may hold codes: they are printed only if no column has
     fractions.
     """
-    nonzero = [total for total in result.totals if any(total.sums().values())]
-    amounts = [total for total in nonzero if not total.is_whole] or nonzero
+    lines = [(total, _list_sums(result, total)) for total in result.totals]
+    nonzero = [(total, sums) for total, sums in lines if sums]
+    amounts = [each for each in nonzero if not each[0].is_whole] or nonzero
     # Stable: equal deltas keep the order of the columns.
-    amounts.sort(key=lambda total: -total.delta.copy_abs())
-    for total in amounts[:TOTALS]:
-        sums = [
-            f"{what} rows: {value:,f}"
-            for what, value in (("missing", total.missing), ("extra", total.extra))
-            if value
-        ]
-        if total.column in result.changed:
-            changed = (
-                f"old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}"
-            )
-            sums.insert(0, f"changed cells: {changed}")
+    amounts.sort(key=lambda each: -each[0].delta.copy_abs())
+    for total, sums in amounts[:TOTALS]:
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
+
+
+def _list_sums(result: Reconciliation, total: Total) -> list[str]:
+    """The sums of a column that are not zero."""
+    sums = [
+        f"{what} rows: {value:,f}"
+        for what, value in (("missing", total.missing), ("extra", total.extra))
+        if value
+    ]
+    if total.column not in result.summed:
+        return sums
+    [column] = (each for each in result.by_column if each.name == total.column)
+    what = "changed cells"
+    if column.tolerated:
+        every = column.tolerated + column.mismatched
+        # Rules with a tolerance may hide a delta, so their cells are added too.
+        what = f"{every:,} changed cells, {column.tolerated:,} of them equal by a rule"
+    sums.insert(
+        0,
+        f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
+    )
+    return sums
 
 
 def _segment_lines(result: Reconciliation) -> Iterator[Text]:

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 HEADER: Final = re.compile(r"\s*\[(?P<name>[^\[\]].*?)\]\s*(#.*)?")
+SETTING: Final = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*=")
 ANY_HEADER: Final = re.compile(r"\s*\[")
 WIDTH: Final = 88
+# A comment that is a setting, or an item of a list, which is proposed and not used.
+PROPOSAL: Final = "#     "
+PROPOSED: Final = (
+    "# Proposals, not used, are indented comments."
+    " Check each one: a wrong one hides real differences."
+)
 
 
 def write_value(value: Any) -> str:
@@ -56,6 +63,36 @@ def write_header(path: Sequence[str]) -> str:
     return f"[{'.'.join(map(write_key, path))}]"
 
 
+def read_header(line: str) -> list[str] | None:
+    """The parts of the name of the table that a line begins; None for another line."""
+    found = HEADER.fullmatch(line)
+    return _read_path(found["name"]) or None if found else None
+
+
+def find_repeated(lines: Sequence[str], line: int) -> tuple[str, int] | None:
+    """The table, in brackets, or the name that a line repeats, and its first line.
+
+    `line`: from 1, as the result. None if it repeats nothing.
+    """
+    if not 0 < line <= len(lines):
+        return None
+    heads = [read_header(each) for each in lines[:line]]
+    *before, here = heads
+    if here is not None:
+        return (write_header(here), before.index(here) + 1) if here in before else None
+    start = max((at for at, head in enumerate(heads, 1) if head is not None), default=0)
+    named = [
+        (at, found[1].strip("\"'"))
+        for at, text in enumerate(lines[start:line], start + 1)
+        if (found := SETTING.match(text))
+    ]
+    if not named:
+        return None
+    # The last of them may be above the line: a list takes several.
+    *earlier, (_, name) = named
+    return next(((name, at) for at, other in earlier if other == name), None)
+
+
 def set_value(text: str, path: Sequence[str], name: str, value: Any) -> str:
     """The text of a file with one setting of a table added or replaced.
 
@@ -74,7 +111,7 @@ def set_value(text: str, path: Sequence[str], name: str, value: Any) -> str:
     for part in path:
         table = table.setdefault(part, {})
     table[name] = list(value) if isinstance(value, tuple) else value
-    edited = _edit(text, path, name, write_setting(name, value))
+    edited = _edit(text, path, name, value)
     try:
         done = tomllib.loads(edited) == expected
     except tomllib.TOMLDecodeError:
@@ -84,7 +121,64 @@ def set_value(text: str, path: Sequence[str], name: str, value: Any) -> str:
     return edited
 
 
-def _edit(text: str, path: Sequence[str], name: str, line: str) -> str:
+def remove_proposal(text: str, path: Sequence[str], name: str, value: Any) -> str:
+    """The text of a file without what it proposes for a setting that becomes active.
+
+    Args:
+        text: A TOML file as `recon init` writes it.
+        path: The table of the setting.
+        name: The setting.
+        value: Its new value. Of a list with commented items, those in it go.
+
+    The comments directly above a proposal, which say why, go with it.
+    """
+    lines = text.splitlines()
+    start, end = _find_table(lines, path)
+    if start is None:
+        return text
+    keys = {name, write_key(name), write_value(name)}
+    items = value if isinstance(value, list | tuple) else [value]
+    written = {f"{write_value(each)}," for each in items}
+    gone: set[int] = set()
+    inside = False
+    for at in range(start, end):
+        bare = lines[at].strip()
+        key = bare.removeprefix(PROPOSAL).partition("=")[0].strip()
+        if not bare.startswith("#"):
+            inside = bare != "]" and (inside or (key in keys and bare.endswith("[")))
+            continue
+        proposed = bare.removeprefix(PROPOSAL).strip()
+        if bare == proposed or not (key in keys or (inside and proposed in written)):
+            continue
+        gone |= {*range(_find_reasons(lines, at, start), _find_proposal_end(lines, at))}
+    kept = [line for at, line in enumerate(lines) if at not in gone]
+    if not any(line.lstrip().startswith(PROPOSAL) for line in kept):
+        kept = [line for line in kept if line != PROPOSED]
+    return "\n".join(kept) + "\n"
+
+
+def _find_reasons(lines: Sequence[str], at: int, start: int) -> int:
+    """The first of the comments that are directly above a proposal."""
+    while at > start and _is_reason(lines[at - 1].strip()):
+        at -= 1
+    return at
+
+
+def _is_reason(line: str) -> bool:
+    return line.startswith("# ") and not line.startswith(PROPOSAL) and line != PROPOSED
+
+
+def _find_proposal_end(lines: Sequence[str], at: int) -> int:
+    """The line behind a proposal, whose list may have several lines."""
+    end = at
+    while end < len(lines) and lines[end].lstrip().startswith(PROPOSAL):
+        end += 1
+    bare = [line.lstrip().removeprefix(PROPOSAL) for line in lines[at:end]]
+    return at + _find_end(bare, 0)
+
+
+def _edit(text: str, path: Sequence[str], name: str, value: Any) -> str:
+    line = write_setting(name, value)
     lines = text.splitlines()
     start, end = _find_table(lines, path)
     if start is None:
@@ -93,11 +187,30 @@ def _edit(text: str, path: Sequence[str], name: str, line: str) -> str:
     for at in range(start, end):
         key, equals, _ = lines[at].partition("=")
         if equals and key.strip() in {name, write_key(name), write_value(name)}:
-            return "\n".join([*lines[:at], line, *lines[at + 1 :]]) + "\n"
+            after = _find_end(lines, at)
+            kept = [each for each in lines[at:after] if each.strip().startswith("#")]
+            if kept and line.endswith("]"):
+                # Proposals in a list stay in it.
+                items = [f"    {write_value(each)}," for each in value]
+                line = "\n".join([f"{write_key(name)} = [", *items, *kept, "]"])
+            return "\n".join([*lines[:at], line, *lines[after:]]) + "\n"
     while end > start and not lines[end - 1].strip():
         end -= 1
     gap = [""] if end < len(lines) and lines[end].strip() else []
     return "\n".join([*lines[:end], line, *gap, *lines[end:]]) + "\n"
+
+
+def _find_end(lines: Sequence[str], start: int) -> int:
+    """The line behind a setting, whose list may have several lines."""
+    import tomllib
+
+    for end in range(start + 1, len(lines) + 1):
+        try:
+            tomllib.loads("\n".join(lines[start:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        return end
+    return start + 1
 
 
 def _find_table(lines: Sequence[str], path: Sequence[str]) -> tuple[int | None, int]:
@@ -107,8 +220,7 @@ def _find_table(lines: Sequence[str], path: Sequence[str]) -> tuple[int | None, 
         # Lines that begin with a bracket may also be those of a list.
         return 0, heads[0] if heads else len(lines)
     for at in heads:
-        found = HEADER.fullmatch(lines[at])
-        if found and _read_path(found["name"]) == list(path):
+        if read_header(lines[at]) == list(path):
             after = (head for head in heads if head > at)
             return at + 1, next(after, len(lines))
     return None, len(lines)

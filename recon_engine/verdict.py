@@ -9,7 +9,12 @@ from dataclasses import replace
 from decimal import MAX_PREC, Context, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recon_engine.formatting import format_count, format_share
+from recon_engine.formatting import (
+    conjugate,
+    describe_accepted_rows,
+    format_count,
+    format_share,
+)
 from recon_engine.gate_syntax import METRICS, parse_gate
 from recon_engine.model import Acceptance, GateResult
 from recon_engine.records import dataclass
@@ -39,6 +44,7 @@ EXACT: Final = Context(prec=MAX_PREC)
 
 EQUAL_BY_RULE: Final = "are equal by a rule"
 QUARANTINED: Final = "are quarantined"
+MATCHED_ROW: Final = "matched row"
 
 
 class GateShare(NamedTuple):
@@ -127,7 +133,7 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
 def _describe_share(gate: Gate, share: GateShare) -> str:
     """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`.
 
-    Suppressed rows are named, because the accounting of the result counts them.
+    Accepted rows are named, because the accounting of the result counts them.
     """
     words = (
         format_count(share.part, share.noun, share.predicate)
@@ -135,9 +141,22 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
         else format_share(share.part, share.whole, share.noun, share.predicate)
     )
     rate = 100 * share.part / share.whole if share.whole else 0
-    percent = f" ({rate:.3g}%)" if METRICS[gate.metric].rate else ""
-    more = f", not counting {share.suppressed:,} suppressed" if share.suppressed else ""
-    return f"{words}{percent}{more}, {gate.limit_words}"
+    percent = f"{rate:.3g}%" if METRICS[gate.metric].rate else ""
+    facts = "; ".join(filter(None, (percent, _describe_accepted(share))))
+    return f"{words}{f' ({facts})' if facts else ''}, {gate.limit_words}"
+
+
+def _describe_accepted(share: GateShare) -> str:
+    """How many more there are that suppressions accept; empty without any.
+
+    A row that differs may hold cells of several suppressions, and a suppression counts
+    cells, so rows and cells have different words.
+    """
+    if not share.suppressed:
+        return ""
+    if share.noun == MATCHED_ROW:
+        return describe_accepted_rows(share.suppressed)
+    return f"{share.suppressed:,} more {conjugate(share.suppressed, 'are')} accepted"
 
 
 def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
@@ -170,7 +189,7 @@ SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
     "mismatched_rows": lambda r: GateShare(
         r.left.mismatched_rows,
         r.counts.matched,
-        "matched row",
+        MATCHED_ROW,
         "differ",
         r.counts.mismatched_rows - r.left.mismatched_rows,
     ),

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from recon_engine.model import Hint
 
 
-def name_folder(config: Path) -> str:
-    """The folder of a configuration file, as a rule names a file in it."""
-    folder = config.parent.as_posix()
-    return "" if folder == "." else f"{folder.rstrip('/')}/"
-
-
 def write_code_files(
     hints: Iterable[Hint], config: Path, *, force: bool = False
 ) -> list[Path]:

@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Final
 
-from recon_cli.code_files import name_folder, write_code_files
+from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
@@ -14,9 +14,11 @@ from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
 from recon_engine.errors import ConfigError
 from recon_engine.terminal import print_decisions
+from recon_engine.toml_text import write_key
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -56,6 +58,7 @@ def write_draft(
         force: Whether settings that are there may be replaced.
         names: OLD and NEW, for the command that comes next.
     """
+    undecided = {column.name for column in draft.never}
     rows = [
         (each.about, each.choice, each.evidence, each.alternatives)
         for each in draft.decisions
@@ -68,18 +71,20 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table, names, name_folder(path))
+    text = write_config(draft, table, names)
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.
         read_toml(path)
     after, replaces = _merge(before, text, table)
+    lost = ", ".join(_find_lost(before, after)) if replaces else ""
     if replaces and not force:
         echo()
         echo(_diff(before, after, path.name), end="")
         raise ConfigError(
             f"{path} exists already",
-            why="the lines above show what would change",
+            why="the lines above show what would change"
+            + (f"; these settings are in no draft: {lost}" if lost else ""),
             help="add --force to replace"
             + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
@@ -89,7 +94,15 @@ def write_draft(
     echo()
     echo(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
-    announce(f"next: {_next_command(path, dataset, names)}")
+    if lost:
+        announce(f"removed, for the draft does not have them: {lost}")
+    command = _next_command(path, dataset, names)
+    announce(f"next: {command}")
+    for number, hint in enumerate(draft.result.hints, 1):
+        if hint in draft.hints and hint.code_file and hint.column in undecided:
+            announce(
+                f"use {hint.code_file} if it is right: {command} --save-hints {number}"
+            )
 
 
 def _next_command(path: Path, dataset: str | None, names: tuple[str, str]) -> str:
@@ -118,6 +131,33 @@ def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
     kept = _without_table(before, ".".join(table))
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
     return after, before != after
+
+
+def _find_lost(before: str, after: str) -> Iterator[str]:
+    """The settings of a file that another text does not have, by their places."""
+    try:
+        known = dict(_list_settings(tomllib.loads(before)))
+    except tomllib.TOMLDecodeError:
+        return
+    kept = dict(_list_settings(tomllib.loads(after)))
+    for place, value in known.items():
+        if place not in kept:
+            yield ".".join(map(write_key, place))
+        elif isinstance(value, list) and isinstance(kept[place], list):
+            some = [each for each in value if each not in kept[place]]
+            if some and len(some) < len(value):
+                yield f"a part of {'.'.join(map(write_key, place))}"
+
+
+def _list_settings(
+    table: Mapping[str, Any], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The settings of a table and of those in it, each with its place."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _list_settings(value, (*place, name))
+        else:
+            yield (*place, name), value
 
 
 def _without_table(text: str, table: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Address
 
+
+log = logging.getLogger("recon")
 
 EMBEDDED_HOME: Final = Path(".recon")
 
@@ -37,30 +40,53 @@ LIBPQ_VARIABLES: Final = (
 )
 
 
+def choose_home(config_file: str | None = None) -> Path:
+    """The home of the embedded server: `.recon` of the working directory.
+
+    If that has no database, and the folder of the configuration file has one, it is
+    that of the configuration file: the same `--config` from another folder continues
+    the same history.
+    """
+    if config_file is None or _address_from_environment() is not None:
+        return EMBEDDED_HOME
+    beside = Path(config_file).parent / EMBEDDED_HOME
+    if not _has_cluster(beside) or beside.resolve() == EMBEDDED_HOME.resolve():
+        return EMBEDDED_HOME
+    if _has_cluster(EMBEDDED_HOME):
+        facts = {"used": str(EMBEDDED_HOME.resolve()), "other": str(beside.resolve())}
+        log.warning("two_databases", extra=facts)
+        return EMBEDDED_HOME
+    return beside
+
+
+def _has_cluster(home: Path) -> bool:
+    return any(home.glob("cluster-*"))
+
+
 @contextmanager
-def past_runs() -> Iterator[Address]:
+def past_runs(home: Path = EMBEDDED_HOME) -> Iterator[Address]:
     """Open the database to read earlier runs; do not create an embedded server."""
-    if is_yet_to_be_made():
+    if is_yet_to_be_made(home):
         raise ConfigError(
             "there are no runs yet",
-            why="RECON_DATABASE_URL is not set, and this folder has no embedded "
-            f"database ({EMBEDDED_HOME})",
+            why="RECON_DATABASE_URL is not set, and there is no embedded database: "
+            f"{home.resolve()} does not exist or is empty",
             help="change to the folder of the runs, or set RECON_DATABASE_URL; "
             "recon run creates a database here",
         )
-    with open_database() as address:
+    with open_database(home) as address:
         yield address
 
 
-def is_yet_to_be_made() -> bool:
+def is_yet_to_be_made(home: Path = EMBEDDED_HOME) -> bool:
     """Whether the database is an embedded server that no run has created yet."""
-    return _address_from_environment() is None and not any(
-        EMBEDDED_HOME.glob("cluster-*")
-    )
+    return _address_from_environment() is None and not _has_cluster(home)
 
 
 @contextmanager
-def open_database(*, up_to_date: bool = True) -> Iterator[Address]:
+def open_database(
+    home: Path = EMBEDDED_HOME, *, up_to_date: bool = True
+) -> Iterator[Address]:
     """Open the database in the environment, or the embedded server if there is none.
 
     `up_to_date`: apply pending migrations, to an embedded database only. The owner of
@@ -70,7 +96,7 @@ def open_database(*, up_to_date: bool = True) -> Iterator[Address]:
     if address is not None:
         yield address
     else:
-        with open_embedded_database(EMBEDDED_HOME, up_to_date=up_to_date) as conninfo:
+        with open_embedded_database(home, up_to_date=up_to_date) as conninfo:
             yield conninfo
 
 
@@ -103,9 +129,9 @@ def _address_from_environment() -> Address | None:
     return "application_name=recon-engine" if by_libpq else None
 
 
-def embedded_home() -> Path | None:
+def embedded_home(home: Path = EMBEDDED_HOME) -> Path | None:
     """The home of the embedded server, unless the environment names a database."""
-    return EMBEDDED_HOME if _address_from_environment() is None else None
+    return home if _address_from_environment() is None else None
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, echo, make_console
+from recon_cli.session import announce, echo, make_console, shows_details
+from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
 from recon_engine.options import Format
@@ -183,8 +184,17 @@ def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:
     path.write_text(result_page.render_result(result, facts), encoding="utf-8")
 
 
-def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
-    """Print a result on stdout; the table also suggests the next step, `then`."""
+def show_result(
+    result: Reconciliation,
+    form: Format,
+    then: str = "",
+    *,
+    numbered: bool = False,
+) -> None:
+    """Print a result on stdout; the table also suggests the next step, `then`.
+
+    `numbered`: whether hints have the numbers by which they can be saved.
+    """
     if form is Format.JSON:
         echo(result.to_json())
     elif form is Format.MARKDOWN:
@@ -192,15 +202,24 @@ def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     else:
         from recon_engine.terminal import print_result
 
-        print_result(make_console(), result, then)
+        print_result(
+            make_console(),
+            result,
+            then,
+            numbered=numbered,
+            every_rule=shows_details(),
+        )
 
 
 def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
-    """Where the report is, or how to get one; nothing if the files agree."""
-    written = [str(path) for path, suffix in targets if suffix == HTML]
-    if written:
-        return "report: " + ", ".join(written)
-    return "" if result.agrees else "next: add -o report.html for all differences"
+    """Which files are written, or which to ask for; nothing if the files agree."""
+    if targets:
+        return "writes " + ", ".join(str(path) for path, _ in targets)
+    if result.agrees:
+        return ""
+    if not (result.counts.missing or result.counts.extra):
+        return "next: add -o report.html for all differences"
+    return "next: add -o report.html for a report, -o diff.xlsx for all keys"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:
@@ -218,12 +237,20 @@ def show_outcome(clock: RunClock, form: Format) -> None:
         show_result(ended.result, form)
         echo()
     echo(_describe_end(ended))
+    if clock.created:
+        echo(f"database:  created {clock.created}: no history before this run")
     for line in format_summary(clock, _program_name()):
         echo(line)
     if ended.error is not None and ended.result is not None:
         from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), ended.error)
+
+
+def describe_outcome(ended: Outcome) -> str:
+    """The verdict and the end of a run in one line that names the dataset."""
+    headline = [readable(ended.result.headline())] if ended.result else []
+    return f"{ended.record.dataset}: " + " · ".join((*headline, _describe_end(ended)))
 
 
 def _describe_end(ended: Outcome) -> str:
@@ -314,6 +341,11 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
     from recon_engine.report import history_page
 
     table = []
+    accepts = any(
+        (run.result and run.result.accepted_rows != 0)
+        or (run.breaks and run.breaks.accepted != 0)
+        for run in runs
+    )
     for run in runs:
         found = run.result
         counts = (
@@ -331,7 +363,7 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         breaks = (
             (
                 tracked.open,
-                tracked.new + tracked.reopened,
+                tracked.appeared,
                 tracked.resolved,
                 tracked.unseen,
                 tracked.gone,
@@ -339,10 +371,25 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
             if tracked
             else (None,) * 5
         )
+        unaccepted = (
+            *(
+                (found.unaccepted_rows, history_page.format_unaccepted_rate(found))
+                if found
+                else (None, None)
+            ),
+            *(
+                (tracked.unaccepted, tracked.unaccepted_appeared)
+                if tracked
+                else (None, None)
+            ),
+        )
         began = f"{run.started:%Y-%m-%d %H:%M}"
-        ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
-        table.append((began, history_page.verdict_word(run), *ended))
-    show_rows(HISTORY_COLUMNS, table, form, SPARE_COLUMNS)
+        named = run.file or None, run.replaced
+        ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
+        verdict = history_page.verdict_word(run)
+        table.append((began, verdict, *ended, str(run.run_id)))
+    spare = (WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS) + SPARE_COLUMNS
+    show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
 def show_rows(
@@ -386,8 +433,19 @@ def show_breaks(page: BreakPage, form: Format) -> None:
         [key] = (
             dict(zip(page.names, row, strict=True))["key"] for row in page.rows[:1]
         )
-        command = f"recon explain OLD NEW {key_flags(page.keys)} {quoted(key)}"
+        inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
+        command = f"recon explain {inputs} {key_flags(page.keys)} {quoted(key)}"
         announce(f"next: {command}")
+
+
+def _path_of(url: str) -> str:
+    """A local file as a path, relative to the working directory if it is below it."""
+    from recon_engine.storage.urls import local_path
+
+    if url.startswith("s3:"):
+        return url
+    path, here = local_path(url), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def show_break_totals(page: BreakPage, form: Format) -> None:
@@ -410,6 +468,9 @@ def _note_breaks(page: BreakPage, shown: str) -> None:
     note = f"{shown}, as of {page.as_of}" + (f": {by_state}" if by_state else "")
     if page.tracking in UNCHANGED:
         note += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
+    if page.left_out:
+        more = format_count(page.left_out, "more open break", "are")
+        note += f"; {more} accepted by a suppression: add --accepted to show them"
     announce(note)
 
 
@@ -476,8 +537,23 @@ HISTORY_COLUMNS: Final = (
     "resolved",
     "unseen",
     "gone",
+    "unaccepted_rows",
+    "unaccepted_rate",
+    "unaccepted_open",
+    "unaccepted_appeared",
+    "file",
+    "replaced",
     "seconds",
     "run",
+)
+# What a terminal leaves out first: the counts of everything, if suppressions accept a
+# part of it, or else those of what is not accepted, which are equal.
+WHOLE_COLUMNS: Final = ("appeared", "open", "rate", "differ")
+UNACCEPTED_COLUMNS: Final = (
+    "unaccepted_appeared",
+    "unaccepted_open",
+    "unaccepted_rate",
+    "unaccepted_rows",
 )
 SPARE_COLUMNS: Final = (
     "matched",
@@ -491,7 +567,12 @@ SPARE_COLUMNS: Final = (
     "extra",
     "missing",
     "differ",
+    "unaccepted_rows",
+    "replaced",
     "open",
+    "unaccepted_open",
+    "unaccepted_rate",
+    "file",
 )
 TABLES: Final = (
     "pipeline_run_log",

@@ -15,6 +15,7 @@ from recon_engine.status import STATUSES, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from recon_engine.model import GateResult
     from recon_engine.pipeline.runner import Outcome
@@ -32,6 +33,8 @@ class RunClock:
         self._began = time.monotonic()
         self._began_at = datetime.now(UTC)
         self.outcome: Outcome | None = None
+        # The home of an embedded database that did not exist before.
+        self.created: Path | None = None
 
     @property
     def seconds(self) -> float:
@@ -128,6 +131,11 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
 def _next_command(outcome: Outcome) -> str:
     dataset = f"--dataset {quoted(outcome.record.dataset)}"
     counts = outcome.breaks.counts if outcome.breaks else None
-    if counts is None or not counts.open:
+    # `breaks` leaves out what suppressions accept.
+    if counts is None or not counts.unaccepted:
         return f"history {dataset}"
-    return f"breaks {dataset}" + (" --state new" if counts.new else " --totals")
+    if not counts.unaccepted_appeared:
+        return f"breaks {dataset} --totals"
+    states = ("new", counts.new), ("reopened", counts.reopened)
+    appeared = (f" --state {state}" for state, count in states if count)
+    return f"breaks {dataset}" + "".join(appeared)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_cli.code_files import name_folder, write_code_files
+from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
@@ -22,7 +22,7 @@ from recon_engine.hint_settings import (
     write_toml,
 )
 from recon_engine.options import OPTIONS
-from recon_engine.toml_text import set_value
+from recon_engine.toml_text import ANY_HEADER, remove_proposal, set_value
 
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def save_hints(
     """
     path = Path(source.get("file", NEW_FILE))
     # A setting names the file with the codes, and not the codes.
-    folder = name_folder(path)
-    hints = [without_codes(hint, folder) for hint in result.hints]
+    hints = [without_codes(hint) for hint in result.hints]
     chosen = _choose(result.hints, numbers) if numbers is not None else result.hints
     table = ("dataset", source["dataset"]) if "dataset" in source else ()
     if path.name == PYPROJECT:
@@ -84,10 +83,11 @@ def save_hints(
                 text = set_value(text, place, name, value)
         if numbers is None:
             text = _with_comments(text, hints, table)
-            done = f"{format_count(len(hints), 'hint')} as comments"
+            count, how = len(hints), "as comments"
         else:
             text = _with_settings(text, _choose(hints, numbers), table)
-            done = f"{format_count(len(numbers), 'hint')} as settings"
+            count = len(numbers)
+            how = f"run again to use {'it' if count == 1 else 'them'}"
     except ValueError:
         shown = _choose(hints, numbers or ())
         raise ConfigError(
@@ -107,7 +107,7 @@ def save_hints(
             file.unlink()
         raise
     files = "".join(f", {file}" for file in written)
-    return f"saved {done}: {path}{files}"
+    return f"saved {format_count(count, 'hint')} to {path}{files}; {how}"
 
 
 def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
@@ -128,11 +128,19 @@ def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
 
 def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:
     """The text with the hints at its end, in place of those saved before."""
-    lines = [BEGIN, "# recon diff … --save-hints 1,3 adds the settings of 1 and 3."]
+    lines = [
+        BEGIN,
+        "# recon diff … --save-hints 1,3 adds the settings of 1 and 3.",
+        "# By hand, a line goes into the table that is named above it.",
+    ]
     for number, hint in enumerate(hints, 1):
         lines += [f"#{number}. {format_advice(hint)}".replace("#", "# ", 1)]
         toml = write_toml(read_settings(hint), table)
-        lines += [f"#     {line}" for line in toml.splitlines()]
+        # A header that the file has already may not be repeated.
+        lines += [
+            f"#   in {line}:" if ANY_HEADER.match(line) else f"#     {line}"
+            for line in toml.splitlines()
+        ]
     kept = _without_comments(text)
     gap = "\n" if kept else ""
     return kept + gap + "\n".join([*lines, END]) + "\n"
@@ -163,5 +171,5 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
         merged = merge_value(before, value, name)
         changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
         for place, key, each in list_toml({name: changed}, table):
-            text = set_value(text, place, key, each)
+            text = set_value(remove_proposal(text, place, key, each), place, key, each)
     return text

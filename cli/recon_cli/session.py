@@ -18,7 +18,7 @@ from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -54,6 +54,17 @@ class View:
 
 
 _view: View = View()
+# Errors name options by their flags; a setting may be of a file instead.
+_name_setting: Callable[[str], str] = str
+
+
+def name_settings(name: Callable[[str], str]) -> None:
+    """Let errors name settings that are not from the command line.
+
+    `name`: returns the message of an error with their places instead of their flags.
+    """
+    global _name_setting  # noqa: PLW0603 - one for the process, as the view is
+    _name_setting = name
 
 
 @contextmanager
@@ -81,6 +92,7 @@ def exit_with_error(
     """Report an error and exit: JSON on stdout, or text on stderr."""
     if exit_code is None:
         exit_code = exit_code_of(error)
+    error.message = _name_setting(error.message)
     if form is Format.JSON and not _view.quiet:
         # On stdout, where a program that asked for JSON reads its answer.
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
@@ -90,6 +102,17 @@ def exit_with_error(
 
         print_error(make_console(stderr=True), error)
     raise CommandEnded(exit_code) from None
+
+
+def end_command(code: int, reason: str) -> NoReturn:
+    """End a command whose output is complete.
+
+    `reason`: why the exit code is not 0, in one line. With --quiet, which discards the
+    output, it goes to stderr.
+    """
+    if code and _view.quiet:
+        echo(reason, stream=sys.stderr)
+    raise CommandEnded(code)
 
 
 def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
@@ -120,6 +143,11 @@ def announce(text: str) -> None:
     """Print a note on stderr, unless nothing but errors is wanted."""
     if not _view.quiet:
         echo(text, stream=sys.stderr)
+
+
+def shows_details() -> bool:
+    """Whether -v asks for what is usually left out."""
+    return _view.verbose
 
 
 @contextmanager
@@ -170,6 +198,7 @@ def start_logging(*, debug: bool) -> None:
 
     `debug` adds tracebacks, which may quote cell values.
     """
+    name_settings(str)
     # A handler that a library has installed would write its texts to stderr.
     _set_view(View(debug=debug))
     # Libraries log at the level of the root: only their warnings, by name (`logs`).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ log = logging.getLogger("recon")
 # Where a value comes from, by precedence: the names that typer has for it.
 SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 UNSET: Final = len(SOURCES)
+# What their options set decides the result.
+OF_RESULT: Final = (Options, SideOptions)
 
 
 class Settings:
@@ -109,6 +112,64 @@ class Settings:
         """The configuration file and the dataset of it that were used."""
         return config_lookup.describe_file(self._ctx)
 
+    @property
+    def are_from_file(self) -> bool:
+        """Whether nothing but the file decides the result."""
+        return not any(
+            self._rank(option) < SOURCES.index("DEFAULT_MAP")
+            for option in self._options
+            if option.sets in OF_RESULT
+        )
+
+    def name_setting(self, text: str) -> str:
+        """A text with settings of the file in the place of flags that were not used.
+
+        `--map A=B: NEW has no column B` becomes `[map] in recon.toml: A=B: …`.
+        """
+        file = self.source.get("file")
+        filed = config_lookup.settings_from_file(self._ctx)
+        for option in self._options:
+            for flag in option.flags if file and option.name in filed else ():
+                place = _describe_place(option, str(file))
+                pattern = rf"(^)?(?<![\w-]){re.escape(flag)}(?![\w-]):?( ?)"
+                if not self._is_of_flag(option, text):
+                    text = re.sub(
+                        pattern,
+                        lambda found, place=place: (  # type: ignore[misc]
+                            f"{place}: " if found[1] is not None else place + found[2]
+                        ),
+                        text,
+                    )
+        return text
+
+    def _is_of_flag(self, option: Option, text: str) -> bool:
+        """Whether a text about an option is about what was given by its flag."""
+        if self._rank(option) == SOURCES.index("DEFAULT_MAP"):
+            return False
+        given = self._given.get(option.name)
+        texts = given if isinstance(given, list | tuple) else ()
+        filed = config_lookup.settings_from_file(self._ctx)[option.name]
+        # A table has columns of both: what is named is of the file, if no flag has it.
+        named = (
+            [name for name in filed if name in text] if isinstance(filed, dict) else []
+        )
+        return not named or any(name in each for name in named for each in texts)
+
+    @property
+    def flags_besides_file(self) -> list[str]:
+        """The flags that change the result and are not in the file, if there is one.
+
+        Without a file, one is made that has them.
+        """
+        return [
+            option.flag
+            for option in self._options
+            if self.source
+            and option.in_file is not None
+            and option.sets in OF_RESULT
+            and self._rank(option) == SOURCES.index("COMMANDLINE")
+        ]
+
     def announce_source(self) -> None:
         """Say which configuration file, dataset and key are used, if any."""
         source = dict(self.source)
@@ -163,6 +224,17 @@ class Settings:
         return SOURCES.index("DEFAULT_MAP") if filed else UNSET
 
 
+def _describe_place(option: Option, file: str) -> str:
+    """Where the file has an option: `[map] in recon.toml`, `keys in recon.toml`."""
+    *table, name = str(option.in_file).split(".")
+    tables = (Shape.RENAMES, Shape.COLUMN_VALUE, Shape.COLUMN_VALUES)
+    if option.shape in tables:
+        return f"[{option.in_file}] in {file}"
+    return (
+        f"`{name}` of [{'.'.join(table)}] in {file}" if table else f"`{name}` in {file}"
+    )
+
+
 def call_command(
     command: Callable[..., None],
     ctx: Context,
@@ -176,5 +248,6 @@ def call_command(
     """
     session.set_view(options)
     settings = Settings(ctx, command.__name__, options)
+    session.name_settings(settings.name_setting)
     settings.announce_source()
     command(**given, settings=settings)

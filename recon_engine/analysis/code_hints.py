@@ -52,6 +52,7 @@ NO_CODES: Final = (
     *(Kind.DATE, Kind.DATE_FORMAT, Kind.VALUE_TO_BLANK, Kind.BLANK_TO_VALUE),
 )
 OLD_RULES: Final = "old_rules"
+REST_SAME: Final = ",rest=same"
 OTHERS: Final = re.compile(r"[^A-Za-z0-9_-]+")
 DIGITS: Final = 6
 
@@ -113,7 +114,7 @@ def find_code_table(
     return Hint(
         kind=HintKind.RULE,
         column=column,
-        flag=command_line.rule_flags(column, (("old", f"map({table},rest=same)"),)),
+        flag=command_line.rule_flags(column, (("old", f"map({table}{REST_SAME})"),)),
         count=count,
         total=total,
         text=f"{column}: {total:,} {conjugate(total, 'differ')}, {count:,} of them by"
@@ -181,11 +182,12 @@ def read_codes(hint: Hint) -> Codes:
     return tuple((code, right) for code, [right] in table.entries)
 
 
-def without_codes(hint: Hint, folder: str = "") -> Hint:
-    """The hint with the name of the file, in `folder`, in the place of the table."""
+def without_codes(hint: Hint) -> Hint:
+    """The hint with the name of the file in the place of the table."""
     if not hint.code_file:
         return hint
-    rule = f"map(@{folder}{hint.code_file},rest=same)"
+    same = REST_SAME if hint.flag.rstrip("'").endswith(f"{REST_SAME})") else ""
+    rule = f"map(@{hint.code_file}{same})"
     flag = command_line.rule_flags(hint.column, (("old", rule),))
     return replace(hint, flag=flag, code_file="")
 
@@ -210,7 +212,25 @@ def keep_translated(hints: list[Hint], evidence: Evidence) -> Iterator[Hint]:
             other = pl.col(new).str.strip_chars().str.to_lowercase()
             if pairs.filter(same.is_in(codes) & (same == other)).height:
                 continue
-        yield hint
+        yield _without_rest(hint, evidence, pairs)
+
+
+def _without_rest(hint: Hint, evidence: Evidence, pairs: pl.DataFrame) -> Hint:
+    """The hint of a code table that has all codes of the column as one without others.
+
+    A code that is not listed, such as a new one tomorrow, then shows as `unlisted`.
+    Where some cells are equal as they are, their codes have to stay equal. Whether
+    there are such cells is known if every cell differs, or if `pairs` are all rows.
+    """
+    if not hint.code_file:
+        return hint
+    if hint.total < evidence.matched:
+        internal = {name: at for at, name in evidence.names.items()}[hint.column]
+        old, new = (pl.col(f"{side}{internal}").str.strip_chars() for side in SIDES)
+        same = (old.str.to_lowercase() == new.str.to_lowercase()) & (old != "")
+        if pairs.height < evidence.matched or pairs.filter(same).height:
+            return hint
+    return replace(hint, flag=hint.flag.replace(f"{REST_SAME})", ")"))
 
 
 def _pair_samples(evidence: Evidence) -> pl.DataFrame:

@@ -45,13 +45,16 @@ from recon_engine.analysis.proposed_rules import (
 )
 from recon_engine.damage import Damage, find_damage
 from recon_engine.formatting import conjugate, format_percent, format_share
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import Kind
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import equal_under_rules, normal_form
+from recon_engine.rules.codes import FALSE, TRUE
 from recon_engine.rules.numbers import (
     DIGIT_PATTERN,
+    MAX_IMPLIED,
     NUMBER_PATTERN,
     Number,
     NumberPairs,
@@ -205,6 +208,7 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     kinds.add(Kind.ENCODING_DAMAGE)
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
     rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(INSTANT))
+    rewritten |= _are_truth_words()
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
         pl.col(*SIDES).is_in(NULLS)
@@ -226,6 +230,12 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
             if roundings[column] >= MIN_ROUNDINGS:
                 promising.add(column)
     return promising
+
+
+def _are_truth_words() -> pl.Expr:
+    """Whether both sides have a word for yes or no, which the rule `boolean` reads."""
+    words = pl.col(*SIDES).str.strip_chars().str.to_lowercase()
+    return pl.all_horizontal(words.is_in([*TRUE, *FALSE]))
 
 
 def _both_are_numbers_expr() -> pl.Expr:
@@ -306,7 +316,7 @@ def _find_best_rules(
 
 def _changes_settled_by(changes: pl.DataFrame, given: GivenRules) -> pl.Series:
     chain = assemble_chain("", given)
-    return equal_under_rules(chain, changes["old"], changes["new"])
+    return equal_under_rules(chain, changes["old"], changes["new"], apply_natively)
 
 
 def _propose_rewriting_rules(
@@ -329,6 +339,8 @@ def _propose_rewriting_rules(
         single += map(apply_to_both, find_strip_rules(marked["old"], marked["new"]))
     single += _implied_point_rules(changes)
     single += _day_order_rules(changes)
+    if changes.select(_are_truth_words()).to_series().any():
+        single.append(apply_to_both("boolean"))
     single += filter(partial(_explains_most, changes), find_zone_rules(changes))
     if has_own_typed_rule(given):
         single = [rules for rules in single if not any(map(is_typed, rules))]
@@ -358,11 +370,13 @@ def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
 
 def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for whole numbers with implied decimals, if they explain most changes."""
+    # `scale` takes no more places.
+    point = rf"^[+-]?[0-9]+\.([0-9]{{1,{MAX_IMPLIED}}})$"
     facts = changes.select(
         *(pl.col(side).str.contains(r"^[0-9]+$").any() for side in SIDES),
         *(
             pl.col(side)
-            .str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
+            .str.extract(point)
             .str.len_bytes()
             .drop_nulls()
             .unique()

@@ -36,6 +36,7 @@ RULE_DESCRIPTIONS: Final = {
     "strip": "punctuation",
     "scale": "implied decimals",
     "timestamp": "time zone",
+    "boolean": "yes and no in other words",
 }
 NOTATION_DESCRIPTIONS: Final = {
     "comma": "decimal comma",

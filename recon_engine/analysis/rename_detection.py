@@ -119,17 +119,11 @@ def compare_columns(
         keys: The names of each key column in OLD and in NEW.
         rules: The rules of key columns, by their names in OLD.
     """
-    (rows_old, names_old, only_old), (rows_new, names_new, only_new) = old, new
-    of_old, of_new = (
-        [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
-    )
+    (_, names_old, only_old), (_, names_new, only_new) = old, new
     # Matched first: only the rows that are compared are read by rules.
-    at_old, at_new = _match_by_key(
-        _read_keys(rows_old, names_old, [name for name, _ in keys], of_old),
-        _read_keys(rows_new, names_new, [name for _, name in keys], of_new),
-    )
-    left = _normalize_columns(rows_old[at_old], names_old, only_old)
-    right = _normalize_columns(rows_new[at_new], names_new, only_new)
+    rows_old, rows_new = match_rows(old[:2], new[:2], keys, rules)
+    left = _normalize_columns(rows_old, names_old, only_old)
+    right = _normalize_columns(rows_new, names_new, only_new)
     likely = sorted(
         (-alike / rows, -alike, at, to)
         for at in range(len(only_old))
@@ -143,6 +137,30 @@ def compare_columns(
         if all(pair[side] not in {each[side] for each in found} for side in (0, 1)):
             found[pair] = -alike, round(alike / share)
     return found
+
+
+def match_rows(
+    old: tuple[pl.DataFrame, Sequence[str]],
+    new: tuple[pl.DataFrame, Sequence[str]],
+    keys: Sequence[tuple[str, str]],
+    rules: Rules = NO_RULES,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of equal keys, of OLD and of NEW row by row.
+
+    Args:
+        old: Rows of OLD with columns `c0`…, and the names of these columns.
+        new: The same of NEW.
+        keys: The names of each key column in OLD and in NEW.
+        rules: The rules of key columns, by their names in OLD.
+    """
+    of_old, of_new = (
+        [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
+    )
+    at_old, at_new = _match_by_key(
+        _read_keys(*old, [name for name, _ in keys], of_old),
+        _read_keys(*new, [name for _, name in keys], of_new),
+    )
+    return old[0][at_old], new[0][at_new]
 
 
 def read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:

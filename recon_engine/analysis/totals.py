@@ -35,8 +35,13 @@ from recon_engine.analysis.finding import Finding
 from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import EXACT, SIDES, Total
 from recon_engine.record_table import Field
-from recon_engine.rules.base import NORMAL_PREFIX
-from recon_engine.rules.chains import NO_CHAIN, has_notation, read_amounts
+from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
+from recon_engine.rules.chains import (
+    NO_CHAIN,
+    has_notation,
+    read_amounts,
+    write_amounts,
+)
 from recon_engine.rules.numbers import INTEGER_DIGITS, Number, as_scaled_integers
 
 
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from recon_engine.analysis.evidence import Evidence
     from recon_engine.analysis.finding import ValueMasks
     from recon_engine.inputs.native.binding import SummedColumn
+    from recon_engine.rules.base import Rule
 
 
 # Without leading zeros: `007` is a code. A comma has to separate groups of three
@@ -72,10 +78,22 @@ def sum_changes(changes: pl.DataFrame) -> SumPair:
     return old, new
 
 
-def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
-    """The sums of both sides over pairs of cells."""
-    sums = sum_rows(pl.DataFrame({"old": old, "new": new}))
-    return sums["old"], sums["new"]
+def sum_read(rules: Sequence[Rule], texts: pl.Series, forms: pl.Series) -> ColumnSum:
+    """The sum of texts of a side, as its rules read them.
+
+    `forms`: the normal forms of the texts.
+    """
+    if has_notation(rules):
+        read = is_read_form(forms)
+        numbers = forms if read.all() else forms.zip_with(read, texts)
+        with open_table(numbers.to_frame()) as table:
+            if table is not None:
+                [summed] = table.sum_columns().values()
+                if summed.exact or not summed.amounts:
+                    return _read_sum(numbers, summed)
+        texts = write_amounts(rules, texts, forms)
+    [found] = sum_rows(texts.to_frame()).values()
+    return found
 
 
 def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
@@ -83,19 +101,19 @@ def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
     with open_table(rows) as table:
         if table is not None:
             summed = table.sum_columns()
-            return {name: _read_sum(rows, name, each) for name, each in summed.items()}
+            return {name: _read_sum(rows[name], each) for name, each in summed.items()}
     return {
         name: _sum_column(rows[name], form) for name, form in detect_forms(rows).items()
     }
 
 
-def _read_sum(rows: pl.DataFrame, name: str, summed: SummedColumn) -> ColumnSum:
+def _read_sum(texts: pl.Series, summed: SummedColumn) -> ColumnSum:
     """The sum of a column as the kernel has computed it, if it could."""
     form = _read_form(summed)
     if form.widths is None:
         return ColumnSum(Decimal(0), form)
     if not summed.exact:
-        return _sum_column(rows[name], form)
+        return _sum_column(texts, form)
     return ColumnSum(EXACT.scaleb(Decimal(summed.digits), -summed.places), form)
 
 

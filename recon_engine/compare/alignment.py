@@ -175,7 +175,8 @@ def align_columns(
         agree = measure(both, only_old, only_new, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
-        raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, new))
+        # `renamed`: a column that an option pairs shows a header as well.
+        raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, renamed))
     common = in_new - ignored - set(keys)
     # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
     # (`ComparisonPlan.columns`).

@@ -34,6 +34,7 @@ from recon_engine.compare.sampling import stable_hash
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csvfile import Block, Blocks
 from recon_engine.inputs.header import Header
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
@@ -419,7 +420,7 @@ def digest_keys(
     for at, name in enumerate(forms.columns):
         if name in rules:
             texts, tallies[name] = read_and_counted(
-                strategy.names.chains[name], forms[name], strategy.side
+                strategy.names.chains[name], forms[name], strategy.side, apply_natively
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
@@ -456,7 +457,9 @@ def find_apart_forms(
     names, tallies = strategy.names, Tallies()
     forms = cells.clone()
     for name in names.read_apart:
-        texts, tally = read_and_counted(names.chains[name], cells[name], strategy.side)
+        texts, tally = read_and_counted(
+            names.chains[name], cells[name], strategy.side, apply_natively
+        )
         # What rules read of keys is counted by `digest_keys`.
         if name not in names.keys:
             tallies[name] = tally

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recon_engine.compare.alignment import align_columns
+from recon_engine.compare.preparation import are_plain_numbers
 from recon_engine.errors import ReconError
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanning import (
+    Folding,
     KernelRefusal,
     SideColumns,
     sampling_rate,
@@ -92,6 +94,8 @@ def scan_aligned(
     """
     headers = [side for side in sides if isinstance(side, Header)]
     columns = columns_by_bytes(headers, layout)
+    if columns is None and joins:
+        columns = columns_to_fold(headers, layout)
     if len(headers) < len(sides) or columns is None:
         return None
     return start_scan(headers, columns, joins=joins)
@@ -106,9 +110,7 @@ def columns_by_bytes(
     if a compared column is read in two ways, or if rows are prepared before they are
     paired.
     """
-    by_bytes = all(chain.is_reflexive for chain in layout.rules.values())
-    has_rules = any(key in layout.rules for key in layout.keys)
-    if has_rules or not by_bytes or any(layout.prepared):
+    if any(layout.prepared) or not _are_read_alike(layout):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
     compared = {*layout.keys, *layout.columns}
@@ -116,6 +118,47 @@ def columns_by_bytes(
         _side_columns(header, renames, compared, layout.keys)
         for header, renames in zip(headers, every, strict=False)
     ]
+
+
+def columns_to_fold(
+    headers: Sequence[Header], layout: Alignment
+) -> list[SideColumns] | None:
+    """What the kernel does with the columns of both files if rows are folded.
+
+    None if bytes and plain numbers do not decide which rows are equal then, as
+    `columns_by_bytes`: also if a column that is added up has a rule but `decimal`.
+    """
+    folds = [side.fold for side in layout.prepared]
+    if not any(folds) or any(side.places for side in layout.prepared):
+        return None
+    counts = {name for side in layout.prepared for name in side.new_names}
+    sums = sorted({name for side in layout.prepared for name in side.sums} - counts)
+    numbers = [layout.rules[n] for n in (*sums, *counts) if n in layout.rules]
+    if not _are_read_alike(layout) or not all(
+        are_plain_numbers(chain.of(side)) for chain in numbers for side in SIDES
+    ):
+        return None
+    counted = not counts.isdisjoint(layout.columns)
+    digested = {*layout.keys, *layout.columns} - counts - {*sums}
+    every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
+    found = []
+    for header, renames, its in zip(headers, every, layout.prepared, strict=False):
+        names = [renames.get(name, name) for name in header.columns]
+        folding = Folding(
+            folds=its.fold,
+            sums=[names.index(name) for name in sums],
+            added=[name in its.sums for name in sums],
+            counted=counted,
+        )
+        side = _side_columns(header, renames, digested, layout.keys)
+        found.append(replace(side, folding=folding))
+    return found
+
+
+def _are_read_alike(layout: Alignment) -> bool:
+    """Whether keys of equal bytes are equal, no others, and so are other cells."""
+    has_rules = any(key in layout.rules for key in layout.keys)
+    return not has_rules and all(chain.is_reflexive for chain in layout.rules.values())
 
 
 def columns_to_digest(

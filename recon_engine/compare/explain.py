@@ -214,7 +214,9 @@ def _find_context(
     return {
         name: ids
         for name, ids in every.items()
-        if name not in layout.columns and (name in context or ALL in context)
+        if name not in layout.columns
+        # The key is shown above, and as a cell if the sides write it differently.
+        and (name in context or (ALL in context and name not in layout.keys))
     }
 
 

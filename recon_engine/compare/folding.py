@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.compare.preparation import PLACE, REASON, Place, typed_rule
+from recon_engine.compare.preparation import (
+    PLACE,
+    REASON,
+    Place,
+    are_plain_numbers,
+    typed_rule,
+)
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
 from recon_engine.rules.base import NORMAL_PREFIX
@@ -246,5 +252,4 @@ def _in_notation(plain: pl.Series, name: str, names: ColumnIds) -> pl.Series:
 
 def _is_plain(name: str, names: ColumnIds) -> bool:
     """Whether numbers of a column are read as they are written."""
-    rules = names.rules.get(name, ())
-    return len(rules) <= 1 and all(type(rule) is Number for rule in rules)
+    return are_plain_numbers(names.rules.get(name, ()))

@@ -334,6 +334,8 @@ class _KeySide:
 
         def picked(part: RowGroup) -> pl.DataFrame:
             cells = self._cells(part, columns)
+            if share.count == 1:
+                return cells
             return cells.filter(share.has(cells.hash_rows(SEED)))
 
         parts = map_ordered(picked, self._parts())
@@ -425,7 +427,7 @@ class _KeySearch:
                 for columns in self._keep_unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
                     proposal = self._count_by_kernel(columns)
-                    proposal = proposal or self._count_proposal(columns)
+                    proposal = proposal or self._count_unique(columns)
                     enough = enough or (
                         proposal.overlap >= self.enough_overlap
                         and self.measures.isdisjoint(proposal.columns)
@@ -490,6 +492,26 @@ class _KeySearch:
             repeats_new=0,
             matched=rows,
             overlap=rows / max(1, *(side.table.rows for side in self.sides)),
+            blanks_old=blanks_old,
+            blanks_new=blanks_new,
+        )
+
+    def _count_unique(self, columns: ColumnSet) -> Proposal:
+        """A set whose hashes do not repeat, so no value does, with its counts."""
+        matched = blanks_old = blanks_new = 0
+        blank = pl.any_horizontal(pl.col(columns) == "")
+        for share in self.shares:
+            old, new = (side.values(columns, share) for side in self.sides)
+            matched += old.join(new, on=columns, how="semi").height
+            blanks_old += int(old.select(blank.sum()).item())
+            blanks_new += int(new.select(blank.sum()).item())
+        most = max(side.table.rows for side in self.sides)
+        return Proposal(
+            columns=tuple(self.names[name] for name in columns),
+            repeats_old=0,
+            repeats_new=0,
+            matched=matched,
+            overlap=matched / max(most, 1),
             blanks_old=blanks_old,
             blanks_new=blanks_new,
         )

@@ -20,6 +20,7 @@ from recon_engine.compare.digests import (
     make_empty_rows,
 )
 from recon_engine.compare.early_scan import scan_both
+from recon_engine.compare.gathered_pairs import compare_gathered
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
@@ -54,10 +55,15 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import DIGESTS, open_matched, open_scanned
+from recon_engine.inputs.scanned import (
+    DIGESTS,
+    GatheredRows,
+    open_matched,
+    open_scanned,
+)
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
@@ -352,7 +358,13 @@ def compare_tables(
         found = _compare_undecided(sides, rests, batches, reading.matched)
         advance(rows)
     identical = sum(each.identical for each in rests)
-    left_out = (sum(each.left_out[at] for each in rests) for at in (OLD, NEW))
+    old_aside, new_aside = (
+        RowCounts(
+            left_out=sum(each.left_out[at] for each in rests),
+            folded_away=sum(each.folded_away[at] for each in rests),
+        )
+        for at in (OLD, NEW)
+    )
     seen = sightings(
         asked,
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
@@ -371,7 +383,7 @@ def compare_tables(
     return build_result(
         plan,
         reading.tables,
-        partial.with_left_out(*left_out),
+        partial.with_aside(old_aside, new_aside),
         column_findings,
         today=today,
         samples=Samples(shown, samples),
@@ -401,7 +413,8 @@ class Undecided:
     `left`: the digests of the rows that are not identical; `sought`: of the rows whose
     key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
     with one key, 0 if no key seems to repeat; `left_out`: the rows of each side that a
-    filter leaves out, as far as they are not among `left`.
+    filter leaves out, as far as they are not among `left`; `folded_away`: those that
+    are folded into another of an identical row.
     """
 
     identical: int
@@ -409,6 +422,7 @@ class Undecided:
     sought: tuple[pl.DataFrame, pl.DataFrame]
     of_key: int = 0
     left_out: tuple[int, int] = (0, 0)
+    folded_away: tuple[int, int] = (0, 0)
 
 
 def _find_undecided_in_bucket(
@@ -510,19 +524,24 @@ def _find_undecided_by_kernel(
     sides: Sequence[_TableSide],
     asked: Sought | None,
 ) -> tuple[Undecided, Suspects]:
-    """What the kernel leaves to be paired: the rows of repeated keys."""
+    """What the kernel leaves to be paired: the rows of repeated keys.
+
+    If it has folded rows: of all keys whose rows it has not found to be identical.
+    """
     old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
     matched.forget_digests()
     if matched.has_repeats:
         left, suspects = find_undecided(
             lambda side: matched.take_digests(REPEATED[side]),
             all_is_compared(plan.names),
+            folds=matched.folds,
         )
     else:
         none, suspects = pl.DataFrame(schema=DIGESTS), NO_SUSPECTS
         left = Undecided(0, (none, none), (none, none))
     identical = matched.identical + left.identical
-    return replace(left, identical=identical, sought=(old, new)), suspects
+    found = replace(left, identical=identical, sought=(old, new))
+    return replace(found, folded_away=matched.folded_away), suspects
 
 
 def _find_sought_rows(
@@ -630,7 +649,7 @@ def _compare_undecided(
 ) -> Difference:
     """Compare what is left, in about so many batches of buckets."""
     parts: Iterator[Difference]
-    if matched is not None:
+    if matched is not None and not matched.folds:
         parts = _compare_matched(sides, rests[0], matched)
     else:
         size = -(-len(rests) // count)
@@ -699,6 +718,17 @@ def compare_groups(
 ) -> Iterator[Difference]:
     """Rows of both sides compared, group by group of the digests of their keys."""
     cells = sum(rows.rows for rows in taken) * len(names[0].all)
+    old_rows, new_rows = taken
+    prepared = any(each.prepared for each in names)
+    if (
+        isinstance(old_rows, GatheredRows)
+        and isinstance(new_rows, GatheredRows)
+        and not prepared
+    ):
+        pairs_at_once = max(1, GROUP_CELLS // len(names[0].all))
+        found = compare_gathered(old_rows, new_rows, names, pairs_at_once)
+        if found is not None:
+            return found
     count = 1 + cells // GROUP_CELLS
     groups = [_group_by_key(digests, count) for digests in keys]
 
@@ -707,7 +737,7 @@ def compare_groups(
             parse_cells(rows.picked(group[at]), each)
             for rows, group, each in zip(taken, groups, names, strict=True)
         )
-        if any(each.prepared for each in names):
+        if prepared:
             return compare_prepared(old, new, names)
         return compare_rows(
             old,

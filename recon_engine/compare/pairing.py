@@ -15,6 +15,7 @@ import polars as pl
 
 from recon_engine.analysis import segments, totals
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import classify_cells, classify_read
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
@@ -30,7 +31,6 @@ from recon_engine.rules.chains import (
     no_tally,
     normal_form,
     rules_of_side,
-    write_amounts,
     wrong_tally,
 )
 from recon_engine.runtime.concurrency import map_ordered
@@ -174,7 +174,7 @@ def compare_rows(
         engine="in-memory",
     )
     cells, tolerated, tallies, sums = _compare_cells(old, new, matched, columns, rules)
-    tolerated_keys, of_keys = _keys_made_equal(old, new, matched, keys, rules)
+    tolerated_keys, of_keys = count_equal_keys(old, new, matched, keys, rules)
     mismatched = matched["old"][np.unique(cells["pair"].to_numpy())]
     return Difference(
         keys=old[list(keys)][matched["old"]],
@@ -206,7 +206,29 @@ def pair_rows(
         _with_forms(rows, keys, rules_of_side(rules, side))
         for rows, side in zip((old, new), SIDES, strict=True)
     )
+    # Most keys do not repeat. They take one plain join; only the others are paired by
+    # content.
+    if not any(_repeats(side, by) for side in (left, right)):
+        return _join_full(_numbered(left, by, _OLD), _numbered(right, by, _NEW), by)
     return _match_rows(left, right, keys, by, columns, rules)
+
+
+def pair_unrepeated_keys(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    rules: Rules = NO_RULES,
+) -> pl.DataFrame | None:
+    """As `pair_rows`, of the key columns alone; None if a key repeats on a side."""
+    by = [_form(name, rules) for name in keys]
+    left, right = (
+        _with_forms(rows, keys, rules_of_side(rules, side))
+        for rows, side in zip((old, new), SIDES, strict=True)
+    )
+    if any(_repeats(side, by) for side in (left, right)):
+        return None
+    return _join_full(_numbered(left, by, _OLD), _numbered(right, by, _NEW), by)
 
 
 def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
@@ -401,10 +423,6 @@ def _match_rows(
 
     `by`: the keys, or the normal forms of those that have rules.
     """
-    # Most keys do not repeat. They take one plain join; only the others are paired by
-    # content.
-    if not any(_repeats(side, by) for side in (old, new)):
-        return _join_full(_numbered(old, by, _OLD), _numbered(new, by, _NEW), by)
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
     many = pl.concat(
         [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
@@ -595,18 +613,19 @@ class JudgedCells:
 
 def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     """Compare cells of a column that has rules."""
-    alike, tally, forms = equal_with_forms(chain, old, new)
+    alike, tally, forms = equal_with_forms(chain, old, new, apply_natively)
     tolerated = alike & (old != new)
     if not chain.is_reflexive:
         # What the rules of such a column read is counted on all rows, by `digests`.
         tally[:, :MADE_EQUAL] = 0
-    sums = totals.sum_pairs(
-        *(
-            write_amounts(
-                chain.of(side), texts.filter(tolerated), forms[side].filter(tolerated)
-            )
-            for side, texts in zip(SIDES, (old, new), strict=True)
+    every = tolerated.all()
+    sum_old, sum_new = (
+        totals.sum_read(chain.of(side), texts, forms[side])
+        if every
+        else totals.sum_read(
+            chain.of(side), texts.filter(tolerated), forms[side].filter(tolerated)
         )
+        for side, texts in zip(SIDES, (old, new), strict=True)
     )
     wrong = {
         side: np.array([codes[:-1].sum()])
@@ -614,10 +633,10 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
         for codes in [count_codes(chain.of(side), texts.filter(~alike))]
         if codes is not None
     }
-    return JudgedCells(alike, tolerated, tally, sums, wrong)
+    return JudgedCells(alike, tolerated, tally, (sum_old, sum_new), wrong)
 
 
-def _keys_made_equal(
+def count_equal_keys(
     old: pl.DataFrame,
     new: pl.DataFrame,
     pairs: pl.DataFrame,

@@ -57,7 +57,11 @@ class KernelSample:
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""
-        return self.file.take_sample().frame(self.names.all, self.names.compared)
+        rows, names = self.file.take_sample(), self.names
+        if not names.prepared.derived:
+            return rows.frame(names.all, names.compared)
+        cells = names.read_cells(rows).select(names.compared)
+        return cells.collect(engine="in-memory")
 
     def tallies(self) -> Tallies:
         """Nothing: the kernel reads no key that has rules."""

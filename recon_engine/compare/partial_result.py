@@ -96,11 +96,11 @@ class PartialResult:
         """The number of differing cells, missing rows and extra rows together."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
-    def with_left_out(self, old: int, new: int) -> PartialResult:
-        """The same, with more rows of each side that a filter leaves out."""
-        if not (old or new):
+    def with_aside(self, old: RowCounts, new: RowCounts) -> PartialResult:
+        """The same, with more rows of each side that are set aside."""
+        if not (old.total or new.total):
             return self
-        more = SetAside((RowCounts(left_out=old), RowCounts(left_out=new)))
+        more = SetAside((old, new))
         aside = merge_set_aside([self.shown.aside, more])
         return replace(self, shown=self.shown.with_aside(aside))
 

@@ -17,6 +17,7 @@ from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, Apart
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.dates import Day
 from recon_engine.rules.instants import Instant, as_nanoseconds
+from recon_engine.rules.numbers import Number
 from recon_engine.runtime.lazy_module import LazyModule
 from recon_engine.where_syntax import ORDERED
 
@@ -348,6 +349,11 @@ def typed_rule(rules: Sequence[Rule]) -> Rule | None:
         return None
     last = rules[-1]
     return last.rule if isinstance(last, Apart) else last
+
+
+def are_plain_numbers(rules: Sequence[Rule]) -> bool:
+    """Whether the numbers of a column are read as they are written."""
+    return len(rules) <= 1 and all(type(rule) is Number for rule in rules)
 
 
 def _is_less(form: pl.Expr, than: str, typed: Rule | None) -> pl.Expr:

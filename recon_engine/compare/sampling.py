@@ -47,9 +47,9 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     # enough. With many columns far fewer are: start low and quadruple until
     # enough are due.
     # The order does not depend on the turns: `test_sample.py` checks the prefixes.
-    turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
-    if cells.height <= FEW_CELLS:
-        turns = limit
+    turns = limit
+    if cells.height > FEW_CELLS:
+        turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
     while (due := _find_due_pairs(ranked, turns)).len() < limit and turns < limit:
         turns = min(limit, 4 * turns)
     return due.head(limit)

@@ -23,11 +23,11 @@ from recon_engine.drafts.key_choice import (
 )
 from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
 from recon_engine.drafts.reading_choice import without_reading
-from recon_engine.drafts.split_keys import find_split_key, list_parts
-from recon_engine.formatting import format_share
+from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_parts
 from recon_engine.model import SIDES
+from recon_engine.name_forms import NameForm
 from recon_engine.records import dataclass
-from recon_engine.suggestions import join_names
+from recon_engine.suggestions import join_names, shown
 
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         TableColumns,
     )
     from recon_engine.drafts.split_keys import SplitKey
-    from recon_engine.name_forms import NameForm
     from recon_engine.runtime.memory import Budget
     from recon_engine.runtime.progress import Progress
 
@@ -51,6 +50,19 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 1 << 28
 # A key of three columns is looked for if there is none of fewer.
 FEW_COLUMNS, MOST_COLUMNS = 2, 3
+# The evidence of a pair of the key, until the rows that match by it are counted.
+OF_KEY: Final = "key column"
+NAME_WORDS: Final = {
+    NameForm.TRIM: "surrounding blanks",
+    NameForm.CASEFOLD: "upper and lower case",
+}
+KEY_WORDS: Final = {
+    "lstrip0": "leading zeros",
+    "trim": "surrounding blanks",
+    "casefold": "upper and lower case",
+    "unwrap": "the quotes of a spreadsheet",
+    "strip": "punctuation and blanks",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,41 @@ class ColumnChoice:
         self.budget = budget
         self.limits = limits
         self.decisions: list[Decision] = []
+        self.given: Mapping[str, str] = {}
+
+    def pair(
+        self, sides: Sides, forms: tuple[NameForm, ...]
+    ) -> tuple[dict[Place, bool], tuple[list[int], list[int]]]:
+        """As `pair_by_name`, with the pairs that a person has given."""
+        pairs, alone = pair_by_name(sides, forms)
+        old, new = ({n: at for at, n in enumerate(side.names)} for side in sides)
+        given = {
+            (old[ours], new[theirs]): False
+            for ours, theirs in self.given.items()
+            if ours in old and theirs in new
+        }
+        taken = [{pair[side] for pair in given} for side in (0, 1)]
+        others = {
+            (ours, theirs): same
+            for (ours, theirs), same in pairs.items()
+            if ours not in taken[0] and theirs not in taken[1]
+        }
+        free = [
+            [at for at in range(len(side.names)) if at not in own]
+            for side, own in zip(sides, taken, strict=True)
+        ]
+        named = [
+            {pair[side] for pair, same in others.items() if same} for side in (0, 1)
+        ]
+        if given:
+            alone = (
+                [at for at in free[0] if at not in named[0]],
+                [at for at in free[1] if at not in named[1]],
+            )
+            others |= {
+                (ours, theirs): False for ours in alone[0] for theirs in alone[1]
+            }
+        return others | given, alone
 
     def decide(
         self,
@@ -121,18 +168,19 @@ class ColumnChoice:
         sides = rows.sides
         forms = find_name_forms(sides[0].names, sides[1].names)
         options = replace(rows.options, match_names=forms)
-        pairs, alone = pair_by_name(sides, forms)
+        pairs, alone = self.pair(sides, forms)
         if forms:
-            self.note_names(forms, sides, sum(pairs.values()))
+            self.note_names(forms, sides, pairs)
         candidates = keep_best(find_common_values(*sides, pairs, rows.sample))
         found = self.propose(rows, options, sides, candidates, pairs)
         # Of a few rows, a column may be unique by chance.
         is_found = bool(found) and found[0].is_key and not rows.whole
-        split = None if is_found else _find_split(sides, candidates)
+        split = None if is_found else _find_split(sides, candidates, forms)
         if split is not None:
             parted, derived = _derive(options, sides, split)
             parts = list_parts(split, len(sides[split.side].names))
-            both, apart = pair_by_name(derived, forms)
+            named, apart = self.pair(derived, forms)
+            both = pair_parts(named, parts)
             others = [
                 derived[0].names[ours]
                 for (ours, theirs), same in both.items()
@@ -161,9 +209,7 @@ class ColumnChoice:
             for ours, theirs in places
             if not pairs.get((ours, theirs), False)
         }
-        for name, theirs in renames.items():
-            same = "of the key: both columns have the same values"
-            self.decide(name, f"{theirs} of NEW", same, setting="map")
+        renames |= self.note_renames(sides, renames)
         used = [{pair[side] for pair in places} for side in (0, 1)]
         if split is not None:
             used[split.side].update(split.sources)
@@ -177,9 +223,8 @@ class ColumnChoice:
             if all(unpaired)
             else {}
         )
-        for (ours, theirs), (alike, compared) in agreeing.items():
+        for (ours, theirs), share in agreeing.items():
             renames[ours] = theirs
-            share = format_share(alike, compared, "sampled row", "agree")
             self.decide(ours, f"{theirs} of NEW", share, setting="map")
         drift = self.note_drift(*sides, unpaired, renames)
         rules = {**rows.options.rules} | {
@@ -201,7 +246,7 @@ class ColumnChoice:
         None if there is no such column.
         """
         sides = rows.sides
-        pairs, _ = pair_by_name(sides, find_name_forms(sides[0].names, sides[1].names))
+        pairs, _ = self.pair(sides, find_name_forms(sides[0].names, sides[1].names))
         shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
         if not shared:
             return None
@@ -227,11 +272,11 @@ class ColumnChoice:
             for ours, theirs in pairs
             if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
         ]
-        if any(alone) or len(found) != 1:
+        if any(alone) or len(found) != 1 or self.given:
             return None
         self.decisions.clear()
         if forms:
-            self.note_names(forms, sides, len(pairs))
+            self.note_names(forms, sides, pairs)
         key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
         self.decide("key", found[0], "", setting="keys")
         options = replace(near.options, match_names=forms, keys=key.columns)
@@ -239,11 +284,30 @@ class ColumnChoice:
         return ColumnDecisions(options, frames, (key,), key, len(self.decisions) - 1)
 
     def note_names(
-        self, forms: tuple[NameForm, ...], sides: Sides, common: int
+        self, forms: tuple[NameForm, ...], sides: Sides, pairs: Mapping[Place, bool]
     ) -> None:
         """The decision that names are equal in a form."""
-        names = f"{common:,} of {len(sides[0].names):,} columns then have one name"
-        self.decide("names", ",".join(forms), names, setting="match_names")
+        what = " and ".join(NAME_WORDS[form] for form in forms)
+        equal = (
+            f"{shown(sides[0].names[ours])} = {shown(sides[1].names[theirs])}"
+            for (ours, theirs), same in pairs.items()
+            if same and sides[0].names[ours] != sides[1].names[theirs]
+        )
+        evidence = f"{what} ignored: {join_names(equal, 5)}"
+        self.decide("names", ",".join(forms), evidence, setting="match_names")
+
+    def note_renames(self, sides: Sides, of_key: Mapping[str, str]) -> dict[str, str]:
+        """The decisions about renamed columns of the key, and those that are given."""
+        old, new = (side.names for side in sides)
+        given = {
+            ours: theirs
+            for ours, theirs in self.given.items()
+            if ours in old and theirs in new and ours not in of_key
+        }
+        for pairs, evidence in ((of_key, OF_KEY), (given, "given by --map")):
+            for ours, theirs in pairs.items():
+                self.decide(ours, f"{theirs} of NEW", evidence, setting="map")
+        return given
 
     def propose(
         self,
@@ -299,7 +363,7 @@ class ColumnChoice:
         """The rules of each key column."""
         chains = [rules.get(name, ()) for name in best.columns]
         spelled = [
-            f"{name} under {', '.join(chain)}"
+            (f"in {name} " if len(chains) > 1 else "") + _describe_rules(chain)
             for name, chain in zip(best.columns, chains, strict=True)
             if chain
         ]
@@ -311,7 +375,7 @@ class ColumnChoice:
         self.decide(
             "key",
             ", ".join(best.columns),
-            f"({'; '.join(spelled)})" if spelled else "",
+            f"if {' and '.join(spelled)}" if spelled else "",
             ", ".join([*others][:3]),
             "keys",
         )
@@ -335,11 +399,18 @@ class ColumnChoice:
                 self.decide(
                     f"only in {side}",
                     "not compared",
-                    f"no column of the other file agrees: {join_names(names, 5)}",
+                    f"no column of the other file agrees: {join_names(names, 5)};"
+                    " if one is its partner, add --map OLD=NEW",
                     "--map OLD=NEW",
                     "on_schema_drift",
                 )
         return OnSchemaDrift.COMPARE if only_old or only_new else OnSchemaDrift.REFUSE
+
+
+def _describe_rules(chain: Sequence[str]) -> str:
+    """What rules of a key ignore: `leading zeros are ignored (lstrip0)`."""
+    words = (KEY_WORDS.get(rule.partition("(")[0], rule) for rule in chain)
+    return f"{', '.join(words)} are ignored ({', '.join(chain)})"
 
 
 def _rules_of_keys(
@@ -360,7 +431,9 @@ def _rules_of_keys(
     return {name: chain for name, chain in rules.items() if chain}
 
 
-def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
+def _find_split(
+    sides: Sides, candidates: Sequence[CommonValues], forms: tuple[NameForm, ...]
+) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
     Of large files, it is looked for only in rows at the same places of both.
@@ -370,7 +443,7 @@ def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | 
         return None
     old, new = (side.read_rows() for side in sides)
     paired = {each.old for each in candidates}, {each.new for each in candidates}
-    return find_split_key(sides, (old, new), paired)
+    return find_split_key(sides, (old, new), paired, forms)
 
 
 def _derive(options: Options, sides: Sides, split: SplitKey) -> tuple[Options, Sides]:

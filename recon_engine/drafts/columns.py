@@ -6,14 +6,17 @@ whatever the order of the rows.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
-from recon_engine.analysis.rename_detection import compare_columns
+from recon_engine.analysis.coded_columns import find_coded_columns
+from recon_engine.analysis.rename_detection import compare_columns, match_rows
 from recon_engine.compare.preparation import DerivedColumns
 from recon_engine.derive_syntax import parse_derivation
+from recon_engine.formatting import format_count, format_share
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import normal_form
@@ -118,16 +121,16 @@ class TableColumns:
         """For each column its distinct values whose form has a chosen hash."""
         form = _parse_rules(rules)
 
-        def chosen(rows: pl.DataFrame) -> list[pl.Series]:
-            found = []
-            for name in rows.columns:
-                values = rows.select(pl.col(name).alias("v"))
+        def choose(column: pl.Series) -> pl.Series:
+            keep = pl.col("v") != ""
+            if one_in > 1:
                 shape = normal_form(form, pl.col("v"))
-                keep = (shape.hash(SEED) % one_in == 0) & (pl.col("v") != "")
-                found.append(values.filter(keep).unique().to_series())
-            return found
+                keep &= shape.hash(SEED) % one_in == 0
+            return column.alias("v").to_frame().filter(keep).unique().to_series()
 
-        parts = [chosen(rows) for rows in self.read(columns)]
+        parts = [
+            [*map_ordered(choose, rows.iter_columns())] for rows in self.read(columns)
+        ]
         none = pl.Series("v", dtype=pl.String)
         return [
             pl.concat([none, *(part[at] for part in parts)]).unique()
@@ -221,6 +224,9 @@ def _compare_samples(
         for side, each in zip(sides, places, strict=True)
         for sampled in [side.sample_values(each, form, one_in)]
     ]
+    every = [each for side in values for each in side.values()]
+    for _ in map_ordered(lambda each: each.under(tuple(form)), every):
+        pass
     for ours, theirs in wanted:
         best = find_weakest_rules(values[0][ours], values[1][theirs], form)
         if best is not None and best[0] >= least:
@@ -257,8 +263,8 @@ def find_renames(
     keys: Sequence[Place],
     chains: Sequence[Sequence[str]],
     alone: tuple[Sequence[int], Sequence[int]],
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """Columns of either side whose values agree, with the rows that agree and all.
+) -> dict[tuple[str, str], str]:
+    """Columns of either side whose values agree, with how many do, in words.
 
     Args:
         sides: OLD and NEW.
@@ -275,7 +281,41 @@ def find_renames(
         (cells, side.names, [side.names[at] for at in others])
         for cells, side, others in zip(rows, sides, alone, strict=True)
     )
-    return dict(compare_columns(old, new, named, by_name))
+    agreeing = compare_columns(old, new, named, by_name)
+    both = match_rows(old[:2], new[:2], named, by_name)
+    found = {
+        pair: _describe_agreement(*counts, both[0].height)
+        for pair, counts in agreeing.items()
+    }
+    others = tuple(
+        [name for name in every[2] if name not in {pair[at] for pair in agreeing}]
+        for at, every in enumerate((old, new))
+    )
+    cells = [
+        rows.select(
+            pl.col(f"c{every[1].index(name)}").alias(f"v{at}")
+            for at, name in enumerate(some)
+        )
+        for rows, every, some in zip(both, (old, new), others, strict=True)
+    ]
+    coded = find_coded_columns((cells[0], cells[1]), (others[0], others[1]))
+    for pair, (alike, compared, codes) in coded.items():
+        how = (
+            f"by a table of {format_count(codes, 'code')}" if codes else "as yes or no"
+        )
+        agreement = _describe_agreement(alike, compared, both[0].height)
+        found[pair] = f"{agreement}, {how}"
+    return found
+
+
+def _describe_agreement(alike: int, compared: int, rows: int) -> str:
+    """How many of the rows of equal keys agree, and why some are not counted."""
+    blank = (
+        f", {rows - compared:,} are blank or a null word in both"
+        if compared < rows
+        else ""
+    )
+    return format_share(alike, compared, "sampled row", "agree") + blank
 
 
 def varied_columns(side: TableColumns) -> set[int]:
@@ -298,10 +338,19 @@ class Values:
         self.values = values
         self.forms: dict[tuple[str, ...], pl.Series] = {}
 
+    @cached_property
+    def _may_be_wrapped(self) -> bool:
+        """Whether the rule `unwrap` may change a value."""
+        return bool(self.values.str.contains("^[='\"]").any())
+
     def under(self, rules: tuple[str, ...]) -> pl.Series:
         """The distinct forms."""
         if rules not in self.forms:
-            form = normal_form(_parse_rules(rules), pl.col("v"))
+            # The longest rule by far, and most columns have no such text.
+            needed = (
+                rule for rule in rules if rule != "unwrap" or self._may_be_wrapped
+            )
+            form = normal_form(_parse_rules([*needed]), pl.col("v"))
             found = self.values.alias("v").to_frame().select(form).to_series()
             self.forms[rules] = found.unique()
         return self.forms[rules]

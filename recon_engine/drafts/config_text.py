@@ -1,17 +1,34 @@
-"""A draft as the text of recon.toml: settings with their evidence as comments."""
+"""A draft as the text of recon.toml: settings with their evidence as comments.
+
+What is proposed and not used is commented in the table that it belongs to, so that each
+line is valid without its comment sign, alone and together with the others.
+"""
 
 from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
-from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
+from recon_engine.hint_settings import (
+    KEYS,
+    list_toml,
+    merge_value,
+    read_flags,
+    read_settings,
+)
 from recon_engine.model import SIDES
 from recon_engine.pipeline.inbox import NEW_MARK
-from recon_engine.toml_text import write_header, write_setting
+from recon_engine.records import dataclass
+from recon_engine.toml_text import (
+    PROPOSAL,
+    PROPOSED,
+    write_header,
+    write_setting,
+    write_value,
+)
 from recon_engine.where_syntax import write_condition
 
 
@@ -20,6 +37,8 @@ if TYPE_CHECKING:
 
     from recon_engine.drafts.decision import Decision
     from recon_engine.drafts.draft import Draft
+
+    Place = tuple[str, ...]
 
 
 # Which filter leaves out rows that one side has only.
@@ -35,40 +54,131 @@ LOCATIONS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """A setting that a person has to decide: it can hide an error in all rows.
+
+    `value`: as recon.toml has it. `texts`: why it is proposed, with counts.
+    """
+
+    place: Place
+    name: str
+    value: Any
+    texts: tuple[str, ...]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its items are added to those that the setting has."""
+        return isinstance(self.value, list | tuple) and self.name != KEYS
+
+
 def write_config(
     draft: Draft,
-    table: tuple[str, ...],
+    table: Place,
     names: tuple[str, str] = ("", ""),
-    folder: str = "",
 ) -> str:
     """The text of a configuration file, or of a table in it, such as of a dataset.
 
-    `names`: OLD and NEW, as they were given. `folder`: where the files with code tables
-    are; "" for the current one.
+    `names`: OLD and NEW, as they were given.
     """
-    return "\n".join(_lines(draft, table, names, folder)).strip() + "\n"
+    return "\n".join(_lines(draft, table, names)).strip() + "\n"
 
 
-def _lines(
-    draft: Draft, table: tuple[str, ...], names: tuple[str, str], folder: str
+def _lines(draft: Draft, table: Place, names: tuple[str, str]) -> Iterator[str]:
+    proposals = [*_list_proposals(draft, table)]
+    yield from _head(draft, table, names, proposals)
+    active: dict[Place, dict[str, Any]] = {table: {}}
+    for place, name, value in list_toml(read_flags(option_words(draft.options)), table):
+        active.setdefault(place, {})[name] = value
+    for each in proposals:
+        active.setdefault(each.place, {})
+    for place, settings in active.items():
+        if place != table:
+            yield from ("", write_header(place))
+        own: dict[str, list[_Proposal]] = {}
+        for each in proposals:
+            if each.place == place:
+                own.setdefault(each.name, []).append(each)
+        for name, value in settings.items():
+            yield from (f"# {text}" for text in _evidence(draft, place, name))
+            yield from _write_with(name, value, own.pop(name, []))
+        for name, some in own.items():
+            yield from _write_proposed(name, some)
+
+
+def _head(
+    draft: Draft, table: Place, names: tuple[str, str], proposals: list[_Proposal]
 ) -> Iterator[str]:
+    """The first lines: how the settings were checked, and what is no setting."""
     if table:
         yield write_header(table)
-    checked = "Drafted by recon init, and checked on all rows of both files"
+    checked = "# Drafted by recon init, and checked on all rows of both files"
     # Values of renamed columns may differ: how many agree is measured on a sample.
-    yield f"# {checked}, but for [map]." if draft.options.renames else f"# {checked}."
+    mapped = draft.options.renames
+    yield f"{checked}, except the pairs of [map]:" if mapped else f"{checked}."
+    if mapped:
+        yield "# they were checked on a sample of the rows."
+    if proposals:
+        yield PROPOSED
     if "dataset" in table:
         yield from LOCATIONS
         yield from _patterns(names)
-    settings = read_flags(option_words(draft.options))
-    last = table
-    for place, name, value in list_toml(settings, table):
-        if place != last:
-            yield from ("", write_header(place))
-            last = place
-        yield from (f"# {text}" for text in _evidence(draft, place, name))
+
+
+def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[str]:
+    """An active setting; what is proposed besides is commented in its list."""
+    items = [each for each in proposals if _is_chain(each) or each.is_list]
+    for each in proposals:
+        if each not in items:
+            yield from _write_instead(each)
+    if not items:
         yield write_setting(name, value)
-    yield from _comments(draft, table, folder)
+        return
+    yield f"{write_setting(name, []).removesuffix(']')}"
+    known = _as_list(value)
+    yield from (f"    {write_value(each)}," for each in known)
+    for proposal in items:
+        yield from (f"    # {text}" for text in proposal.texts)
+        for each in _as_list(proposal.value):
+            if each not in known:
+                known.append(each)
+                yield f"    {PROPOSAL}{write_value(each)},"
+    yield "]"
+
+
+def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
+    """Proposals of one setting that is not active, as one commented setting."""
+    first, *others = proposals
+    value = first.value
+    texts = [*first.texts]
+    instead = []
+    for each in others:
+        if _is_chain(each) or each.is_list:
+            value = merge_value(_as_list(value), _as_list(each.value), name)
+            texts += each.texts
+        else:
+            instead.append(each)
+    yield from (f"# {text}" for text in texts)
+    for line in write_setting(name, value).splitlines():
+        yield f"{PROPOSAL}{line}"
+    for each in instead:
+        yield from _write_instead(each)
+
+
+def _write_instead(proposal: _Proposal) -> Iterator[str]:
+    """A proposal in the place of another value: text only, for a name is set once."""
+    yield from (f"# {text}" for text in proposal.texts)
+    setting = write_setting(proposal.name, proposal.value).replace("\n", " ")
+    yield f"# in the place of another value: {setting}"
+
+
+def _is_chain(proposal: _Proposal) -> bool:
+    """Whether it is a rule, which is added to those of its column."""
+    return proposal.place[-1:] == ("rules",)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else [*value]
 
 
 def _patterns(names: tuple[str, str]) -> Iterator[str]:
@@ -90,6 +200,8 @@ def _patterns(names: tuple[str, str]) -> Iterator[str]:
 
 def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
     """Why a setting is there: of a column, or of the files."""
+    if name == "on_schema_drift":
+        yield "without this setting, a column that one file has only is an error"
     for each in draft.decisions:
         if each.setting and place[-1:] == (each.setting,) and each.about == name:
             yield each.evidence
@@ -104,29 +216,30 @@ def _is_of_side(decision: Decision, place: tuple[str, ...]) -> bool:
     return not own or decision.about.startswith(own[0].upper())
 
 
-def _comments(draft: Draft, table: tuple[str, ...], folder: str) -> Iterator[str]:
+def _list_proposals(draft: Draft, table: Place) -> Iterator[_Proposal]:
     """What a person has to decide: it can hide an error that is in all rows."""
-    filters = [each for each in draft.result.segments if each.of in FILTERS]
-    if not (draft.never or draft.hints or filters):
-        return
-    yield from ("", "# Not active, for each can hide a systematic error:")
+    coded = {hint.column for hint in draft.hints if hint.code_file}
     for column in draft.never:
-        yield (
-            f"# {column.name} differs in {column.mismatched:,} of"
-            f" {column.compared:,} matched rows: is it another code?"
-        )
-        yield f"#     {write_setting('ignore', [column.name])}"
-    for each in filters:
-        setting = FILTERS[each.of]
-        yield (
-            f"# {each.rows:,} {each.of} rows, {each.share:.0%} of them, have one value"
-            f" of {each.column} ({each.base:.1%} of all rows)"
-        )
-        condition = write_condition(each.column, "!=", each.value)
-        for line in write_toml({setting: condition}, table).splitlines():
-            yield f"#     {line}"
+        # A column with another code is compared by its table rather than ignored.
+        if column.name not in coded:
+            why = (
+                f"{column.name} differs in {column.mismatched:,} of"
+                f" {column.compared:,} matched rows: is it another code?"
+            )
+            yield _Proposal(table, "ignore", [column.name], (why,))
+    for each in draft.result.segments:
+        if each.of in FILTERS:
+            why = (
+                f"{each.rows:,} {each.of} rows, {each.share:.0%} of them, have one"
+                f" value of {each.column} ({each.base:.1%} of all rows)"
+            )
+            condition = write_condition(each.column, "!=", each.value)
+            settings = {FILTERS[each.of]: condition}
+            for place, name, value in list_toml(settings, table):
+                yield _Proposal(place, name, value, (why,))
     for hint in draft.hints:
-        yield f"# {hint.text}"
-        settings = read_settings(without_codes(hint, folder))
-        for line in write_toml(settings, table).splitlines():
-            yield f"#     {line}"
+        texts: tuple[str, ...] = (hint.text,)
+        settings = read_settings(without_codes(hint))
+        for place, name, value in list_toml(settings, table):
+            yield _Proposal(place, name, value, texts)
+            texts = (f"{hint.column}: as above, the other part",)

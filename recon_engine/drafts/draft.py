@@ -20,6 +20,7 @@ from recon_engine.api import compare_inputs
 from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.drafts.column_choice import (
+    OF_KEY,
     ColumnChoice,
     ColumnDecisions,
     RowsToSearch,
@@ -57,7 +58,7 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -103,6 +104,7 @@ def draft_settings(
     sample: int | None = SAMPLE,
     key: int = 0,
     counts_keys: bool = False,
+    renames: Mapping[str, str] | None = None,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
 ) -> Draft:
@@ -116,14 +118,15 @@ def draft_settings(
             is all. What is decided is checked on all rows in any case.
         key: Which of the `Draft.close_keys` is the key, from 0.
         counts_keys: Whether all of them are counted on all rows, for a person.
+        renames: Names in OLD with their names in NEW, which are given and not decided.
         budget: Memory.
         limits: Size limits of inputs.
 
     Raises the error of the decision that failed, which says what it would need.
     """
-    return _Drafting(
-        (old, new), progress, sample, key, counts_keys, budget, limits
-    ).draft()
+    drafting = _Drafting((old, new), progress, sample, key, counts_keys, budget, limits)
+    drafting.columns.given = dict(renames or {})
+    return drafting.draft()
 
 
 class _Drafting:
@@ -318,12 +321,10 @@ class _Drafting:
 
         The rows of the sample propose them, all rows check them.
         """
-
-        def compare_sample(options: Options) -> Reconciliation:
-            return compare_inputs(*found.frames, options, budget=self.budget)
-
-        sampled = compare_sample(found.options)
-        likely = propose_spelling(found.options, sampled, compare_sample)
+        # Of the sample only hints are used, no rows.
+        alone = replace(found.options, detail_limit=1)
+        sampled = compare_inputs(*found.frames, alone, budget=self.budget)
+        likely = propose_spelling(found.options, sampled)
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)
@@ -343,6 +344,14 @@ class _Drafting:
         key, counted = self.columns.decisions[at], count_key(found.key, result)
         reason = f"{counted.reason} {key.evidence}".strip()
         self.columns.decisions[at] = replace(key, evidence=reason)
+        self.check_given(options)
+        matched = format_share(result.counts.matched, result.old.rows, "row")
+        self.columns.decisions[:] = [
+            replace(each, evidence=f"{OF_KEY}; {matched} of OLD match by the key")
+            if each.evidence == OF_KEY
+            else each
+            for each in self.columns.decisions
+        ]
         by_name = {each.name: each for each in result.by_column}
         for name, choice in rules_by_column(options).items():
             if name == ALL_COLUMNS:
@@ -358,11 +367,20 @@ class _Drafting:
             for column in result.differing
             if column.mismatched >= NEVER * column.compared
         )
+        hints = check_code_tables(options, result, self.compare)
+        proposed = {hint.column: hint.code_file for hint in hints if hint.flag}
         for column in never:
             share = format_share(
                 column.mismatched, column.compared, "matched row", "differ"
             )
-            self.columns.decide(column.name, "compared", share, "ignore it")
+            if column.name in proposed:
+                file = proposed[column.name]
+                share += "; " + (
+                    f"a code table is proposed in {file}: check it"
+                    if file
+                    else "a rule is proposed: check it"
+                )
+            self.columns.decide(column.name, "not decided", share, "ignore it")
         counts = result.old.rows, result.new.rows
         return Draft(
             options,
@@ -371,10 +389,20 @@ class _Drafting:
                 *self.columns.decisions,
             ),
             result,
-            check_code_tables(options, result, self.compare),
+            hints,
             never,
             found.close,
         )
+
+    def check_given(self, options: Options) -> None:
+        """Refuse a given pair of columns that the files do not have."""
+        for name, theirs in self.columns.given.items():
+            if options.renames.get(name) != theirs:
+                raise ConfigError(
+                    f"--map {name}={theirs}: the files do not have both columns",
+                    help="OLD=NEW is a column of OLD and a column of NEW; the decisions"
+                    " OLD header and NEW header of recon init name them",
+                )
 
     def compare(self, options: Options) -> Reconciliation:
         return compare_inputs(

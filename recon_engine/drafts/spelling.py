@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.compare.alignment import ALL_COLUMNS, given_rules
 from recon_engine.hint_settings import read_settings
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, HintKind
-from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.assembly import GivenRules, assemble_chain, chain_of
 from recon_engine.rules.chains import equal_under_rules
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.config import Options
     from recon_engine.model import Hint
     from recon_engine.result import Reconciliation
+    from recon_engine.rules.chains import Chain
 
     Compare = Callable[[Options], Reconciliation]
     # By setting (`rules`, `old_rules`, `new_rules`), for a column.
@@ -49,18 +52,12 @@ def is_spelling(rule: str) -> bool:
     return name in SPELLING and not any(word in inner for word in NO_SPELLING)
 
 
-def propose_spelling(
-    options: Options, result: Reconciliation, compare: Compare
-) -> Options:
+def propose_spelling(options: Options, result: Reconciliation) -> Options:
     """Options with the rules of spelling that the hints of a sample propose."""
-    left = {each.name: each.mismatched for each in result.by_column}
+    likely = _find_booleans(result) | _find_spelling(result)
     explained = 1 - MIN_EXPLAINED
-    likely = {
-        name: rules
-        for name, rules in (_find_booleans(result) | _find_spelling(result)).items()
-        if not _has_other_order(options, name, rules, explained * left[name], compare)
-    }
-    return _with_rules(options, likely)
+    left = {each.name: explained * each.mismatched for each in result.by_column}
+    return _with_rules(options, _drop_ambiguous_days(options, result, likely, left))
 
 
 def add_spelling(
@@ -84,12 +81,12 @@ def add_spelling(
         after = compare(tried)
         before = {each.name: each.mismatched for each in result.by_column}
         left = {each.name: each.mismatched for each in after.by_column}
-        kept = {
+        explaining = {
             name: rules
             for name, rules in added.items()
             if left[name] <= (1 - MIN_EXPLAINED) * before[name]
-            and not _has_other_order(options, name, rules, left[name], compare)
         }
+        kept = _drop_ambiguous_days(options, result, explaining, left)
         if not kept:
             break
         options = _with_rules(options, kept)
@@ -122,8 +119,15 @@ def check_code_tables(
     """The hints of a result; of code tables those that do what they say on all rows.
 
     Another table would make equal cells different: its codes are not always translated.
+    Only where no cell is equal, there is nothing to check.
     """
-    tables = {hint.column: hint for hint in result.hints if hint.code_file}
+    by_name = {each.name: each for each in result.by_column}
+    tables = {
+        hint.column: hint
+        for hint in result.hints
+        if hint.code_file
+        and by_name[hint.column].mismatched < by_name[hint.column].compared
+    }
     if not tables:
         return result.hints
     tried = _with_rules(
@@ -134,12 +138,36 @@ def check_code_tables(
             for settings in [read_settings(hint)]
         },
     )
-    before = {each.name: each.mismatched for each in result.by_column}
-    after = {each.name: each.mismatched for each in compare(tried).by_column}
+    repeats = result.old.duplicate_keys or result.new.duplicate_keys
+    # Rows of one key are paired by all their columns.
+    some = tried if repeats else _compare_only(tried, tables)
+    after = {each.name: each.mismatched for each in compare(some).by_column}
     return tuple(
         hint
         for hint in result.hints
-        if not hint.code_file or after[hint.column] == before[hint.column] - hint.count
+        if hint.column not in tables
+        or not hint.code_file
+        or after[hint.column] == by_name[hint.column].mismatched - hint.count
+    )
+
+
+def _compare_only(options: Options, columns: Collection[str]) -> Options:
+    """Options that compare no other columns."""
+    kept = {*columns, *options.keys, ALL_COLUMNS}
+
+    def some(rules: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {name: chain for name, chain in rules.items() if name in kept}
+
+    old, new = (
+        replace(options.side(side), rules=some(options.side(side).rules))
+        for side in SIDES
+    )
+    return replace(
+        options,
+        compare_only=tuple(columns),
+        rules=some(options.rules),
+        old=old,
+        new=new,
     )
 
 
@@ -220,18 +248,46 @@ def _with_rules(options: Options, added: Mapping[str, RulesOfColumn]) -> Options
     return replace(options, rules=every[BOTH], old=old, new=new)
 
 
-def _has_other_order(
-    options: Options, name: str, rules: RulesOfColumn, left: float, compare: Compare
-) -> bool:
-    """Whether days and months could be swapped: as few cells differ then."""
-    swapped = {
-        setting: tuple(map(_swap_day_and_month, chain))
-        for setting, chain in rules.items()
-    }
-    if swapped == rules:
-        return False
-    other = compare(_with_rules(options, {name: swapped}))
-    return any(c.name == name and c.mismatched <= left for c in other.by_column)
+def _drop_ambiguous_days(
+    options: Options,
+    result: Reconciliation,
+    added: Mapping[str, RulesOfColumn],
+    left: Mapping[str, float],
+) -> dict[str, RulesOfColumn]:
+    """The rules without those whose days and months could be swapped.
+
+    Args:
+        options: Without these rules.
+        result: Of comparing with `options`.
+        added: Rules by column.
+        left: By column how many cells differ with its rules. If as few differ with
+            days and months swapped, the order is not known.
+    """
+    kept = dict(added)
+    for name, rules in added.items():
+        swapped = {
+            setting: tuple(map(_swap_day_and_month, chain))
+            for setting, chain in rules.items()
+        }
+        if swapped == rules:
+            continue
+        # Rules of days read both sides, so a cell that is equal without them stays so.
+        cells = result.mismatches().filter(pl.col("column") == name)
+        chain = _assemble(_with_rules(options, {name: swapped}), name)
+        equal = equal_under_rules(chain, cells["old"], cells["new"], apply_natively)
+        if cells.height - int(equal.sum()) <= left[name]:
+            del kept[name]
+    return kept
+
+
+def _assemble(options: Options, column: str) -> Chain:
+    """The chain of a column, with the rules of all columns."""
+    given = GivenRules()
+    for side, rules in given_rules(options).items():
+        for every, name in ((True, ALL_COLUMNS), (False, column)):
+            spelled = tuple((every, rule) for rule in rules.get(name, ()))
+            given = given.with_spelled(spelled, side)
+    return assemble_chain(column, given)
 
 
 def _swap_day_and_month(rule: str) -> str:

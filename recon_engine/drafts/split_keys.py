@@ -19,6 +19,7 @@ from recon_engine.drafts.columns import (
     Values,
     find_weakest_rules,
 )
+from recon_engine.name_forms import fold_name
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import normal_form
@@ -27,7 +28,8 @@ from recon_engine.rules.chains import normal_form
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from recon_engine.drafts.columns import Frames, Sides
+    from recon_engine.drafts.columns import Frames, Place, Sides
+    from recon_engine.name_forms import NameForm
 
 
 # Of the rows: the column of a whole key rarely repeats, and each value has all parts.
@@ -43,6 +45,7 @@ MOST_PLACES: Final = 6
 # How many columns are tried for each part, best first.
 MOST_PARTNERS: Final = 3
 WIDEST: Final = KEY_RULES[-1]
+OLD, NEW = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class _Whole:
     """A column that may be a whole key, and the rows of both sides.
 
     `free`: the columns of the other side that may be its parts; `forms`: their distinct
-    values under the widest rules.
+    values under the widest rules. `match_names`: the form in which names are equal.
     """
 
     sides: Sides
@@ -77,6 +80,7 @@ class _Whole:
     place: int
     free: tuple[int, ...]
     forms: Mapping[int, pl.Series]
+    match_names: tuple[NameForm, ...]
 
     @property
     def texts(self) -> pl.Series:
@@ -89,6 +93,16 @@ class _Whole:
         return _quote(self.sides[self.side].names[self.place])
 
     @property
+    def new_name(self) -> str:
+        """The name of the whole key on the other side, which derives it; "" if none.
+
+        Only OLD can give a column of NEW another name.
+        """
+        own = self.sides[self.side].names[self.place]
+        free = self._rename_taken(own, 1 - self.side, "WHOLE")
+        return "" if free != own and self.side == OLD else _quote(free)
+
+    @property
     def others(self) -> pl.DataFrame:
         """The rows of the other side."""
         return self.rows[1 - self.side]
@@ -97,11 +111,30 @@ class _Whole:
         """The names of columns of the other side, as a derivation has them."""
         return [_quote(self.sides[1 - self.side].names[at]) for at in columns]
 
+    def new_names(self, columns: Sequence[int]) -> list[str]:
+        """The names of parts on the side of the whole key; none if it cannot have them.
+
+        Only OLD can give a column of NEW another name.
+        """
+        names = [self.sides[1 - self.side].names[at] for at in columns]
+        free = [self._rename_taken(name, self.side, "PART") for name in names]
+        return [] if free != names and self.side == NEW else [*map(_quote, free)]
+
+    def _rename_taken(self, name: str, side: int, suffix: str) -> str:
+        """The name, or another if the side has a column of this name."""
+        taken = {fold_name(each, self.match_names) for each in self.sides[side].names}
+        free, number = name, 1
+        while fold_name(free, self.match_names) in taken:
+            free = f"{name}_{suffix}" + (f"_{number}" if number > 1 else "")
+            number += 1
+        return free
+
 
 def find_split_key(
     sides: Sides,
     rows: Frames,
     paired: tuple[Collection[int], Collection[int]],
+    match_names: tuple[NameForm, ...] = (),
 ) -> SplitKey | None:
     """The split of a column that matches most rows; None if it is no key.
 
@@ -113,9 +146,12 @@ def find_split_key(
         sides: OLD and NEW.
         rows: Rows of both with columns `c0`….
         paired: The columns that have the values of a column of the other file.
+        match_names: The form in which names are equal.
     """
     wholes = [
-        whole for side in (0, 1) for whole in _find_wholes(sides, rows, side, paired)
+        whole
+        for side in (0, 1)
+        for whole in _find_wholes(sides, rows, side, paired, match_names)
     ]
     for find in (_split_at_marks, _slice_at_places, _join_parts):
         found = [split for whole in wholes for split in find(whole)]
@@ -129,15 +165,18 @@ def _find_wholes(
     rows: Frames,
     side: int,
     paired: tuple[Collection[int], Collection[int]],
+    match_names: tuple[NameForm, ...],
 ) -> list[_Whole]:
     """Columns of a side that are unique, and may be the whole of others."""
-    names, other = sides[side].names, sides[1 - side].names
-    # A name that both files have is another column.
-    free = tuple(
+    names, other = (
+        [fold_name(name, match_names) for name in sides[at].names]
+        for at in (side, 1 - side)
+    )
+    able = [
         at
         for at, column in enumerate(rows[1 - side].iter_columns())
-        if other[at] not in names and not is_measure(column)
-    )
+        if at not in paired[1 - side] and not is_measure(column)
+    ]
     places = [
         place
         for place, column in enumerate(rows[side].iter_columns())
@@ -145,11 +184,22 @@ def _find_wholes(
         and column.n_unique() >= LEAST_DISTINCT * column.len()
         and not is_measure(column)
     ][:MOST_COLUMNS]
+    # A name that both files have is another column. Only a whole key may have the name
+    # of its first part.
+    free = {
+        place: tuple(
+            at for at in able if other[at] not in names or other[at] == names[place]
+        )
+        for place in places
+    }
     forms = {
         at: _read(rows[1 - side][f"c{at}"].unique(), WIDEST).unique()
-        for at in (free if places else ())
+        for at in sorted({at for each in free.values() for at in each})
     }
-    return [_Whole(sides, rows, side, place, free, forms) for place in places]
+    return [
+        _Whole(sides, rows, side, place, free[place], forms, match_names)
+        for place in places
+    ]
 
 
 def _split_at_marks(whole: _Whole) -> Iterator[SplitKey]:
@@ -162,11 +212,12 @@ def _split_at_marks(whole: _Whole) -> Iterator[SplitKey]:
                 continue
             split = texts.alias("").str.split_exact(mark, count - 1).struct.unnest()
             for columns, chains, matched in _match_parts(whole, split):
-                derived = ",".join(whole.names(columns))
+                derived = ",".join(whole.new_names(columns))
                 text = f'{derived}=split({whole.name},"{mark}")'
-                yield SplitKey(
-                    whole.side, (whole.place,), (text,), columns, chains, matched
-                )
+                if derived:
+                    yield SplitKey(
+                        whole.side, (whole.place,), (text,), columns, chains, matched
+                    )
 
 
 def _slice_at_places(whole: _Whole) -> Iterator[SplitKey]:
@@ -190,9 +241,12 @@ def _slice_at_places(whole: _Whole) -> Iterator[SplitKey]:
             ]
         )
         for columns, chains, matched in _match_parts(whole, split):
+            derived = whole.new_names(columns)
+            if not derived:
+                continue
             made = [
                 f"{name}=slice({whole.name},{start + 1}{_show_end(end)})"
-                for name, (start, end) in zip(whole.names(columns), spans, strict=True)
+                for name, (start, end) in zip(derived, spans, strict=True)
             ]
             yield SplitKey(
                 whole.side, (whole.place,), tuple(made), columns, chains, matched
@@ -231,22 +285,33 @@ def _kind(char: str) -> str:
 
 
 def _join_parts(whole: _Whole) -> Iterator[SplitKey]:
-    """Columns of the other side whose values, one after the other, are the whole."""
-    if whole.sides[whole.side].names[whole.place] in whole.sides[1 - whole.side].names:
+    """Columns of the other side whose values, one after the other, are the whole.
+
+    A separator is between them if nearly all values of the whole have it.
+    """
+    if not whole.new_name:
         return
     texts, others = whole.texts, whole.others
     wanted = Values(texts.unique())
     sizes = {at: others[f"c{at}"].str.len_chars().mean() or 0 for at in whole.free}
     size = texts.str.len_chars().mean() or 0
     few = whole.free[:MOST_COLUMNS]
+    marked = {
+        mark: int(texts.str.contains(mark, literal=True).sum())
+        for mark in filter(None, SEPARATORS)
+    }
+    marks = [mark for mark, rows in marked.items() if rows >= LEAST_SPLIT * texts.len()]
     for count in range(2, MOST_PARTS + 1):
-        for columns in itertools.permutations(few, count):
+        for mark, columns in itertools.product(
+            (*marks, ""), itertools.permutations(few, count)
+        ):
             # The two keys have nearly all values in common, so nearly one length.
             total = sum(float(str(sizes[at])) for at in columns)
+            total += (count - 1) * len(mark)
             if abs(total - float(str(size))) > MOST_PADDING:
                 continue
             joined = others.select(
-                pl.concat_str([f"c{at}" for at in columns]).alias("p0")
+                pl.concat_str([f"c{at}" for at in columns], separator=mark).alias("p0")
             )
             if joined["p0"].n_unique() < LEAST_DISTINCT * joined.height:
                 continue
@@ -257,7 +322,7 @@ def _join_parts(whole: _Whole) -> Iterator[SplitKey]:
             matched = _count_matched(texts.to_frame(), joined, ("p0",), chains)
             if matched >= LEAST_SHARE * max(texts.len(), joined.height):
                 sources = ",".join(whole.names(columns))
-                text = f'{whole.name}=join({sources},"")'
+                text = f'{whole.new_name}=join({sources},"{mark}")'
                 yield SplitKey(
                     1 - whole.side, columns, (text,), (whole.place,), chains, matched
                 )
@@ -342,3 +407,23 @@ def list_parts(split: SplitKey, first: int) -> list[CommonValues]:
         pair = (first + at, place) if split.side == 0 else (place, first + at)
         found.append(CommonValues(*pair, 1.0, chain))
     return found
+
+
+def pair_parts(
+    pairs: Mapping[Place, bool], parts: Sequence[CommonValues]
+) -> dict[Place, bool]:
+    """The pairs with those of a derived key, whatever the names of its parts are.
+
+    A column that a part takes from another of the same name is in no other pair.
+    """
+    kept = dict(pairs)
+    for each in parts:
+        if kept.get((each.old, each.new), False):
+            continue
+        kept = {
+            (ours, theirs): same
+            for (ours, theirs), same in kept.items()
+            if ours != each.old and theirs != each.new
+        }
+        kept[each.old, each.new] = False
+    return kept

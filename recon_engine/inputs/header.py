@@ -75,6 +75,8 @@ EXCEL_TEXT: Final = 'the field uses the Excel form of text: ="…"'
 # 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
 MAX_HEADER_BYTES: Final = 1 << 24
+# Bytes of a character that is cut: it has four at most.
+MOST_CUT: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -439,13 +441,20 @@ class HeaderReader:
     def skip_comments(self, stream: BinaryIO, data: bytes) -> bytes:
         """Move `start` behind the comment lines; return the bytes read."""
         prefix = self.frame.comment_prefix.encode()
+        data = self.read_ahead(stream, data, len(prefix))
         while prefix and data.startswith(prefix, self.start):
             data, end = self.find_line_end(stream, data)
             self.comments.append(data[self.start : end].rstrip(b"\r\n"))
             self.start, self.line = end, self.line + 1
-            if self.start == len(data):
-                data = self.read_more(stream, data, FIRST_BYTES)
+            # A prefix may continue where the bytes read so far end.
+            data = self.read_ahead(stream, data, len(prefix))
         return data
+
+    def read_ahead(self, stream: BinaryIO, data: bytes, count: int) -> bytes:
+        """The bytes read, with so many after `start` if the table has them."""
+        if len(data) - self.start >= count:
+            return data
+        return self.read_more(stream, data, max(count, FIRST_BYTES))
 
     def skip_lines(self, stream: BinaryIO, data: bytes) -> bytes:
         """Move `start` behind the lines before the header; return the bytes read."""
@@ -462,8 +471,7 @@ class HeaderReader:
                     help="skip only the lines before the header",
                 )
             self.start, self.line = end, self.line + 1
-            if self.start == len(data):
-                data = self.read_more(stream, data, FIRST_BYTES)
+            data = self.read_ahead(stream, data, 1)
         return data
 
     def find_line_end(self, stream: BinaryIO, data: bytes) -> tuple[bytes, int]:
@@ -497,9 +505,9 @@ class HeaderReader:
                 ) from None
             return None
         except Fault as fault:
-            # A fault at the last byte may be a record that is cut there, as a carriage
-            # return before its line feed is.
-            if final or fault.offset < len(data) - 1:
+            # A fault at the last bytes may be a record that is cut there, as a carriage
+            # return before its line feed is, and a character of several bytes.
+            if final or fault.offset < len(data) - MOST_CUT:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
                 raise error_for_fault(
                     fault,

@@ -119,12 +119,13 @@ class GatheredRows:
         """
         place = {name: number for number, name in enumerate(names)}
         columns = binding.make_numbers([place[name] for name in wanted])
-        numbers = None if rows is None else binding.make_numbers(rows.to_list())
-        count = self.rows if rows is None else rows.len()
+        numbers = None if rows is None else np.ascontiguousarray(rows, np.uint32)
+        address = None if numbers is None else numbers.ctypes.data
+        count = self.rows if numbers is None else len(numbers)
         raw = ctypes.byref(self.raw)
         full = (ctypes.c_ubyte * max(1, len(wanted)))()
         found = self.kernel.count_values(
-            raw, numbers, count, len(wanted), columns, most, full
+            raw, address, count, len(wanted), columns, most, full
         )
         return read_counts(self.kernel, found, wanted, full)
 
@@ -306,16 +307,27 @@ class ScannedFile:
 
 @dataclass(frozen=True, slots=True)
 class MatchedFiles:
-    """Both files, matched. `found`: in the kernel, the rows that are not identical."""
+    """Both files, matched. `found`: in the kernel, the rows that are not identical.
+
+    `folds`: whether the rows of a key were folded before. All rows of keys that have no
+    identical rows then are in the lists of repeated keys.
+    """
 
     sides: tuple[ScannedFile, ScannedFile]
     kernel: ctypes.CDLL
     found: int
+    folds: bool
 
     @property
     def identical(self) -> int:
         """The number of pairs of identical rows."""
         return int(self.kernel.found_list(self.found, -1, None))
+
+    @property
+    def folded_away(self) -> tuple[int, int]:
+        """The rows of each side that are folded into another of identical ones."""
+        old, new = (self.kernel.found_folded(self.found, side) for side in (0, 1))
+        return old, new
 
     def count(self, which: Matched) -> int:
         """The number of rows in a list."""
@@ -428,7 +440,8 @@ def _collect_lists(scanning: Scanning) -> MatchedFiles:
     if not (merged and kernel.found_sort(found)):
         raise MemoryError
     old, new = map(ScannedFile, scanning.sides)
-    return MatchedFiles((old, new), kernel, found)
+    folds = scanning.folding is not None
+    return MatchedFiles((old, new), kernel, found, folds)
 
 
 def _pack_key(key: Sequence[str]) -> bytes:

@@ -44,18 +44,34 @@ SAMPLED_ROWS: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
+class Folding:
+    """How the rows of a key become one on a side.
+
+    `folds`: whether they do; on one side at least. `sums`: the numbers of the columns
+    that are added up on either side, in one order on both; `added`: which of them are
+    on this side; `counted`: whether the numbers of rows of a key are compared.
+    """
+
+    folds: bool
+    sums: Sequence[int]
+    added: Sequence[bool]
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SideColumns:
     """What the kernel does with the columns of a file.
 
     `compared`: for each column the name that is the same on both sides, None if it is
-    not compared; `keys`: the numbers of the key columns, in the order of the key: with
-    none, a file is only validated; `sample_every`: the rows of one in so many keys are
-    sampled.
+    not compared, or added up; `keys`: the numbers of the key columns, in the order of
+    the key: with none, a file is only validated; `sample_every`: the rows of one in so
+    many keys are sampled; `folding`: how rows are folded, on both sides or on none.
     """
 
     compared: Sequence[str | None]
     keys: Sequence[int]
     sample_every: int
+    folding: Folding | None = None
 
 
 def sampling_rate(expected_rows: int) -> int:
@@ -89,7 +105,8 @@ class ScannedSide:
 class Scanning:
     """The pass of both files through the kernel, which begins at once.
 
-    With `joins` the rows of both are matched, too.
+    With `joins` the rows of both are matched, too, and folded before that as the
+    columns say.
 
     `wait` returns at its end; `close` frees everything, and ends a pass under way.
     """
@@ -104,6 +121,7 @@ class Scanning:
     ) -> None:
         self.kernel = kernel
         self.joins = joins
+        self.folding = columns[0].folding
         self.matched: list[int] = []
         self._cancel = ctypes.c_uint32(0)
         self._done = [ctypes.c_uint64(0) for _ in headers]
@@ -122,10 +140,11 @@ class Scanning:
             self._stack.callback(side.free)
             self.sides.append(ScannedSide(header, side, bool(plan.keys)))
         self._inline = sum(header.bytes for header in headers) < INLINE_BYTES
-        self._thread = threading.Thread(target=self._run, name="scan")
+        self._thread: threading.Thread | None = None
         if self._inline:
             self._run()
         else:
+            self._thread = threading.Thread(target=self._run, name="scan")
             self._thread.start()
 
     def wait(self, progress: Progress) -> None:
@@ -143,9 +162,10 @@ class Scanning:
             reported = [0 for _ in advances]
             busy = True
             while busy:
-                busy = self._thread.is_alive()
-                if busy:
-                    self._thread.join(POLL_SECONDS)
+                thread = self._thread
+                busy = thread is not None and thread.is_alive()
+                if busy and thread is not None:
+                    thread.join(POLL_SECONDS)
                 for at, advance in enumerate(advances):
                     now = self._done[at].value
                     advance(now - reported[at])
@@ -161,7 +181,7 @@ class Scanning:
     def close(self) -> None:
         """End a pass under way, and free everything."""
         self._cancel.value = 1
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self.free_matched()
         self._stack.close()
@@ -186,7 +206,11 @@ class Scanning:
         parts = 1 << self._bits
         edges = (0, parts // 2, parts)
         old, new = (scanned.side.pointer for scanned in self.sides)
-        found = self.kernel.join(old, new, edges[half], edges[half + 1])
+        which = (old, new, edges[half], edges[half + 1])
+        if self.folding is None:
+            found = self.kernel.join(*which)
+        else:
+            found = self.kernel.join_folded(*which, self.folding.counted)
         if not found:
             raise KernelRefusal(fault=False)
         self.matched.append(found)
@@ -214,7 +238,9 @@ class Scanning:
         raw, end = header.raw, header.end
         hashes = header.hashes and header.origin is None
         digest = hashlib.sha256(raw)
-        slack, room, have, at = self.kernel.slack(), HASHED_BLOCK, 0, len(raw)
+        slack, have, at = self.kernel.slack(), 0, len(raw)
+        # One byte more than there are: a full buffer would be doubled.
+        room = min(HASHED_BLOCK, end - at + 1)
         buffer = bytearray(room + slack)
         while not self._cancel.value:
             address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
@@ -308,13 +334,16 @@ def plan_sides(
     bits: int = 0,
 ) -> Iterator[ReadPlan]:
     """How to read both, so that digests are of the same columns in the same order."""
-    random = secrets.token_bytes(kernel.random_size())
+    # Without keys nothing is digested.
+    digests, size = any(side.keys for side in columns), kernel.random_size()
+    random = secrets.token_bytes(size) if digests else bytes(size)
     # A side with no other columns is digested as it is; the other follows its order.
     whole = [None not in side.compared for side in columns]
     first = columns[0] if whole[0] or not whole[1] else columns[1]
     order = [name for name in first.compared if name is not None]
     for header, side in zip(headers, columns, strict=True):
         place = {name: number for number, name in enumerate(side.compared)}
+        folding = side.folding
         yield ReadPlan(
             width=len(header.columns),
             trailing=header.trailing,
@@ -328,4 +357,7 @@ def plan_sides(
             field_lines=min(header.limits.field_lines, (1 << 32) - 1),
             bits=bits,
             sample_every=side.sample_every,
+            sums=folding.sums if folding else (),
+            added=folding.added if folding else (),
+            folds=folding is not None and folding.folds,
         )

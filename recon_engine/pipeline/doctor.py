@@ -105,12 +105,15 @@ def examine_setup(
     address: Address | None,
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
+    *,
+    alarms: bool = True,
 ) -> Iterator[CheckResult]:
     """Check each location, the database, this machine, and the mask key.
 
     `urls`: URLs by name: inbound, processed, out. `address`: None if the database is
     an embedded server that does not exist yet. `home`: the folder of the embedded
-    server, None for another database.
+    server, None for another database. `alarms`: whether a difference can change the
+    exit code of a run.
     """
     for name, url in urls.items():
         yield from _report_errors(name, _check_location(name, url))
@@ -123,6 +126,13 @@ def examine_setup(
         yield from _report_errors("history", _check_history(home))
     yield from _report_errors("disk", _check_disk(urls.get("inbound")))
     yield _check_memory()
+    if urls and not alarms:
+        yield CheckResult(
+            "gates",
+            CheckState.WARN,
+            "none: differences do not change the exit code of recon run",
+            "set gates such as mismatched_rows<=0 (docs/gates.md), or --fail-on-diff",
+        )
     if masks:
         yield from _report_errors("masks", _check_mask_key(masks))
 

@@ -126,6 +126,14 @@ def run_pipeline(
 
 
 @within_error_boundary
+def check_locations(config: RunConfig) -> None:
+    """Raise ConfigError if two locations are the same, or a folder is not there."""
+    inbound = Locations.of(config).inbound
+    if isinstance(inbound, LocalFolder):
+        list(inbound.files())
+
+
+@within_error_boundary
 def dry_run(
     config: RunConfig,
     progress: Progress = SILENT,

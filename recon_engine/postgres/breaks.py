@@ -38,7 +38,7 @@ import pyarrow as pa
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count, format_key
+from recon_engine.formatting import format_count, format_key, format_share
 from recon_engine.kinds import KINDS
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
 from recon_engine.postgres.connection import open_connection, translate_database_errors
@@ -261,19 +261,50 @@ WITH settled AS (
 )
 SELECT state, count(*) FROM ended WHERE state IN {ENDED} GROUP BY state
 """  # noqa: S608 - constants above
+# Grouped first: whether a break is accepted depends on its column and kind only.
 STILL_OPEN: Final = """
-SELECT count(*), count(*) FILTER (WHERE state = 'unseen'),
-    CASE WHEN count(*) > 0 THEN greatest(($2::text)::date - min(first_seen), 0) END
-FROM metrics.break WHERE book = ($1::text)::uuid AND open
+WITH counted AS (
+    SELECT column_name, kind, count(*) AS breaks,
+        count(*) FILTER (WHERE state = 'unseen') AS unseen,
+        count(*) FILTER (WHERE state IN ('new', 'reopened')) AS appeared,
+        min(first_seen) AS first_seen
+    FROM metrics.break WHERE book = ($1::text)::uuid AND open
+    GROUP BY column_name, kind
+), judged AS (
+    SELECT *, greatest(($2::text)::date - first_seen, 0) AS days,
+        metrics.accepts_break(($3::text)::uuid, column_name, kind) AS accepted
+    FROM counted
+)
+SELECT coalesce(sum(breaks), 0)::bigint, coalesce(sum(unseen), 0)::bigint, max(days),
+    coalesce(sum(breaks) FILTER (WHERE accepted), 0)::bigint,
+    coalesce(sum(appeared) FILTER (WHERE accepted), 0)::bigint,
+    max(days) FILTER (WHERE NOT accepted)
+FROM judged
 """
+# The rules of a run as one value: those of both sides, and of each.
+RULES_OF: Final = """(
+    SELECT jsonb_build_array(
+        config #> '{{options,rules}}',
+        config #> '{{options,old,rules}}',
+        config #> '{{options,new,rules}}'
+    ) FROM metrics.pipeline_run_log WHERE run_id = {run}
+)"""
+RULES_CHANGED: Final = "SELECT {} IS DISTINCT FROM {}".format(  # noqa: S608 - constants
+    *(RULES_OF.format(run=f"(${at}::text)::uuid") for at in (1, 2))
+)
 
 # The day of the last observation of a book: the state of its breaks is as of that day.
 AS_OF: Final = """(
     SELECT coalesce(t.as_of, t.run_date) FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
 )"""
+# The run of that observation: its suppressions decide which open breaks are accepted.
+LAST_TRACKED: Final = """(
+    SELECT t.run_id FROM metrics.break_summary t
+    WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
+)"""
 LATEST: Final = f"""
-SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id
+SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKED}
 FROM metrics.break_summary b
 WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
@@ -285,29 +316,68 @@ SELECT s.keys FROM metrics.recon_summary s
 WHERE s.run_id = %s
     AND NOT coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
 """
+# Where the two files of the run that saw a break last are. Parts are several files, and
+# inputs that are not archived yet are still in inbound.
+ARCHIVED: Final = """
+SELECT format('%%s%%s/%%s/', r.config->>'processed', r.dataset, r.run_id),
+    r.old_uri, r.new_uri
+FROM metrics.break b JOIN metrics.pipeline_run_log r ON r.run_id = b.last_seen_run
+WHERE b.book = %(book)s AND b.key_text = %(key)s AND b.kind = %(kind)s
+    AND b.column_name IS NOT DISTINCT FROM %(column)s AND r.status = 'SUCCEEDED'
+    AND NOT EXISTS (SELECT FROM metrics.run_part p WHERE p.run_id = r.run_id)
+"""
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
-LISTED: Final = """
+# Few columns and kinds, however many breaks.
+ACCEPTED_KINDS: Final = """
+WITH accepted AS MATERIALIZED (
+    SELECT coalesce(column_name, '') AS column_name, kind FROM (
+        SELECT DISTINCT column_name, kind FROM metrics.break
+        WHERE book = %(book)s AND open
+    ) AS found
+    WHERE metrics.accepts_break(%(run)s, column_name, kind)
+)
+"""
+# A break that has ended is not accepted: there is nothing left to accept.
+ACCEPTED: Final = """(open AND (coalesce(column_name, ''), kind) IN (
+    SELECT column_name, kind FROM accepted
+))"""
+LISTED: Final = f"""{ACCEPTED_KINDS}
 SELECT key_text AS key, column_name AS "column", kind, state,
     greatest(CASE WHEN open THEN %(as_of)s::date ELSE as_of END - first_seen, 0)
         AS age_days,
-    first_seen, last_seen, runs_seen, old_value AS old, new_value AS new, uncertain
-FROM metrics.break WHERE book = %(book)s AND {which}
+    first_seen, last_seen, runs_seen, old_value AS old, new_value AS new, uncertain,
+    {ACCEPTED} AS accepted
+FROM metrics.break WHERE book = %(book)s AND {{which}}
 ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
-"""
-COUNTED: Final = """
+"""  # noqa: S608 - constants above
+LEFT_OUT: Final = f"""{ACCEPTED_KINDS}
+SELECT count(*) FROM metrics.break
+WHERE book = %(book)s AND {{which}} AND {ACCEPTED}
+"""  # noqa: S608 - constants above
+COUNTED: Final = f"""{ACCEPTED_KINDS}
 SELECT grouping(state, kind, column_name), state, kind, column_name, count(*)
-FROM metrics.break WHERE book = %(book)s AND {which}
+FROM metrics.break WHERE book = %(book)s AND {{which}}
 GROUP BY GROUPING SETS ((), (state), (kind), (column_name))
 ORDER BY 5 DESC, 2, 3, 4
-"""
+"""  # noqa: S608 - constants above
 # What Postgres gives for `grouping`: a bit for each column that is not in the set.
 GROUPED_BY: Final = {7: "", 3: "state", 5: "kind", 6: "column"}
+# The observation of the book before that of a run.
+PREVIOUS: Final = """(
+    SELECT t.run_id FROM metrics.break_summary t
+    WHERE t.book = b.book AND t.tracking = 'tracked' AND t.ordinal < b.ordinal
+    ORDER BY t.ordinal DESC LIMIT 1
+)"""
+PREVIOUS_RULES: Final = RULES_OF.format(run=PREVIOUS)
 OF_RUN: Final = f"""
 SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
     b.ordinal = (SELECT max(ordinal) FROM metrics.break_summary WHERE book = b.book),
-    coalesce({AS_OF}, b.run_date),
+    coalesce({AS_OF}, b.run_date), {LAST_TRACKED},
+    {PREVIOUS_RULES} IS DISTINCT FROM {RULES_OF.format(run="b.run_id")}
+        AND {PREVIOUS} IS NOT NULL,
     b.breaks_new, b.breaks_recurring, b.breaks_changed, b.breaks_resolved,
-    b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days
+    b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days,
+    b.breaks_accepted, b.breaks_accepted_appeared, b.oldest_unaccepted_days
 FROM metrics.break_summary b WHERE b.run_id = %s
 """  # noqa: S608 - a constant above
 
@@ -431,7 +501,8 @@ def track_breaks(
         str(observation.run_id),
         observation.day.isoformat(),
     )
-    match _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair)):
+    found = _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair))
+    match found:
         case [(last, True, first)]:
             # The same pair again: undo its first observation before it is made anew, or
             # each difference would count as seen twice.
@@ -450,15 +521,24 @@ def track_breaks(
         _fetch_all(cursor, CARRY_ON, book, observation.dataset, run_id, seen_on)
         + _fetch_all(cursor, SETTLE, book, run_id, seen_on, *facts)
     )
-    [(still_open, unseen, oldest)] = _fetch_all(cursor, STILL_OPEN, book, seen_on)
+    [(still_open, unseen, oldest, accepted, appeared, oldest_unaccepted)] = _fetch_all(
+        cursor, STILL_OPEN, book, seen_on, run_id
+    )
     states[BreakState.UNSEEN] = unseen
     counts = BreakCounts(
         **{state: states.get(state, 0) for state in BreakState},
         open=still_open,
         oldest_days=oldest,
+        accepted=accepted,
+        accepted_appeared=appeared,
+        oldest_unaccepted_days=oldest_unaccepted,
+    )
+    changed = any(
+        _fetch_all(cursor, RULES_CHANGED, last, run_id) == [(True,)]
+        for last, *_ in found
     )
     as_of = date.fromisoformat(seen_on)
-    return Breaks(Tracking.TRACKED, observation.differences, counts, as_of)
+    return Breaks(Tracking.TRACKED, observation.differences, counts, as_of, changed)
 
 
 def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, object]:
@@ -475,7 +555,8 @@ def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, obje
     }
     if breaks.counts is not None:
         counts = asdict(breaks.counts)
-        row["oldest_days"] = counts.pop("oldest_days")
+        for name in ("oldest_days", "oldest_unaccepted_days"):
+            row[name] = counts.pop(name)
         row |= {f"breaks_{state}": count for state, count in counts.items()}
     return row
 
@@ -501,7 +582,19 @@ def format_breaks(breaks: Breaks) -> str:
         ", ".join(f"{state} {count:,}" for state, count in states if count is not None)
         + age
         + since
+        + _describe_unaccepted(counts)
+        + ("; the rules changed since the last run" if breaks.rules_changed else "")
     )
+
+
+def _describe_unaccepted(counts: BreakCounts) -> str:
+    """How many open breaks no suppression accepts; empty if none accepts any."""
+    if not counts.accepted or counts.unaccepted is None:
+        return ""
+    part = format_share(counts.unaccepted, counts.open, "open break", "are")
+    appeared = counts.unaccepted_appeared
+    new = f", {appeared:,} of them new or reopened" if appeared else ""
+    return f"; {part} not accepted{new}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,18 +603,22 @@ class BreakFilter:
 
     `states`: without any, the open breaks. `kinds`: those of cells, `missing` and
     `extra`. `key`: the values of the key columns, or one JSON array, as results show
-    keys.
+    keys. `not_columns`, `not_kinds`: what is left out. `accepted`: whether open breaks
+    that a suppression accepts are listed too.
     """
 
     states: Sequence[BreakState] = ()
     columns: Sequence[str] = ()
     kinds: Sequence[str] = ()
     key: Sequence[str] = ()
+    not_columns: Sequence[str] = ()
+    not_kinds: Sequence[str] = ()
+    accepted: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a kind that does not exist."""
         known = [*KINDS, "missing", "extra"]
-        for kind in self.kinds:
+        for kind in (*self.kinds, *self.not_kinds):
             if kind not in known:
                 raise ConfigError(
                     f"there is no kind of difference {kind}."
@@ -531,12 +628,16 @@ class BreakFilter:
 
     @property
     def condition(self) -> str:
-        """The condition in SQL, with `values`."""
+        """The condition in SQL, with `values`, whatever is accepted."""
+        # A missing or extra row has no column: NULL is no column that is left out.
+        other = "(column_name IS NULL OR column_name <> ALL(%(not_columns)s))"
         conditions = (
             ("state = ANY(%(states)s)" if self.states else "open"),
             ("column_name = ANY(%(columns)s)" if self.columns else ""),
             ("kind = ANY(%(kinds)s)" if self.kinds else ""),
             ("key_text = ANY(%(keys)s)" if self.key else ""),
+            (other if self.not_columns else ""),
+            ("kind <> ALL(%(not_kinds)s)" if self.not_kinds else ""),
         )
         return " AND ".join(filter(None, conditions))
 
@@ -548,6 +649,8 @@ class BreakFilter:
             "columns": list(self.columns),
             "kinds": list(self.kinds),
             "keys": _key_texts(self.key) if self.key else [],
+            "not_columns": list(self.not_columns),
+            "not_kinds": list(self.not_kinds),
         }
 
 
@@ -558,7 +661,9 @@ class BreakPage:
     `totals`: this number by `state`, by `kind` and by `column`, largest first; the
     column of a missing or extra row is None. `as_of`: the day of the last observation;
     ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
-    columns; empty if a mask hides their values.
+    columns; empty if a mask hides their values. `left_out`: the accepted breaks that
+    fit the filter and are not listed. `inputs`: the URLs of the archived files that the
+    first break was last seen in; empty if they are unknown.
     """
 
     names: tuple[str, ...]
@@ -568,6 +673,8 @@ class BreakPage:
     as_of: date
     tracking: Tracking
     keys: tuple[str, ...] = ()
+    left_out: int = 0
+    inputs: tuple[str, ...] = ()
 
 
 def list_breaks(
@@ -585,14 +692,34 @@ def list_breaks(
         latest = connection.execute(LATEST, [dataset]).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
-            book, tracking, as_of, run_id = latest
+            book, tracking, as_of, run_id, tracked_run = latest
             found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
-            page = _listing(connection, book, Tracking(tracking), as_of, wanted, limit)
-            return replace(page, keys=tuple(found[0]) if found else ())
+            page = _listing(
+                connection,
+                book,
+                Tracking(tracking),
+                as_of,
+                tracked_run,
+                wanted,
+                limit,
+            )
+            keys = tuple(found[0]) if found else ()
+            return replace(page, keys=keys, inputs=_find_inputs(connection, book, page))
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
+
+
+def _find_inputs(
+    connection: psycopg.Connection, book: UUID, page: BreakPage
+) -> tuple[str, ...]:
+    """The URLs of the archived files of the first break of a page, if known."""
+    for row in page.rows[:1]:
+        values = {"book": book, **dict(zip(page.names, row, strict=True))}
+        for folder, *uris in connection.execute(ARCHIVED, values).fetchall():
+            return tuple(folder + uri.rpartition("/")[2] for uri in uris)
+    return ()
 
 
 def _key_texts(values: Sequence[str]) -> list[str]:
@@ -614,15 +741,24 @@ def read_breaks_of_run(
     found = connection.execute(OF_RUN, [run_id]).fetchone()
     if found is None:
         return None
-    book, tracking, differences, as_of, last, standing_as_of, *counted = found
+    book, tracking, differences, as_of, last, standing_as_of, tracked_run, *facts = (
+        found
+    )
+    rules_changed, *counted = facts
     counts = None if counted[0] is None else BreakCounts(*counted)
-    breaks = Breaks(Tracking(tracking), differences, counts, as_of if counts else None)
+    breaks = Breaks(
+        Tracking(tracking),
+        differences,
+        counts,
+        as_of if counts else None,
+        bool(counts and rules_changed),
+    )
     # `metrics.break` has the state after the last observation, not that of earlier
     # runs.
     if not last:
         return breaks, None
     return breaks, _listing(
-        connection, book, breaks.tracking, standing_as_of, None, limit
+        connection, book, breaks.tracking, standing_as_of, tracked_run, None, limit
     )
 
 
@@ -631,14 +767,23 @@ def _listing(
     book: UUID,
     tracking: Tracking,
     as_of: date,
+    run_id: UUID | None,
     wanted: BreakFilter | None,
     limit: int | None,
 ) -> BreakPage:
-    """The breaks of a book that fit a filter; ages count to `as_of`."""
+    """The breaks of a book that fit a filter; ages count to `as_of`.
+
+    `run_id`: the run whose suppressions decide which of them are accepted.
+    """
     wanted = wanted or BreakFilter()
-    values = {"book": book, "as_of": as_of, "limit": limit, **wanted.values}
+    values = {"book": book, "as_of": as_of, "limit": limit, "run": run_id}
+    values |= wanted.values
     # A condition is made of the texts above: values are bound, not formatted.
-    which = wanted.condition
+    which, left_out = wanted.condition, 0
+    if not wanted.accepted:
+        statement = LEFT_OUT.format(which=which).encode()
+        [(left_out,)] = connection.execute(statement, values).fetchall()
+        which += f" AND NOT {ACCEPTED}"
     totals: dict[str, dict[str | None, int]] = {}
     counted = connection.execute(COUNTED.format(which=which).encode(), values)
     for grouped, state, kind, column, count in counted:
@@ -648,7 +793,8 @@ def _listing(
     [total] = totals.pop("").values()
     cursor = connection.execute(LISTED.format(which=which).encode(), values)
     names = tuple(column.name for column in cursor.description or ())
-    return BreakPage(names, cursor.fetchall(), total, totals, as_of, tracking)
+    rows = cursor.fetchall()
+    return BreakPage(names, rows, total, totals, as_of, tracking, left_out=left_out)
 
 
 def _ingest_breaks(cursor: Any, breaks_seen: Observed) -> None:
@@ -690,7 +836,9 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
 
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
-    yield from _cell_break_rows(result.frames.mismatches, result.looked_up)
+    yield from _cell_break_rows(
+        result.frames.mismatches, result.looked_up, result.accepted_kinds
+    )
     for kind, rows, other in (
         ("missing", result.missing(), result.new),
         ("extra", result.extra(), result.old),
@@ -708,9 +856,13 @@ def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
 
 
 def _cell_break_rows(
-    cells: pl.DataFrame, looked_up: LookedUp
+    cells: pl.DataFrame, looked_up: LookedUp, accepted: frozenset[tuple[str, str]]
 ) -> Iterator[tuple[object, ...]]:
-    """One row per key and column; the cells of a repeated key are consecutive."""
+    """One row per key and column; the cells of a repeated key are consecutive.
+
+    A break of several cells shows the first one, or the first that no suppression
+    accepts: the break is accepted if all its cells are.
+    """
     keys = cells["key"].struct.unnest().rows()
     values = cells.select("column", "kind", "old", "new").iter_rows()
     located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
@@ -718,7 +870,11 @@ def _cell_break_rows(
         (_, _, kind, old, new), *others = group
         found = _hash_texts(old, new, *(text for cell in others for text in cell[3:]))
         name = _hash_texts("cell", column, *key)
-        count, shown = 1 + len(others), (_truncate_value(old), _truncate_value(new))
+        count = 1 + len(others)
+        if others and (column, kind) in accepted:
+            left = (cell for cell in others if (column, cell[2]) not in accepted)
+            _, _, kind, old, new = next(left, (key, column, kind, old, new))
+        shown = _truncate_value(old), _truncate_value(new)
         known = looked_up.repeated.get(key, (count, count))
         locator = looked_up.locators.get(key)
         facts = *shown, found, *known, locator

@@ -6,6 +6,7 @@ the SQLSTATE is passed on, never the text.
 
 from __future__ import annotations
 
+import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -167,12 +168,19 @@ def query_read_only(
             refusal = ConfigError(
                 "Postgres refuses the statement"
                 + (f" at character {at}" if at else ""),
-                why=f"SQLSTATE {e.sqlstate}",
-                help="pass one valid SELECT; SQLSTATE 25006 means that the statement "
-                "would change data",
+                why=f"SQLSTATE {e.sqlstate}: {_name_condition(e)}",
+                help="pass one valid SELECT, which changes no data",
             )
     # Raised outside the handler: the driver's error must not be its context.
     raise refusal
+
+
+def _name_condition(error: psycopg.Error) -> str:
+    """The name of the condition of an SQLSTATE, such as `undefined column`.
+
+    It is that of the standard, and has no word of the statement or of a value.
+    """
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from recon_engine.findings import Findings
 from recon_engine.kinds import Kind, classify_cells
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
+    NO_SUPPRESSION,
     SIDES,
     Acceptance,
     Applied,
@@ -77,10 +78,32 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
     b.breaks_new AS new, b.breaks_recurring AS recurring, b.breaks_changed AS changed,
     b.breaks_resolved AS resolved, b.breaks_reopened AS reopened,
     b.breaks_unseen AS unseen, b.breaks_gone AS gone, b.breaks_open AS open,
-    b.oldest_days
+    b.oldest_days,
+    coalesce(b.breaks_accepted, CASE WHEN NOT u.any THEN 0 END) AS accepted,
+    coalesce(b.breaks_accepted_appeared, CASE WHEN NOT u.any THEN 0 END)
+        AS accepted_appeared,
+    CASE WHEN b.breaks_accepted IS NULL AND NOT u.any THEN b.oldest_days
+        ELSE b.oldest_unaccepted_days END AS oldest_unaccepted_days,
+    coalesce(s.accepted_rows, CASE WHEN NOT u.any THEN 0 END) AS accepted_rows,
+    u.missing AS accepted_missing, u.extra AS accepted_extra, r.old_uri,
+    s.run_id IS NOT NULL AND EXISTS (
+        SELECT FROM metrics.pipeline_run_log l
+            JOIN metrics.recon_summary USING (run_id)
+        WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
+            AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
+                = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
+    ) AS replaced
 FROM metrics.pipeline_run_log r
     LEFT JOIN metrics.recon_summary s USING (run_id)
     LEFT JOIN metrics.break_summary b USING (run_id)
+    CROSS JOIN LATERAL (
+        SELECT count(*) > 0 AS any,
+            coalesce(sum(found) FILTER (WHERE what = 'missing' AND state = 'active'), 0)
+                ::bigint AS missing,
+            coalesce(sum(found) FILTER (WHERE what = 'extra' AND state = 'active'), 0)
+                ::bigint AS extra
+        FROM metrics.suppression WHERE run_id = r.run_id
+    ) u
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
     AND (s.run_id IS NOT NULL OR NOT %(results)s)
     AND r.run_ts < coalesce((
@@ -147,6 +170,8 @@ def list_runs(
             BreakCounts(**{name: row[name] for name in BREAK_COUNT_COLUMNS})
             if row["open"] is not None
             else None,
+            row["old_uri"],
+            row["replaced"],
         )
         for row in _query_rows(connection, RUNS, values)
     ]
@@ -200,7 +225,7 @@ def load_result(
         frames=make_empty_frames(summary["keys"]),
         findings=Findings.collect(read),
         acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
-        coverage=_load_coverage(counts, suppressed),
+        coverage=_load_coverage(counts, suppressed, summary["accepted_rows"]),
         name_pairs=tuple(sorted(summary["name_pairs"].items())),
         applied=tuple(
             Applied(**each) for _, each in sorted(summary["applied"].items())
@@ -356,16 +381,21 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
             for row in oldest
         ),
         listed.as_of,
+        listed.left_out,
     )
 
 
 def _load_coverage(
-    counts: Counts, suppressed: Sequence[Suppressed]
+    counts: Counts, suppressed: Sequence[Suppressed], accepted: int | None
 ) -> tuple[Coverage, ...]:
-    """The coverage of a result whose differing cells are all suppressed, else none.
+    """The coverage of a stored result: the rows that are accepted, and the others.
 
-    The tables do not hold which rows a suppression covers.
+    A run of an earlier version did not record `accepted`: its coverage is known only if
+    all its differing cells are suppressed.
     """
+    if accepted is not None:
+        left = counts.mismatched_rows - accepted
+        return Coverage((), accepted), Coverage((NO_SUPPRESSION,), left)
     known = sum(
         each.count
         for each in suppressed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recon_engine.formatting import format_count
+from recon_engine.characters import readable
+from recon_engine.formatting import describe_accepted_rows, format_count
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.version import __version__
@@ -33,11 +34,11 @@ def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
         "history.html",
         ("theme.js",),
         dataset=dataset,
-        counted_runs=format_count(len(runs), "run"),
+        counted_runs=_count_runs(runs),
         runs=[_run_row(run) for run in runs],
         verdicts=_count_verdicts(runs),
         tiles=_build_tiles(runs),
-        charts=list(_draw_charts([run for run in reversed(runs) if run.result])),
+        charts=list(_draw_charts([run for run in reversed(runs) if _is_counted(run)])),
         version=__version__,
     )
 
@@ -58,9 +59,20 @@ def verdict_word(run: PastRun) -> str:
     return "fail" if result.verdict == "gates_failed" else result.verdict
 
 
+def _is_counted(run: PastRun) -> bool:
+    """Whether charts and totals count a run: of a pair, only its last result counts."""
+    return run.result is not None and not run.replaced
+
+
 def format_rate(result: PastResult) -> str:
     """The share of matched rows that differ, such as `6.00%`."""
     return f"{100 * result.rate:.2f}%"
+
+
+def format_unaccepted_rate(result: PastResult) -> str | None:
+    """The share of matched rows that differ and are not accepted; None if unknown."""
+    rate = result.unaccepted_rate
+    return None if rate is None else f"{100 * rate:.2f}%"
 
 
 def _run_row(run: PastRun) -> dict[str, Any]:
@@ -71,12 +83,23 @@ def _run_row(run: PastRun) -> dict[str, Any]:
         "began": f"{run.started:%Y-%m-%d %H:%M}",
         "verdict": verdict_word(run),
         "mark": ("✓" if passed else "✗") if run.result else "·",
-        "color": ("good" if passed else "bad") if run.result else "quiet",
+        "color": ("good" if passed else "bad") if _is_counted(run) else "quiet",
+        "file": readable(run.file),
+        "replaced": run.replaced,
         "result": run.result,
         "breaks": run.breaks,
         "rate": format_rate(run.result) if run.result else "",
+        "unaccepted_rate": (run.result and format_unaccepted_rate(run.result)) or "",
         "seconds": "" if run.seconds is None else f"{run.seconds:.1f}",
     }
+
+
+def _count_runs(runs: Sequence[PastRun]) -> str:
+    """How many runs have a result, and how many have none, as without files."""
+    results = sum(run.result is not None for run in runs)
+    without = len(runs) - results
+    others = f", {format_count(without, 'run')} without a result" if without else ""
+    return format_count(results, "result") + others
 
 
 def _count_verdicts(runs: Sequence[PastRun]) -> str:
@@ -86,18 +109,27 @@ def _count_verdicts(runs: Sequence[PastRun]) -> str:
 
 
 def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
-    results = [(run, run.result) for run in runs if run.result]
+    results = [(run, run.result) for run in runs if run.result and not run.replaced]
     passed = sum(result.passed for _, result in results)
-    without = len(runs) - len(results)
+    without = sum(run.result is None for run in runs)
+    replaced = sum(run.replaced for run in runs)
+    others = [f"{without:,} without a result"]
+    others += [f"{replaced:,} replaced by a later run of the same files"] * (
+        replaced > 0
+    )
     tiles = [
-        _build_tile("Runs", f"{len(runs):,}", f"{without:,} without a result"),
+        _build_tile(
+            "Results",
+            f"{len(results):,}",
+            ", ".join(("of " + format_count(len(runs), "run"), *others)),
+        ),
         _build_tile(
             "Passed", f"{passed:,}", f"of {format_count(len(results), 'result')}"
         ),
     ]
     if results:
         run, result = results[0]
-        note = format_count(result.mismatched_rows, "row", "differ")
+        note = _format_differing_rows(result)
         tiles.append(
             _build_tile(
                 "Latest verdict", verdict_word(run), note, bad=not result.passed
@@ -106,10 +138,20 @@ def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
     # Of the latest run that tracked breaks: a run over the limit has none.
     breaks = next((run.breaks for run in runs if run.breaks), None)
     if breaks:
+        # The ages and the counts are of the same breaks.
+        open_breaks = breaks.open if breaks.unaccepted is None else breaks.unaccepted
         tiles.append(
-            _build_tile("Open breaks", f"{breaks.open:,}", _format_oldest(breaks))
+            _build_tile("Open breaks", f"{open_breaks:,}", _format_oldest(breaks))
         )
     return tiles
+
+
+def _format_differing_rows(result: PastResult) -> str:
+    rows = result.unaccepted_rows
+    if rows is None or not result.accepted_rows:
+        return format_count(result.mismatched_rows, "row", "differ")
+    differ = format_count(rows, "row", "differ")
+    return f"{differ}, {describe_accepted_rows(result.accepted_rows)}"
 
 
 def _build_tile(
@@ -119,10 +161,20 @@ def _build_tile(
 
 
 def _format_oldest(breaks: BreakCounts) -> str:
-    days, unseen = breaks.oldest_days, breaks.unseen
+    days, unseen = _oldest_of(breaks), breaks.unseen
     age = None if days is None else f"the oldest is {_format_days(days)} old"
-    facts = (age, f"{unseen:,} unseen" if unseen else None)
+    facts = (
+        age,
+        f"{unseen:,} unseen" if unseen else None,
+        f"{breaks.accepted:,} more accepted" if breaks.accepted else None,
+    )
     return ", ".join(fact for fact in facts if fact)
+
+
+def _oldest_of(breaks: BreakCounts) -> int | None:
+    """The age of the oldest break that is not accepted, as far as that is known."""
+    known = breaks.accepted is not None
+    return breaks.oldest_unaccepted_days if known else breaks.oldest_days
 
 
 def _format_days(days: float) -> str:
@@ -132,34 +184,49 @@ def _format_days(days: float) -> str:
 def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
     """One chart for each number; `runs` have results and are earliest first.
 
-    A chart without points is left out: a dataset may track no breaks.
+    Differences and breaks are those that no suppression accepts. A run of an earlier
+    version that did not count these has no point. A chart without points is left out: a
+    dataset may track no breaks.
     """
     results = [(run, run.result) for run in runs if run.result]
     tracked = [(run, run.breaks) for run in runs if run.breaks]
+    accepted = any(
+        result.accepted_rows or result.accepted_missing or result.accepted_extra
+        for _, result in results
+    ) or any(breaks.accepted for _, breaks in tracked)
+    without = ", without what suppressions accept" if accepted else ""
     series = (
         Series(
             "Rows that differ",
-            "share of the matched rows",
+            f"share of the matched rows{without}",
             "{:.2%}".format,
-            [(run, result.rate) for run, result in results],
+            [
+                (run, result.unaccepted_rate)
+                for run, result in results
+                if result.unaccepted_rate is not None
+            ],
         ),
         Series(
             "Missing and extra",
-            "rows on one side only",
+            f"rows on one side only{without}",
             "{:,.0f}".format,
-            [(run, result.missing + result.extra) for run, result in results],
+            [(run, result.unaccepted_unmatched) for run, result in results],
         ),
         Series(
             "Open breaks",
-            "seen by the run or by an earlier one",
+            f"seen by the run or by an earlier one{without}",
             "{:,.0f}".format,
-            [(run, breaks.open) for run, breaks in tracked],
+            [
+                (run, breaks.unaccepted)
+                for run, breaks in tracked
+                if breaks.unaccepted is not None
+            ],
         ),
         Series(
             "Oldest break",
-            "age of the oldest open break",
+            f"age of the oldest open break{without}",
             _format_days,
-            [(run, breaks.oldest_days or 0) for run, breaks in tracked],
+            [(run, _oldest_of(breaks) or 0) for run, breaks in tracked],
         ),
         Series(
             "Rows",

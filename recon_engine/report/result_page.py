@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -18,8 +19,10 @@ from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     LINES_SHOWN,
     NO_PAIR,
+    SUPPRESSION_MARKS,
     conjugate,
     count_others,
+    describe_accepted_rows,
     describe_aside,
     describe_effect,
     describe_frame,
@@ -81,13 +84,15 @@ class OpenBreaks(NamedTuple):
     """The breaks of a run: a summary, the open count, and the oldest open breaks.
 
     Only the last run of a dataset has more than the summary: the table of breaks holds
-    the present state. Ages count up to the day `as_of`.
+    the present state. Ages count up to the day `as_of`. `open` and `oldest` are without
+    the `accepted` breaks.
     """
 
     summary: str
     open: int = 0
     oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
+    accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class PageFacts:
     `in_python`: whether options are named as arguments of `diff`.
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
+    `words`: the options of the command that repeats the comparison, if a configuration
+    file has all of them.
     """
 
     dataset: str | None = None
@@ -108,6 +115,7 @@ class PageFacts:
     breaks: OpenBreaks | None = None
     files: Mapping[str, str] | None = None
     timed: bool = False
+    words: tuple[str, ...] = ()
     title: str | None = None
     in_python: bool = False
 
@@ -138,8 +146,9 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
                 "code": code(hint.flag),
                 "explains": f"{hint.count:,} of {hint.total:,}",
             }
-            for hint in result.hints
+            for hint in result.hints_to_show
         ],
+        accepted=list(_list_accepted(result)),
         old=_build_side(result.old),
         new=_build_side(result.new),
         tiles=_build_tiles(result),
@@ -164,8 +173,12 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         facts=list(_list_facts(result, facts)),
         command=facts.options
         and rebuild_command(
-            facts.options, file_name_of(result.old), file_name_of(result.new)
+            facts.options,
+            file_name_of(result.old),
+            file_name_of(result.new),
+            facts.words,
         ),
+        stored=facts.files is not None,
         island=pages.json_for_script(build_page_data(result, facts.files)),
     )
 
@@ -186,7 +199,7 @@ def render_fragment(result: Reconciliation) -> str:
             "code": write_flags(hint.flag),
             "effect": describe_effect(hint),
         }
-        for hint in result.hints[:LINES_SHOWN]
+        for hint in result.hints_to_show[:LINES_SHOWN]
     ]
     return pages.render_page(
         "fragment.html",
@@ -242,15 +255,21 @@ def _summarize_result(result: Reconciliation) -> str:
     if result.agrees:
         every = "All " if n.matched > 1 else ""
         return f"{every}{result.agreement()}."
-    rate = _format_rate(n.mismatched_rows, n.matched)
-    differ = format_share(n.mismatched_rows, n.matched, "matched row", "differ")
+    left, accepted = result.left, " (accepted)"
+    differ = format_share(left.mismatched_rows, n.matched, "matched row", "differ")
+    facts = [_format_rate(left.mismatched_rows, n.matched)]
+    if result.accepted_rows:
+        facts.append(describe_accepted_rows(result.accepted_rows))
     drifted = len(drift.only_in_old) + len(drift.only_in_new)
     rejected = result.old.rejected + result.new.rejected
     unpairable = result.old.unpairable + result.new.unpairable
     parts = (
-        (n.mismatched_rows, f"{differ} ({rate})"),
-        (n.missing, f"{n.missing:,} missing from NEW"),
-        (n.extra, f"{n.extra:,} only in NEW"),
+        (n.mismatched_rows, f"{differ} ({'; '.join(facts)})"),
+        (
+            n.missing,
+            f"{n.missing:,} missing from NEW{'' if left.missing else accepted}",
+        ),
+        (n.extra, f"{n.extra:,} only in NEW{'' if left.extra else accepted}"),
         (drifted, f"{format_count(drifted, 'column')} on one side only"),
         (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
         (unpairable, f"{format_count(unpairable, 'row')} unpairable"),
@@ -262,19 +281,19 @@ def _summarize_result(result: Reconciliation) -> str:
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
-    The largest cause is the kind of change of one column with the most cells.
+    The largest cause is the kind of change of one column with the most cells, of those
+    that no suppression accepts.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
-    column, kind, count = max(
-        (
-            (column, kind, count)
-            for column in result.by_column
-            for kind, count in column.kinds.items()
-        ),
-        key=lambda each: each[2],
-    )
+    accepted = result.accepted_kinds
+    causes = [
+        (column, kind, count)
+        for column in result.by_column
+        for kind, count in column.kinds.items()
+        if (column.name, kind) not in accepted
+    ]
     return {
         "same_share": format_percent(same, total) if same else "None",
         "unexplained": result.unexplained(),
@@ -282,20 +301,23 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": {
-            "column": visible(column.name),
-            "kind": kind_words(kind),
-            "share": format_percent(count, column.mismatched),
-            "link": link_to_cells(column=column.name, kind=kind),
-        },
+        "cause": _describe_cause(*max(causes, key=itemgetter(2))) if causes else None,
+    }
+
+
+def _describe_cause(column: Column, kind: str, count: int) -> dict[str, str]:
+    return {
+        "column": visible(column.name),
+        "kind": kind_words(kind),
+        "share": format_percent(count, column.mismatched),
+        "link": link_to_cells(column=column.name, kind=kind),
     }
 
 
 def _list_warnings(result: Reconciliation) -> Iterator[str]:
-    # The headline already carries some warnings, and failures the failed suppressions.
+    # The headline already carries some warnings.
     headline = result.headline()
     yield from (readable(text) for text in result.warnings() if text not in headline)
-    yield from (readable(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield from describe_side(name, side)
     for name, only in (
@@ -304,6 +326,14 @@ def _list_warnings(result: Reconciliation) -> Iterator[str]:
     ):
         if only:
             yield f"not compared, only in {name}: {visible(', '.join(only))}"
+
+
+def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:
+    """The suppressions that did not fail, each with its mark on the terminal."""
+    for each in result.suppressed:
+        if not each.failed:
+            mark = SUPPRESSION_MARKS[each.state]
+            yield {"mark": mark, "text": readable(each.text)}
 
 
 def _build_side(side: Side) -> dict[str, str]:
@@ -394,14 +424,16 @@ def _build_kinds(column: Column) -> list[dict[str, Any]]:
 def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
     """Earlier results and this one; None if this is the first result."""
     past = [
-        (run.result.mismatched_rows, f"{run.started:%d %b}")
+        (run.result.unaccepted_rows, f"{run.started:%d %b}")
         for run in facts.past
         if run.result is not None
+        and run.result.unaccepted_rows is not None
+        and not run.replaced
         # This result is the last point.
     ][: TREND_RUNS - 1]
     if not past:
         return None
-    here = result.counts.mismatched_rows
+    here = result.left.mismatched_rows
     points = [Point(rows, when) for rows, when in reversed(past)]
     points.append(Point(here, "this run", "bad" if here else "good"))
     return draw_chart("Rows that differ", points, lambda value: f"{value:,.0f}")
@@ -485,7 +517,10 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
-    """Sums over changed cells, for each column that has changed cells."""
+    """Sums over changed cells, of each column with one that no rule makes equal.
+
+    And of a column whose rule, such as a tolerance, leaves a delta.
+    """
     return [
         {
             "column": visible(each.column),
@@ -495,7 +530,7 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "moved": bool(each.delta),
         }
         for each in result.totals
-        if each.column in result.changed
+        if each.column in result.summed
     ]
 
 
@@ -540,6 +575,7 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
         "open": breaks.open,
+        "accepted": breaks.accepted,
         "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",
         "oldest": [
             {

@@ -86,9 +86,14 @@ class Apart:
         text, form = pl.col("text"), pl.col("form")
         step = texts.alias("text").to_frame().with_columns(form=self.rule.normal(text))
         kept = self.rule.reads(text, form) | (text == "")
-        mark = pl.lit(f"{APART_PREFIX}{self.side}{NORMAL_PREFIX}")
-        marked = pl.when(kept).then(form).otherwise(mark + text)
+        marked = pl.lit(mark_apart(self.side)) + text
+        marked = pl.when(kept).then(form).otherwise(marked)
         return step.select(marked).to_series()
+
+
+def mark_apart(side: str) -> str:
+    """What a value begins with that equals no value of the other side."""
+    return f"{APART_PREFIX}{side}{NORMAL_PREFIX}"
 
 
 def is_marked(text: pl.Expr, form: pl.Expr) -> pl.Expr:

@@ -33,7 +33,7 @@ from recon_engine.runtime.lazy_module import LazyModule
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     import polars as pl
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     # One row a rule, in the order of the chain: the columns of TALLY.
     Tally = NDArray[np.int64]
     Tolerant = Amount | Day
+    Apply = Callable[[Rule, pl.Series], tuple[pl.Series, int, int]]
 else:
     np, pl = LazyModule("numpy"), LazyModule("polars")
 
@@ -226,9 +227,31 @@ def amounts_of_changes(chain: Chain, changes: pl.DataFrame) -> pl.DataFrame:
     return changes.with_columns(**read)
 
 
-def equal_under_rules(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
-    """Which pairs of texts are equal under the chain of a column."""
-    return chain.are_near(_forms(chain.of("old"), old), _forms(chain.of("new"), new))
+def apply_rule(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
+    """The forms under one rule, and the numbers of read and unread values."""
+    text, form = pl.col("text"), pl.col("form")
+    step = texts.alias("text").to_frame().with_columns(form=_forms([rule], texts))
+    read, values = step.select(
+        read=((text != "") & rule.reads(text, form)).sum(), values=(text != "").sum()
+    ).row(0)
+    return step["form"], read, values - read
+
+
+def equal_under_rules(
+    chain: Chain, old: pl.Series, new: pl.Series, apply: Apply | None = None
+) -> pl.Series:
+    """Which pairs of texts are equal under the chain of a column.
+
+    `apply`: another way to apply a rule than `apply_rule`, with the same forms.
+    """
+    if apply is None:
+        forms = [_forms(chain.of("old"), old), _forms(chain.of("new"), new)]
+    else:
+        forms = [old, new]
+        for at, side in enumerate(SIDES):
+            for rule in chain.of(side):
+                forms[at], _, _ = apply(rule, forms[at])
+    return chain.are_near(*forms)
 
 
 def equal_and_counted(
@@ -244,9 +267,12 @@ def equal_and_counted(
 
 
 def equal_with_forms(
-    chain: Chain, old: pl.Series, new: pl.Series
+    chain: Chain, old: pl.Series, new: pl.Series, apply: Apply = apply_rule
 ) -> tuple[pl.Series, Tally, dict[str, pl.Series]]:
-    """As `equal_and_counted`, with the normal forms of both sides."""
+    """As `equal_and_counted`, with the normal forms of both sides.
+
+    `apply`: how a rule is applied.
+    """
     tally, same = no_tally(chain.steps), old == new
     # The rule by which each pair became equal.
     since, unlike = np.zeros(len(old), np.int64), ~same
@@ -256,7 +282,7 @@ def equal_with_forms(
         for side in SIDES:
             rule = step.of(side)
             if rule is not None:
-                texts[side], *tally[at, READ[side]] = _apply(rule, texts[side])
+                texts[side], *tally[at, READ[side]] = apply(rule, texts[side])
         if step.is_typed and at + 1 < len(chain.steps):
             continue
         last = at + 1 == len(chain.steps)
@@ -272,14 +298,17 @@ def equal_with_forms(
 
 
 def read_and_counted(
-    chain: Chain, texts: pl.Series, side: str
+    chain: Chain, texts: pl.Series, side: str, apply: Apply = apply_rule
 ) -> tuple[pl.Series, Tally]:
-    """The normal forms of a side's texts, and the tally of what each rule read."""
+    """The normal forms of a side's texts, and the tally of what each rule read.
+
+    `apply`: how a rule is applied.
+    """
     tally = no_tally(chain.steps)
     for row, step in zip(tally, chain.steps, strict=True):
         rule = step.of(side)
         if rule is not None:
-            texts, *row[READ[side]] = _apply(rule, texts)
+            texts, *row[READ[side]] = apply(rule, texts)
     return texts, tally
 
 
@@ -351,16 +380,6 @@ def _forms_of_distinct(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
         form = frame.select(rule.normal(pl.col("text")))
         texts = form.collect(engine="in-memory").to_series()
     return texts
-
-
-def _apply(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
-    """The forms under one rule, and the numbers of read and unread values."""
-    text, form = pl.col("text"), pl.col("form")
-    step = texts.alias("text").to_frame().with_columns(form=_forms([rule], texts))
-    read, values = step.select(
-        read=((text != "") & rule.reads(text, form)).sum(), values=(text != "").sum()
-    ).row(0)
-    return step["form"], read, values - read
 
 
 def _is_among(several: pl.Series, one: pl.Series) -> pl.Series:

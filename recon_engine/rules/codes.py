@@ -144,7 +144,7 @@ def read_code_file(name: str, *, rest_same: bool) -> CodeTable:
         )
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
-            f"rule map cannot read the file {name}",
+            f"rule map cannot read the file {Path(name).absolute()}",
             why=_reason(error),
             help="a CSV file in UTF-8 with a header and two columns: the code, and the"
             " code of the other side",

@@ -7,6 +7,7 @@ of Polars, which says which day it is. The forms that the expression does not de
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -116,6 +117,7 @@ def expand_formats(spelled: str, pivot: int | None, rule: str) -> tuple[str, ...
     return formats
 
 
+@functools.lru_cache(maxsize=256)
 def check_day_format(form: str, pivot: int | None) -> None:
     """Raise ConfigError for a date format that does not round-trip the trial days."""
     for padding, letter in DIRECTIVE.findall(form):

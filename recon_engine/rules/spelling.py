@@ -217,6 +217,12 @@ def _make_instant(inner: str) -> Rule:
 
 
 def _make_code_table(inner: str) -> Rule:
+    # The folder of a file may have a comma in its name.
+    head, comma, last = inner.rpartition(",")
+    rest_same = bool(comma) and last.strip() == "rest=same"
+    name = (head if rest_same else inner).strip()
+    if name.startswith("@"):
+        return read_code_file(name[1:], rest_same=rest_same)
     parts = _split(inner)
     rest_same = "rest=same" in parts
     others = [part for part in parts if part != "rest=same"]

@@ -29,7 +29,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, annotate_counted_in
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, RowCounts
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.spark.byte_sources import (
@@ -309,7 +309,7 @@ def _build_result(
     tables = _join_tables(job, findings, hashes)
     whole = replace(
         findings.partial or _make_empty_partial(plan), identical=findings.identical
-    ).with_left_out(*findings.left_out)
+    ).with_aside(*(RowCounts(left_out=rows) for rows in findings.left_out))
     reject_duplicate_keys(tables, whole.repeats, plan.options)
     return build_result(
         plan,

@@ -156,6 +156,31 @@ def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) 
     assert kernel in {"native", None} or "*" in rules
 
 
+@given(pair=pairs(), data=st.data())
+def test_folded_rows_have_one_answer(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        # Keys with several rows, which are equal or almost.
+        more = st.lists(st.sampled_from(rows or [()]), max_size=4 * bool(rows))
+        raw, _ = data.draw(csv_bytes(pair.names, [*rows, *data.draw(more)]))
+        path.write_bytes(raw)
+    options: dict[str, Any] = {}
+    for side in data.draw(st.sampled_from([("old",), ("new",), ("old", "new")])):
+        options[f"{side}_fold"] = True
+        if data.draw(st.booleans()) and pair.columns:
+            options[f"{side}_sum"] = data.draw(st.sampled_from(pair.columns))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
+        patch.setattr(
+            scanning, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13]))
+        )
+        if data.draw(st.booleans()):
+            patch.setattr(secrets, "token_bytes", keys_collide)
+        assert_the_same(patch, paths, keys=pair.keys, **options)
+
+
 def keys_collide(size: int) -> bytes:
     """Keys of hashes by which all keys of rows are one, and no other rows."""
     return random.Random(1).randbytes(size // 2) + bytes(size - size // 2)
@@ -279,10 +304,14 @@ def test_a_refusal_of_the_kernel_alone_is_a_warning(
         ({"rules": {"id": "trim"}}, "native"),
         ({"where": "v=a"}, "native"),
         ({"derive": "w=slice(v,1)"}, "native"),
-        ({"fold": True, "rules": {"v": "trim"}}, "numpy"),
+        ({"fold": True, "rules": {"v": "trim"}}, "native"),
+        ({"fold": True, "rules": {"id": "trim"}}, "numpy"),
+        ({"fold": True, "where": "v=a"}, "numpy"),
+        ({"fold": True, "sum": "v", "rules": {"v": "scale(2)"}}, "numpy"),
+        ({"fold": True, "sum": "v", "old_rules": {"v": "scale(2)"}}, "numpy"),
     ],
 )
-def test_only_folded_rows_are_left_to_numpy(
+def test_what_is_read_in_many_ways_is_folded_by_numpy(
     tmp_path: Path, options: dict[str, Any], kernel: str
 ) -> None:
     path = tmp_path / "f.csv"

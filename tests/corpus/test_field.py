@@ -133,7 +133,7 @@ TABLE: Final = (
         (
             "4 of 4 matched rows differ",
             "the rule PAID=decimal read 0 of 4 differing values of OLD",
-            "rule BAL=decimal: read 3 of 3 in old, 3 of 3 in new",
+            "rule PAID=decimal: 4 of 4 values of OLD are not read",
         ),
     ),
     Row("09_excel_text_wrapper", 0, 1, ("2 missing, 2 extra",)),

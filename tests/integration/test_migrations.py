@@ -43,6 +43,7 @@ ALL = (
     "0015_row_accounting.sql",
     "0016_rules_of_sides.sql",
     "0017_parts.sql",
+    "0018_accepted.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

@@ -374,6 +374,8 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
             refused = recon("sql", change, cwd=delivered)
             assert refused.returncode == 2
             assert "Postgres refuses the statement" in refused.stderr
+            # The condition by its name in the standard, without the words of a driver.
+            assert re.search(r"why: SQLSTATE \w{5}: [a-z ]+\n", refused.stderr)
         left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
     assert left.stdout == "count\n11\n"
 

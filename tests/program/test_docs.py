@@ -99,7 +99,8 @@ def said(command: str, folder: Path) -> str:
     ended = call(command, folder, COLUMNS="88")
     lines = ended.stderr.splitlines(keepends=True)
     output = ended.stdout + "".join(line for line in lines if line[0] != "{")
-    short = re.sub(r"file:///\S+?/recon-demo", "file:///…/recon-demo", output)
+    here = output.replace(str(folder.resolve()), "/srv")
+    short = re.sub(r"file:///\S+?/recon-demo", "file:///…/recon-demo", here)
     return re.sub(r" +$", "", short, flags=re.MULTILINE)
 
 
@@ -139,6 +140,13 @@ def test_the_hard_pair_of_the_readme_agrees_in_either_way(folder: Path) -> None:
     said_by = [json.loads(ended.stdout) for ended in (by_flags, by_file)]
     assert all(result["counts"]["matched"] == 3 for result in said_by)
     assert said_by[0]["counts"] == said_by[1]["counts"]
+
+
+def test_the_daily_folder_of_the_readme_has_the_settings_that_it_shows(
+    folder: Path,
+) -> None:
+    shown = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    assert (folder / "claims.toml").read_text() in shown
 
 
 def test_the_python_of_the_readme_runs(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import itertools
 import json
 import lzma
 import os
 import pty
+import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -23,8 +26,14 @@ from support.program import recon
 from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
+from recon_engine.analysis.coded_columns import find_coded_columns
+from recon_engine.config import Options
+from recon_engine.drafts.config_text import write_config
+from recon_engine.drafts.draft import Draft
 from recon_engine.drafts.spelling import is_spelling
 from recon_engine.errors import ConfigError
+from recon_engine.model import Hint, HintKind
+from recon_engine.toml_text import remove_proposal, set_value
 
 
 if TYPE_CHECKING:
@@ -53,7 +62,100 @@ def test_after_init_a_diff_shows_exactly_what_was_planted(
     style, planted = write_pair(tmp_path, seed, 1_500 if seed < len(STYLES) else 200)
     assert compare_with_truth(tmp_path, style, planted) == []
     if style.codes:
-        assert '#     ignore = ["STATUS"]' in (tmp_path / "recon.toml").read_text()
+        assert '#     STATUS = "map(@STATUS' in (tmp_path / "recon.toml").read_text()
+    load_with_proposals(tmp_path / "recon.toml")
+
+
+PROPOSED = re.compile(r"(?m)^(\s*)#     ")
+
+
+def load_with_proposals(file: Path) -> int:
+    """Load a drafted file with each of its proposals, and with all; their number."""
+    lines = file.read_text().splitlines()
+    # A proposal is a run of commented lines: a list may take several.
+    runs = [
+        [*run]
+        for proposed, run in itertools.groupby(
+            range(len(lines)), lambda at: bool(PROPOSED.match(lines[at]))
+        )
+        if proposed
+    ]
+    for some in (*([run] for run in runs), runs):
+        at_once = {at for run in some for at in run}
+        text = "\n".join(
+            PROPOSED.sub(r"\1", line) if at in at_once else line
+            for at, line in enumerate(lines)
+        )
+        active = file.with_name("active.toml")
+        active.write_text(text)
+        assert text != file.read_text()
+        rx.load_config(active)
+    return len(runs)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 3, 4, 1_000, 1_003])
+def test_each_proposal_can_be_used_without_its_comment_sign(
+    seed: int, tmp_path: Path
+) -> None:
+    """Files with half of a rule, a code, a filter and another number in each row."""
+    write_pair(tmp_path, seed, 300)
+    chance = random.Random(seed)
+    old, new = [], []
+    for at in range(400):
+        half = chance.random() < 0.5
+        cents = f"{at}.{at % 7}0"
+        old.append(
+            f"{at},{cents},{at:05},{'AB'[at % 2]},{at * 7},{chance.random()},X\n"
+        )
+        if at % 10:
+            new.append(
+                f"{at},{cents[:-1] if half else at + 0.75},"
+                f"{at if half else at + 7},{'12'[at % 2]},{-at * 7},{chance.random()},"
+                f"{'X ' if half else 'x'}\n"
+            )
+    old += [f"{at},1.0,00001,C,1,1.0,gone\n" for at in range(1_000, 1_100)]
+    head = "ID,HALF,ZERO,CODE,SIGN,NOISE,CASE\n"
+    (tmp_path / "a.csv").write_text(head + "".join(old))
+    (tmp_path / "b.csv").write_text(head + "".join(new))
+    tables: list[list[str]] = [
+        [],
+        ["--dataset", "claims"],
+        ["--config", "pyproject.toml"],
+    ]
+    for names in (("old.csv", "new.csv"), ("a.csv", "b.csv")):
+        more = tables[seed % 3]
+        ended = recon("init", *names, "--yes", "--force", *more, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        file = tmp_path / ("pyproject.toml" if "--config" in more else "recon.toml")
+        found = load_with_proposals(file)
+        assert found > 2 or names[0] == "old.csv"
+
+
+def test_a_rule_beside_an_active_one_is_proposed_in_its_list(tmp_path: Path) -> None:
+    """The settings of one column are one list, in which a proposal can be used."""
+    options = Options(keys=("ID",), rules={"A": ("trim",)})
+    result = rx.diff(
+        pl.DataFrame({"ID": ["1"], "A": ["x"]}),
+        pl.DataFrame({"ID": ["1"], "A": ["y"]}),
+        keys="ID",
+    )
+    hints = tuple(
+        Hint(HintKind.RULE, "A", f"--rule A={rule}", 1, 2, f"by {rule}")
+        for rule in ("casefold", "nfc")
+    )
+    text = write_config(Draft(options, (), result, hints, (), ()), ())
+    file = tmp_path / "recon.toml"
+    file.write_text(text)
+    assert load_with_proposals(file) == 2
+    saved = set_value(
+        remove_proposal(text, ("rules",), "A", ["trim", "nfc"]),
+        ("rules",), "A", ["trim", "nfc"],
+    )  # fmt: skip
+    assert tomllib.loads(saved)["rules"]["A"] == ["trim", "nfc"]
+    assert "by casefold" in saved
+    assert "by nfc" not in saved
+    file.write_text(saved)
+    assert load_with_proposals(file) == 1
 
 
 def test_the_decisions_have_evidence_and_the_file_repeats_it(tmp_path: Path) -> None:
@@ -84,7 +186,7 @@ def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None
     (tmp_path / "new.csv").write_text("ID,A,B\n" + "".join(new))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     text = (tmp_path / "recon.toml").read_text()
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert '#     A = "decimal"' in text
     assert '#     B = "decimal(abs=' in text
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 150
@@ -101,7 +203,7 @@ def test_numbers_of_one_side_in_another_notation_are_active(tmp_path: Path) -> N
     (tmp_path / "new.csv").write_text("ID,PAID\n" + new.replace("1042.42", "1042.43"))
     ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     assert settings(tmp_path)["map"] == {"BETRAG": "PAID"}
-    assert "files, but for [map]." in (tmp_path / "recon.toml").read_text()
+    assert "files, except the pairs of [map]:" in (tmp_path / "recon.toml").read_text()
     assert settings(tmp_path)["old"]["rules"] == {"BETRAG": "decimal(comma)"}
     assert "explains 199 of 200 differing cells" in " ".join(ended.stdout.split())
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 1
@@ -164,7 +266,7 @@ def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None
         rows = (f"{at},{form.format(*day)}\n" for at, day in enumerate(days))
         (tmp_path / f"{name}.csv").write_text("ID,DT\n" + "".join(rows))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert "date(" in (tmp_path / "recon.toml").read_text()
 
 
@@ -180,6 +282,15 @@ def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) ->
     ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
     assert ended.returncode == 0
     assert settings(tmp_path)["keys"] == ["CLM_ID"]
+    assert "removed" not in ended.stderr
+    # What a person has added is named before it is lost.
+    text = (tmp_path / "recon.toml").read_text()
+    own = 'ignore = "UNITS"\n' + text + "\n[masks]\n"
+    (tmp_path / "recon.toml").write_text(own + 'NAME = "redact"\n')
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "these settings are in no draft: ignore, masks.NAME\n" in ended.stderr
+    ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
+    assert "the draft does not have them: ignore, masks.NAME\n" in ended.stderr
 
 
 def test_a_file_that_cannot_be_edited_is_kept_and_named(tmp_path: Path) -> None:
@@ -539,6 +650,47 @@ def test_a_key_is_found_that_one_file_joins_without_a_separator(
     assert counts["mismatched_cells"] == 0
 
 
+@pytest.mark.parametrize("whole", ["old", "new"])
+@pytest.mark.parametrize("name", ["CLAIM", "claim"])
+@pytest.mark.parametrize(
+    ("form", "first"), [("{0}-{1}", "{0}"), ("{0:06}/{1:02}", "{0:06}"), ("{1}{0}", "")]
+)
+def test_a_joined_key_is_found_that_has_the_name_of_its_part(
+    form: str, first: str, name: str, whole: str, tmp_path: Path
+) -> None:
+    """Both files have a column CLAIM; in one of them it also has the line."""
+    lines = "ABC" if not first else (1, 2, 3)
+    rows = [(at * 97 % 8000 + 1000, line) for at in range(200) for line in lines]
+    parts = "old" if whole == "new" else "new"
+    line_form = "{1:02}" if "/" in form else "{1}"
+    (tmp_path / f"{whole}.csv").write_text(
+        f"{name},PAID,NOTE\n"
+        + "".join(f"{form.format(*row)},{row[0] % 7}.50,n\n" for row in rows)
+    )
+    (tmp_path / f"{parts}.csv").write_text(
+        "CLAIM,LINE,PAID,NOTE\n"
+        + "".join(
+            f"{(first or '{0}').format(*row)},{line_form.format(*row)},"
+            f"{(row[0] + (at == 300)) % 7}.50,n\n"
+            for at, row in enumerate(rows)
+            if at >= 5
+        )
+    )
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    # Only OLD can give a column of NEW another name, so OLD derives.
+    function = "join" if whole == "new" else "slice" if form == "{1}{0}" else "split"
+    assert function in str(settings(tmp_path)["old"]["derive"])
+    [mapped] = {*settings(tmp_path)["map"].values()} - {"LINE"}
+    assert mapped.upper() == "CLAIM"
+    found = found_in(tmp_path)
+    counts = found["counts"]
+    assert counts["matched"] == 595
+    assert counts["missing"] + counts["extra"] == 5
+    assert counts["mismatched_cells"] == 1
+    assert found["columns"][0]["name"] == "PAID"
+
+
 def test_numbers_that_are_parts_of_others_by_chance_are_no_key(tmp_path: Path) -> None:
     """Each pair of digits is in some row of NEW, but no key is."""
     old = "".join(f"{7919 * at % 10**6:06},{at}.00\n" for at in range(1, 500))
@@ -575,3 +727,75 @@ def test_a_drafted_dataset_says_in_comments_where_its_files_are(
     assert found["inbound_s3"] == "inbound"
     shown = found.get("old_pattern"), found.get("new_pattern")
     assert shown == (patterns or (None, None))
+
+
+def test_yes_and_no_and_codes_pair_columns_of_other_names(tmp_path: Path) -> None:
+    """Each by the one column that fits; of two that fit, neither is taken."""
+    chance = random.Random(5)
+    rows = [
+        (chance.random() < 0.3, chance.choice("ABCD"), chance.choice("MF"),
+         chance.choice("XY"))
+        for _ in range(400)
+    ]  # fmt: skip
+    old = ["ID,DONE,STATE,SEX,KIND,FLAG"]
+    new = ["ID,closed,condition,gender,title,other,last"]
+    codes = {"A": "active", "B": "blocked", "C": "closed", "D": "denied"}
+    for at, (yes, state, sex, kind) in enumerate(rows):
+        old.append(f"{at},{'NJ'[yes]},{state},{sex},{kind},{'NJ'[at % 50 == 0]}")
+        wrong = "active" if at == 7 else codes[state]
+        titles = {"M": "Mr", "F": "Ms"}[sex]
+        new.append(
+            f"{at},{str(yes).lower()},{wrong},{'12'[sex == 'F']},{titles},"
+            f"{chance.choice('VW')},{'01'[at % 50 == 25]}"
+        )
+    (tmp_path / "old.csv").write_text("\n".join(old) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
+    command = ("init", "old.csv", "new.csv", "--yes", "--force")
+    ended = recon(*command, cwd=tmp_path, COLUMNS="200")
+    assert settings(tmp_path)["map"] == {"DONE": "closed", "STATE": "condition"}
+    assert settings(tmp_path)["rules"] == {"DONE": "boolean"}
+    assert "400 of 400 sampled rows agree, as yes or no" in ended.stdout
+    assert "by a table of 4 codes" in ended.stdout
+    assert re.search("only in OLD +not compared", ended.stdout)
+    text = (tmp_path / "recon.toml").read_text()
+    assert '#     STATE = "map(@STATE.map.csv' in text
+    assert "# without this setting, a column that one file has only is an error" in text
+    # What a person knows is not decided.
+    ended = recon(*command, "--map", "SEX=gender,KIND=other", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["map"] == {
+        "DONE": "closed", "STATE": "condition", "SEX": "gender", "KIND": "other",
+    }  # fmt: skip
+    assert "# given by --map\nSEX" in (tmp_path / "recon.toml").read_text()
+    refused = recon(*command, "--map", "SEX=nowhere", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--map SEX=nowhere: the files do not have both columns" in refused.stderr
+
+
+def test_columns_of_few_values_are_not_paired_by_chance() -> None:
+    """Of independent columns none agree, however rare a word is in both."""
+    for seed in range(40):
+        chance = random.Random(seed)
+        share = chance.choice([0.5, 0.1, 0.01])
+
+        def column(words: str) -> list[str]:
+            return [words[chance.random() < share] for _ in range(500)]  # noqa: B023
+
+        sides = [
+            pl.DataFrame({"v0": column(words), "v1": column("PQ")})
+            for words in ("NJ", "01")
+        ]
+        names = (["A", "B"], ["C", "D"])
+        assert find_coded_columns((sides[0], sides[1]), names) == {}, seed
+
+
+def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> None:
+    write_pair(tmp_path, 3, 300)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path, COLUMNS="200")
+    assert re.search("STATUS +not decided +.* proposed in STATUS.map.csv", ended.stdout)
+    command = re.findall("right: recon (.*)", ended.stderr)[0].split()
+    saved = recon(*command, cwd=tmp_path)
+    assert "saved 1 hint to recon.toml; run again to use it" in saved.stderr
+    assert settings(tmp_path)["old"]["rules"]["STATUS"].startswith("map(@STATUS")
+    columns = {each["name"]: each for each in found_in(tmp_path)["columns"]}
+    assert columns["STATUS"]["mismatched"] == 0

@@ -32,16 +32,23 @@ def events(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", ["table", "json", "markdown"])
-def test_quiet_prints_nothing_and_keeps_the_exit_code(pair: Path, form: str) -> None:
+def test_quiet_says_why_the_exit_code_is_not_0_and_nothing_else(
+    pair: Path, form: str
+) -> None:
     (pair / "recon.toml").write_text("ignore = []\n")
     ended = recon(*DIFF, "-q", "-f", form, "-o", "r.json", cwd=pair)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")
+    said = "DIFFER: 1 of 2 matched rows differs, 1 missing, 1 extra\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
     assert json.loads((pair / "r.json").read_text())["counts"]["missing"] == 1
     same = recon("diff", "old.csv", "old.csv", "-k", "ID", cwd=pair, RECON_QUIET="1")
     assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
-    for command in (("keys", "old.csv", "new.csv"), ("explain", *DIFF[1:], "1")):
+    for command, code, said in (
+        (("keys", "old.csv", "new.csv"), 0, ""),
+        (("explain", *DIFF[1:], "1"), 1, "the rows of the key differ\n"),
+        (("explain", *DIFF[1:], "2"), 0, ""),
+    ):
         ended = recon(*command, "-q", cwd=pair)
-        assert (ended.stdout, ended.stderr) == ("", "")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", said)
 
 
 def test_quiet_keeps_errors_on_stderr(pair: Path) -> None:

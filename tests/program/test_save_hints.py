@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_hints_are_saved_as_comments_and_the_key_as_a_setting(folder: Path) -> N
     assert not (folder / "recon.toml").exists()
     ended = recon("diff", *KEYS, "--save-hints", *DIFF[1:], cwd=folder)
     assert ended.returncode == 1
-    assert ended.stderr == "saved 3 hints as comments: recon.toml\n"
+    assert ended.stderr == "saved 3 hints to recon.toml; as comments\n"
     text = (folder / "recon.toml").read_text()
     assert toml(folder) == {"keys": ["CLM_ID", "SEGMENT"]}
     assert (
@@ -57,7 +58,7 @@ def test_hints_are_saved_as_comments_and_the_key_as_a_setting(folder: Path) -> N
 def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None:
     recon(*DIFF, *KEYS, "--save-hints", cwd=folder)
     ended = recon(*DIFF, "--save-hints", "1,3", "-f", "json", cwd=folder)
-    assert ended.stderr.endswith("saved 2 hints as settings: recon.toml\n")
+    assert ended.stderr.endswith("saved 2 hints to recon.toml; run again to use them\n")
     assert toml(folder)["rules"] == {
         "SERVICE_DT": "date(%Y%m%d|%Y-%m-%d)",
         "DRG": "lstrip0",
@@ -68,6 +69,26 @@ def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None
     refused = recon(*DIFF, "--save-hints=7", cwd=folder)
     assert refused.returncode == 2
     assert "there is no hint 7\n  why: the result has 1 hint\n" in refused.stderr
+
+
+def test_what_a_hint_is_called_and_what_is_not_saved(folder: Path) -> None:
+    recon("init", "old.csv", "new.csv", "--yes", cwd=folder)
+    before = (folder / "recon.toml").read_text()
+    assert '#     PAID = "decimal"' in before
+    ended = recon(*DIFF, "--save-hints", "1", "--ignore", "MEMBER", cwd=folder)
+    assert (
+        "help 1: PAID: 2 differ, 50% number format; --rule PAID=decim" in ended.stdout
+    )
+    assert ended.stderr.endswith(
+        "saved 1 hint to recon.toml; run again to use it\n"
+        "not saved, of this command line: --ignore\n"
+    )
+    text = (folder / "recon.toml").read_text()
+    assert toml(folder)["rules"]["PAID"] == "decimal"
+    # What was proposed is active: neither the proposal nor its reason is a comment.
+    assert "#     " not in text
+    assert "50% number format" not in text
+    assert "Proposals" not in text
 
 
 CODED = 'SEX = "map(@SEX.map.csv,rest=same)"'
@@ -93,7 +114,9 @@ def test_the_codes_of_a_hint_are_saved_as_a_file_beside_the_settings(
     assert "--old-rule 'SEX=map(F=2,M=1,rest=same)' removes 79" in " ".join(
         ended.stdout.split()
     )
-    assert ended.stderr == ("saved 1 hint as settings: recon.toml, SEX.map.csv\n")
+    assert ended.stderr == (
+        "saved 1 hint to recon.toml, SEX.map.csv; run again to use it\n"
+    )
     assert (coded / "SEX.map.csv").read_text() == CODES
     assert CODED in (coded / "recon.toml").read_text()
     ended = recon(*DIFF, "-f", "json", cwd=coded)
@@ -110,7 +133,7 @@ def test_a_file_with_other_codes_is_not_replaced(coded: Path) -> None:
     assert not (coded / "recon.toml").exists()
     (coded / "SEX.map.csv").write_text(CODES)
     ended = recon(*DIFF, "-k", "ID", "--save-hints", cwd=coded)
-    assert ended.stderr == "saved 1 hint as comments: recon.toml\n"
+    assert ended.stderr == "saved 1 hint to recon.toml; as comments\n"
 
 
 def test_a_code_table_is_beside_a_configuration_elsewhere(coded: Path) -> None:
@@ -118,9 +141,15 @@ def test_a_code_table_is_beside_a_configuration_elsewhere(coded: Path) -> None:
     (coded / "conf" / "my.toml").write_text('keys = "ID"\n')
     recon(*DIFF, "--config", "conf/my.toml", "--save-hints", "1", cwd=coded)
     assert (coded / "conf" / "SEX.map.csv").read_text() == CODES
-    assert CODED.replace("@", "@conf/") in (coded / "conf" / "my.toml").read_text()
-    ended = recon(*DIFF, "--config", "conf/my.toml", "-f", "json", cwd=coded)
-    assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+    assert CODED in (coded / "conf" / "my.toml").read_text()
+    for folder, path in ((coded, "conf/my.toml"), (coded / "conf", "my.toml")):
+        files = [str(coded / name) for name in DIFF[1:]]
+        ended = recon("diff", *files, "--config", path, "-f", "json", cwd=folder)
+        assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+    (coded / "conf" / "SEX.map.csv").unlink()
+    ended = recon(*DIFF, "--config", "conf/my.toml", cwd=coded)
+    assert ended.returncode == 2
+    assert f"cannot read the file {coded}/conf/SEX.map.csv" in ended.stderr
 
 
 def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> None:
@@ -132,7 +161,7 @@ def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> 
     assert "SEX" not in str(toml(coded))
     assert (coded / "SEX.map.csv").read_text() == CODES
     # Without the comment signs it is active.
-    active = text.replace("#     ", "")
+    active = re.sub("(?m)^#     ", "", text)
     (coded / "recon.toml").write_text(active)
     ended = recon(*DIFF, "-f", "json", cwd=coded)
     assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1

@@ -68,7 +68,9 @@ def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
     )
     row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
     assert row.split("  ")[-2:] == ["number format 68%, number 31%", "14000.00 → 14000"]
-    assert lines[-1].endswith("MiB · next: add -o report.html for all differences")
+    assert lines[-1].endswith(
+        "next: add -o report.html for a report, -o diff.xlsx for all keys"
+    )
 
 
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
@@ -83,7 +85,11 @@ def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
 
 def test_what_would_explain_them_is_broken_where_it_can_be(folder: Path) -> None:
     lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
-    at = lines.index("help: CLM_THRU_DT: 617 differ, 100% date format;")
+    [at] = (
+        at
+        for at, line in enumerate(lines)
+        if re.fullmatch(r"help \d: CLM_THRU_DT: 617 differ, 100% date format;", line)
+    )
     rule = "--rule 'CLM_THRU_DT=date(%Y%m%d|%Y-%m-%d)'"
     assert lines[at + 1] == f"      {rule} removes 617"
     assert max(map(len, lines)) <= 80
@@ -162,7 +168,7 @@ def test_a_pipe_gets_plain_text(folder: Path) -> None:
 def test_the_report_that_was_written_is_named(folder: Path) -> None:
     asked = (*CLAIMS, "-o", "r.html")
     lines = plain(on_terminal(*asked, columns=100, cwd=folder))
-    assert lines[-1].endswith(" · report: r.html")
+    assert lines[-1].endswith(" · writes r.html")
     assert (folder / "r.html").exists()
 
 

@@ -20,6 +20,13 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_list_of_commands_cuts_no_sentence(tmp_path: Path) -> None:
+    said = recon("--help", cwd=tmp_path, COLUMNS="80").stdout
+    commands = said.partition("Commands:")[2].partition("Exit codes")[0]
+    assert commands.count("\n") > 16
+    assert "..." not in commands
+
+
 def test_two_files_without_a_command_are_meant_for_diff(pair: Path) -> None:
     ended = recon("old.csv", "new.csv", "-k", "ID", cwd=pair)
     assert ended.returncode == 2

@@ -76,15 +76,17 @@ def scalar_library(folder: Path, *flags: str) -> ctypes.CDLL | None:
     return binding.open_library(path) if path else None
 
 
-def compiled(folder: Path, *flags: str, compiler: str = "") -> Path | None:
-    """The kernel as another compiler or other flags make it."""
+def compiled(
+    folder: Path, *flags: str, compiler: str = "", source: Path = build.SOURCE
+) -> Path | None:
+    """The kernel as another compiler or other flags make it; or another source."""
     zig = [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else None
     found = compiler or shutil.which("cc") or shutil.which("gcc")
     command = [found] if found else zig
     if command is None:
         return None
-    path = folder / f"kernel-{abs(hash(flags))}.so"
-    base = ["-std=gnu11", "-O1", "-shared", "-fPIC", str(build.SOURCE), "-o", str(path)]
+    path = folder / f"{source.stem}-{abs(hash(flags))}.so"
+    base = ["-std=gnu11", "-O1", "-shared", "-fPIC", str(source), "-o", str(path)]
     # zig would compile its sanitizer first, which takes four times as long as this.
     plain = ["-fno-sanitize=undefined"]
     subprocess.run([*command, *base, *plain, *flags], check=True, capture_output=True)
@@ -220,7 +222,18 @@ def check(
     kernel: Kernel, data: bytes, asked: Question, random: bytes, seen: Seen
 ) -> bool:
     """Raise AssertionError where kernel and reference disagree; whether it passes."""
-    wanted = reference(data, asked)
+    return check_reading(kernel, data, asked, random, seen, reference(data, asked))
+
+
+def check_reading(
+    kernel: Kernel,
+    data: bytes,
+    asked: Question,
+    random: bytes,
+    seen: Seen,
+    wanted: tuple[list[Row], Read] | None,
+) -> bool:
+    """The same, with what the reference wants."""
     side = opened(kernel, asked, random)
     try:
         assert fed(side, data, asked.borders) == (wanted is not None)
@@ -228,12 +241,7 @@ def check(
             return False
         rows, facts = wanted
         assert read_facts(side) == facts
-        for (key, row, rest), fields in zip(digests(side), rows, strict=True):
-            content = tuple(fields[at] for at in asked.order or range(asked.width))
-            seen.check("row", row, content)
-            # 32 bits of two texts are sometimes equal.
-            seen.check("row and rest", (row, rest), content)
-            seen.check("key", key, tuple(fields[at] for at in asked.keys))
+        check_digests(digests(side), rows, asked, seen)
         sought = [tuple(fields[at] for at in asked.keys) for fields in rows[::2]]
         assert found_by_key(side, sought) == [
             number
@@ -243,6 +251,18 @@ def check(
         return True
     finally:
         side.free()
+
+
+def check_digests(
+    found: list[tuple[int, int, int]], rows: list[Row], asked: Question, seen: Seen
+) -> None:
+    """Raise AssertionError unless digests are equal if and only if contents are."""
+    for (key, row, rest), fields in zip(found, rows, strict=True):
+        content = tuple(fields[at] for at in asked.order or range(asked.width))
+        seen.check("row", row, content)
+        # 32 bits of two texts are sometimes equal.
+        seen.check("row and rest", (row, rest), content)
+        seen.check("key", key, tuple(fields[at] for at in asked.keys))
 
 
 def found_by_key(side: Side, keys: Sequence[Row]) -> list[int]:

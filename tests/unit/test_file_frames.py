@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import hashlib
 import json
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.draws import ByteDraws, QuickDraws
 from support.flags import diff
 from support.frame_reference import Frame, read_framed
 from support.framed import (
-    ByteDraws,
+    READ_SIZES,
+    Checker,
+    Depth,
     by_kernel,
     by_numpy,
-    check_readers,
+    effective_options,
     in_splits,
     make_case,
     rows_alone,
@@ -37,7 +42,7 @@ from recon_engine.config import (
     write_delimiters,
 )
 from recon_engine.errors import ConfigError, EmptyFile, MalformedInput, ReconError
-from recon_engine.inputs import csv_reader
+from recon_engine.inputs import header
 from recon_engine.inputs.native import binding
 from recon_engine.result_document import write_markdown
 
@@ -52,8 +57,10 @@ if TYPE_CHECKING:
 PLAIN = "ID,A\n1,x\n2,y\n"
 KERNEL = pytest.mark.skipif(binding.load_library() is None, reason="no kernel")
 
+BLOCKS = st.sampled_from([1, 7, 1 << 18])
 
-@given(seed=st.integers(0, 1 << 40), block=st.sampled_from([1, 7, 1 << 18]))
+
+@given(seed=st.integers(0, 1 << 40), block=BLOCKS)
 @example(seed=0, block=1)
 def test_a_framed_file_is_read_as_the_reference_reads_it(
     tmp_path: Path, seed: int, block: int
@@ -63,32 +70,75 @@ def test_a_framed_file_is_read_as_the_reference_reads_it(
     path = tmp_path / "f.csv"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "BLOCK_BYTES", block)
+        for module, name, least in READ_SIZES:
+            patch.setattr(module, name, max(block, least))
         assert by_numpy(path, frame) == expected, (data, frame)
-    if binding.load_library() is not None:
-        assert by_kernel(path, frame) == expected, (data, frame)
+        if binding.load_library() is not None:
+            assert by_kernel(path, frame) == expected, (data, frame)
     splits = in_splits(1 + block % 11)
     assert splits(path, frame) == rows_alone(expected), (data, frame)
 
 
-@given(given=st.binary(max_size=160), size=st.sampled_from([0, 1, 9]))
-def test_any_bytes_decide_a_file_that_all_readers_read_alike(
-    tmp_path_factory: pytest.TempPathFactory, given: bytes, size: int
+@given(
+    inputs=st.lists(st.binary(max_size=160), min_size=1, max_size=3),
+    depth=st.builds(Depth, python=st.booleans(), size=st.sampled_from([0, 1, 9])),
+    block=BLOCKS,
+)
+def test_any_bytes_decide_files_that_all_readers_read_alike(
+    tmp_path_factory: pytest.TempPathFactory,
+    inputs: list[bytes],
+    depth: Depth,
+    block: int,
 ) -> None:
-    data, frame = make_case(ByteDraws(given))
     kernel = binding.load_library() is not None
-    accepted = {
-        check_readers(
-            data,
-            frame,
-            tmp_path_factory.mktemp("f"),
-            kernel=kernel,
-            size=size,
-            parsers=parsers,
-        )
-        for parsers in (False, True)
+    checker = Checker(tmp_path_factory.mktemp("f"), kernel=kernel)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, least in READ_SIZES:
+            patch.setattr(module, name, max(block, least))
+        for at, given in enumerate(inputs):
+            data, frame = make_case(ByteDraws(given))
+            each = dataclasses.replace(depth, parsers=not at)
+            accepted = checker.check(data, frame, each)
+            assert accepted == (read_framed(data, frame) is not None)
+        checker.finish()
+
+
+@pytest.mark.slow
+def test_the_files_that_are_drawn_depend_on_each_of_their_options() -> None:
+    draw = QuickDraws(1)
+    cases = [make_case(draw) for _ in range(1_000)]
+    counts = Counter(name for case in cases for name in effective_options(*case))
+    # A count matters only if it is wrong.
+    assert counts.pop("trailer_count") > 5
+    assert set(counts) == {each.name for each in dataclasses.fields(Frame)} - {
+        "trailer_count"
     }
-    assert accepted == {read_framed(data, frame) is not None}
+    assert min(counts.values()) > 15
+    accepted = sum(read_framed(*case) is not None for case in cases)
+    assert 0.4 < accepted / len(cases) < 0.7
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("cut", range(-1, 4))
+def test_a_comment_prefix_is_found_where_the_first_bytes_end(
+    tmp_path: Path, cut: int
+) -> None:
+    title = "x" * (header.FIRST_BYTES - 1 - cut) + "\n"
+    old = f"{title}--a\n--b\nID,A\n1,x\n2,y\n"
+    framing = {"old_skip_lines": 1, "old_comment_prefix": "--"}
+    assert compare(tmp_path, old, **framing).agrees
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("letter", ["é", "€", "🙂", "\ufeff"])
+@pytest.mark.parametrize("cut", range(4))
+def test_a_character_is_read_where_the_first_bytes_end(
+    tmp_path: Path, cut: int, letter: str
+) -> None:
+    title = "x" * (header.FIRST_BYTES - 1 - cut) + "\n"
+    old = f"{title}{letter}D,A\n1,x\n2,y\n"
+    options = {"renames": {f"{letter}D": "ID"}, "keys": f"{letter}D"}
+    assert compare(tmp_path, old, old_skip_lines=1, **options).agrees
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

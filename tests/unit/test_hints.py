@@ -593,3 +593,10 @@ def test_the_codes_of_a_table_are_left_out_where_no_value_may_be() -> None:
     assert without_codes(rule) == rule
     assert name_code_file("A B") != name_code_file("A_B") == "A_B.map.csv"
     assert "/" not in name_code_file("../x")
+
+
+def test_no_rule_has_more_implied_decimals_than_a_rule_may_have() -> None:
+    wrong = [("1", "0." + "0" * 30 + "1"), ("2", "0." + "0" * 300 + "2")]
+    assert "scale" not in str(hinted(wrong * 20))
+    [(flag, _)] = hinted([("12", "0." + "0" * 28 + "12")] * 20)
+    assert flag == "--old-rule 'C=scale(30)'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -14,7 +15,12 @@ from support.kernel import stable
 
 from recon_engine.analysis import segments, totals
 from recon_engine.inputs.native import binding
+from recon_engine.inputs.native.forms import apply_natively, describe_reading
 from recon_engine.inputs.native.texts import KernelTable, open_table
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.base import Apart
+from recon_engine.rules.chains import apply_rule
+from recon_engine.rules.spelling import parse_rule
 
 
 if TYPE_CHECKING:
@@ -68,6 +74,107 @@ def test_forms_and_sums_are_those_of_polars(columns: list[list[str]]) -> None:
     for name, each in sums.items():
         if each.form.amounts:
             assert each.value.as_tuple() == added[name].value.as_tuple()
+
+
+# Rules that the kernel reads, and rules that it leaves to Polars.
+NUMBER_RULES: Final = (
+    *("decimal", "decimal(comma)", "decimal(trailing)", "decimal(comma,trailing)"),
+    *("scale(1)", "scale(2)", "scale(30)"),
+)
+DAY_RULES: Final = (
+    *("date(iso)", "date(eu)", "date(us)", "date(%Y%m%d)", "date(%d%m%Y|%Y-%m-%d)"),
+    *("date(%d.%m.%Y|%Y-%m-%d)", "date(%m_%d:%Y)"),
+)
+LEFT_TO_POLARS: Final = (
+    *("decimal(exp)", "decimal(percent)", "decimal(money=$)", "date(%d-%b-%Y)"),
+    *("date(%d.%m.%y,pivot=30)", "date(%d %m %Y)", "trim", "map(A=B)"),
+)
+NUMBERS: Final = st.one_of(
+    st.text("0123456789.,+-", max_size=14),
+    st.from_regex(r"\A[+-]?0{0,2}[0-9]{1,3}([.,][0-9]{3}){0,3}([.,][0-9]{0,3})?-?\Z"),
+    TEXTS,
+)
+DAYS: Final = st.one_of(
+    st.builds(
+        lambda form, year, month, day: form.format(year, month, day),
+        st.sampled_from(
+            (
+                *("{2:02}.{1:02}.{0}", "{2}.{1}.{0:04}", "{0}-{1:02}-{2:02}"),
+                *(
+                    "{0:04}{1:02}{2:02}",
+                    "{2:02}{1:02}{0}",
+                    "{1}/{2}/{0}",
+                    "{1}_{2}:{0}",
+                ),
+            )
+        ),
+        st.one_of(st.integers(0, 10_000), st.sampled_from((1000, 1900, 2000, 2024))),
+        st.integers(0, 13),
+        st.integers(0, 32),
+    ),
+    st.text("0123.-/", max_size=11),
+    TEXTS,
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "drawn"), [(NUMBER_RULES, NUMBERS), (DAY_RULES, DAYS)]
+)
+@given(data=st.data())
+def test_forms_of_values_are_those_of_their_rule(
+    rules: tuple[str, ...], drawn: st.SearchStrategy[str], data: st.DataObject
+) -> None:
+    texts = pl.Series(data.draw(st.lists(drawn, max_size=60)), dtype=pl.String)
+    rule = parse_rule(data.draw(st.sampled_from(rules)))
+    side = data.draw(st.sampled_from(["", "old", "new"]))
+    rule = Apart(rule, side) if side else rule
+    assert describe_reading(rule) is not None
+    forms, *counts = apply_natively(rule, texts)
+    expected, *expected_counts = apply_rule(rule, texts)
+    assert forms.to_list() == expected.to_list()
+    assert counts == expected_counts
+
+
+def test_all_days_of_four_centuries_have_the_form_of_their_rule() -> None:
+    first, last = date(1599, 1, 1), date(2001, 12, 31)
+    days = pl.date_range(first, last, eager=True).dt.strftime("%d.%m.%Y")
+    rule = parse_rule("date(%d.%m.%Y|%Y-%m-%d)")
+    forms, read, unread = apply_natively(rule, days)
+    assert (read, unread) == (len(days), 0)
+    assert forms.to_list() == [
+        f"\0{(first - date(1970, 1, 1)).days + at}" for at in range(len(days))
+    ]
+
+
+def test_what_the_kernel_does_not_read_is_left_to_the_rule() -> None:
+    texts = pl.Series(
+        ["1e3", "5%", "$5", "03-Feb-2024", "1.2.24", "1 2 2024", " x", "A"]
+    )
+    for spelled in LEFT_TO_POLARS:
+        rule = parse_rule(spelled)
+        assert describe_reading(rule) is None
+        found, expected = apply_natively(rule, texts), apply_rule(rule, texts)
+        assert found[0].to_list() == expected[0].to_list()
+        assert found[1:] == expected[1:]
+
+
+@given(
+    spelled=st.sampled_from(["decimal(comma)", "scale(2)", "decimal"]),
+    texts=st.lists(st.one_of(NUMBERS, AMOUNTS), max_size=20),
+)
+@example(spelled="decimal(comma)", texts=["9" * 37, "-0,5", "00,10", "."])
+@example(spelled="scale(2)", texts=["9" * 60, "-5", "1234"])
+def test_sums_by_forms_are_those_of_polars(spelled: str, texts: list[str]) -> None:
+    chain = chain_of(spelled).of("old")
+    cells = pl.Series(texts, dtype=pl.String)
+    forms = apply_rule(chain[0], cells)[0]
+    summed = totals.sum_read(chain, cells, forms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binding, "load_library", lambda: None)
+        expected = totals.sum_read(chain, cells, forms)
+    assert summed.form == expected.form
+    if summed.form.amounts:
+        assert summed.value == expected.value
 
 
 @given(

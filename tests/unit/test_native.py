@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 import pytest
-from fuzz_native import search
+from fuzz_native import read_every, search
 from hypothesis import given
 from hypothesis import strategies as st
 from support.kernel import (
@@ -36,6 +36,7 @@ from support.kernel import (
     stable,
     variants,
 )
+from support.kernel_batch import Batch
 
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.config import Limits
@@ -84,9 +85,23 @@ def test_random_inputs_are_read_as_the_reference_reads_them(
     kernels: dict[str, Kernel], tmp_path: Path
 ) -> None:
     every = list(kernels.values())
-    tried, passed, _ = search(every, random.Random(1), 400, 60, tmp_path)
+    batch = Batch(tmp_path, every) if "scalar" in kernels else None
+    tried, passed, _ = search(batch, every, random.Random(1), 400, 60, tmp_path)
     assert tried >= 50
     assert 0 < passed < tried
+
+
+@pytest.mark.slow
+def test_all_short_texts_are_read_as_a_state_machine_reads_them(
+    kernels: dict[str, Kernel], tmp_path: Path
+) -> None:
+    if "scalar" not in kernels:
+        pytest.skip("no C compiler")
+    batch = Batch(tmp_path, list(kernels.values()))
+    compared = read_every(batch, SECRET, 4, 1)
+    assert compared.accepted > 1_000
+    # Each length of text is accepted in some way, and refused in others.
+    assert compared.accepted < compared.texts / 2
 
 
 ENDINGS: Final = [

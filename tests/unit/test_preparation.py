@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -43,6 +45,7 @@ AMOUNTS = st.sampled_from(
     ["1", "2.50", "-3.5", "1,000.00", "", "x", "0.000001", "9" * 25, "2,5", "$250"]
 )
 TEXTS = st.sampled_from(["a", "a", "a", "A", "b", ""])
+KEYS = st.sampled_from(["1", "1", "01", "2", ""])
 old_rows = st.lists(st.tuples(PARTS, AMOUNTS, TEXTS), max_size=7)
 new_rows = st.lists(
     st.tuples(
@@ -191,6 +194,203 @@ def test_every_combination_of_options_gives_what_the_oracle_says(
     listed = [row["side"] for row in d.unpairable().to_dicts()]
     assert listed.count("old") == wanted.old.unpairable
     assert listed.count("new") == wanted.new.unpairable
+
+
+# Spellings of numbers, and texts that are none.
+SPELLINGS: list[list[str]] = [
+    ["1", "1", "01", "+1", "1.", "1.0"],
+    ["0.00", "0.00", "-0.00", "+.00", "0.0", "0"],
+    ["0.5", "0.5", ".5", "+.5", "0.50"],
+    ["-2", "-2", "-02", "-2.0"],
+    ["1000", "1,000", "001,000", "1000."],
+    ["9" * 16, "9" * 16, "0" + "9" * 16, "9" * 16 + ".0"],
+    ["9" * 17, "9" * 17, "0" + "9" * 17],
+    ["", "x", "--1", "+-1", "-", ".", "1,0", "0001,000"],
+]
+Rows = list[tuple[str, ...]]
+
+
+@st.composite
+def foldable(draw: st.DrawFn) -> tuple[Rows, Rows]:
+    """Rows of OLD and NEW that often are identical once they are folded."""
+
+    def spelled(wanted: list[str]) -> str:
+        return draw(st.sampled_from(wanted))
+
+    sides: list[Rows] = [[], []]
+    keys = st.lists(st.tuples(KEYS, KEYS), unique=True, max_size=3)
+    often = st.sampled_from([True, True, True, False])
+    for key in draw(keys):
+        numbers = draw(st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=3))
+        amounts = [[spelled(each) for each in numbers]]
+        match draw(st.sampled_from(["same", "respelled", "summed", "summed", "fewer"])):
+            case "same":
+                amounts.append(amounts[0][::-1])
+            case "respelled":
+                amounts.append([spelled(each) for each in numbers])
+            case "summed":
+                total = sum((read(each[0]) for each in numbers), Decimal(0))
+                amounts.append([f"{total:.{draw(st.integers(0, 2))}f}"])
+            case _:
+                amounts.append(amounts[0][1:])
+        other, text = draw(st.sampled_from(SPELLINGS)), draw(TEXTS)
+        first = spelled(other)
+        if draw(st.booleans()):
+            amounts.reverse()
+        for rows, its in zip(sides, amounts, strict=True):
+            for amount in its:
+                constant = first if draw(often) else spelled(other)
+                same = text if draw(often) else draw(TEXTS)
+                rows.append((*key, amount, constant, same))
+    return sides[0], sides[1]
+
+
+def read(text: str) -> Decimal:
+    """A number without commas; 0 for another text."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal(0)
+
+
+# Those that the kernel takes for plain numbers.
+PLAIN_RULES: list[Rules] = [
+    {},
+    {"amount": ("decimal",), "other": ("decimal",)},
+    {"amount": ("decimal(abs=0.5)",), "text": ("casefold",)},
+]
+SUMS = st.sampled_from([("amount",), ("amount", "other"), ("other",), ()])
+
+
+@given(
+    rows=foldable(),
+    rules=st.sampled_from(PLAIN_RULES),
+    key=st.sampled_from([["c"], ["c", "l"]]),
+    folds=st.sampled_from([(True, True), (True, False), (False, True)]),
+    sums=st.tuples(SUMS, SUMS),
+    ignored=st.lists(st.sampled_from(["other", "row_count"]), unique=True),
+    how=st.sampled_from(["kernel", "kernel", "kernel", "memory"]),
+)
+def test_rows_that_the_kernel_folds_are_those_of_the_oracle(
+    tmp_path: Path,
+    rows: tuple[Rows, Rows],
+    rules: Rules,
+    key: list[str],
+    folds: tuple[bool, bool],
+    sums: tuple[tuple[str, ...], tuple[str, ...]],
+    ignored: list[str],
+    how: str,
+) -> None:
+    """Numbers in any spelling, on one side added up and on the other not."""
+    names = ["c", "l", "amount", "other", "text"]
+    ignored = ignored if all(folds) else [name for name in ignored if name == "other"]
+    rules = {name: each for name, each in rules.items() if name not in ignored}
+    added = [
+        tuple(name for name in each if name not in ignored) if fold else ()
+        for each, fold in zip(sums, folds, strict=True)
+    ]
+    options = Options(
+        keys=tuple(key),
+        rules=rules,
+        ignore=tuple(ignored),
+        old=SideOptions(fold=folds[0], sum=added[0]),
+        new=SideOptions(fold=folds[1], sum=added[1]),
+    )
+    order = [names.index(name) for name in ("text", "other", "l", "amount", "c")]
+    paths = (
+        write_table(tmp_path / "o.csv", names, rows[0]),
+        write_table(
+            tmp_path / "n.csv",
+            [names[at] for at in order],
+            [[row[at] for at in order] for row in rows[1]],
+        ),
+    )
+    counted = ("row_count",) if all(folds) else ()
+    columns = [
+        name for name in (*names, *counted) if name not in key and name not in ignored
+    ]
+    added_up = dict.fromkeys({*added[0], *added[1]} - rules.keys(), ("decimal",))
+    ours, theirs = (
+        [dict(zip(names, row, strict=True)) | {"row_count": "1"} for row in side]
+        for side in rows
+    )
+    wanted = pairing_oracle.compare(
+        ours,
+        theirs,
+        key,
+        columns,
+        pairing_oracle.chains_of({**rules, **added_up, "row_count": ("decimal",)}),
+        (
+            SidePlan(fold=folds[0], sums=(*added[0], *counted)),
+            SidePlan(fold=folds[1], sums=(*added[1], *counted)),
+        ),
+    )
+    d = compare_by(how, paths, options)
+    assert said(d, columns) == wanted
+    if load_library():
+        assert d.engine.kernel == ("native" if how == "kernel" else "numpy")
+
+
+# The amounts of a key on one side. Two numbers of 57 bits differ by 2**56.
+GROUPS: list[list[str]] = [
+    *(["1"], ["01"], ["+1"], ["1."], ["1.0"], ["1", "1"], ["2"], ["2.0"], ["1.0", "1"]),
+    *(["0.00"], ["-0.00"], ["0.50", "-0.5"], [".5"], ["0.5"], ["+.5"], ["-.5"]),
+    *(["1,000"], ["1000"], ["001,000"], ["0001,000"], ["500", "5,00"], ["500", "500"]),
+    *(["9" * 16], ["9" * 17], ["9" * 25], ["1", str(2**56)], [str(2**56 + 1)]),
+    *(["0." + "0" * 300 + "1"], ["1", "0." + "0" * 40 + "1"], ["-2", "3"], ["", "1"]),
+    *(["x"], ["+-1"], ["--1"], ["-"], ["."], [""], ["1", "x"], ["1", "1", "-1"]),
+]
+
+
+@pytest.mark.parametrize("ignored", [(), ("row_count",), ("row_count", "amount")])
+@pytest.mark.parametrize("sums", [(1, 1), (1, 0), (0, 1)])
+@pytest.mark.parametrize("folds", [(1, 1), (1, 0), (0, 1)])
+def test_each_two_groups_of_amounts_are_folded_as_the_oracle_says(
+    tmp_path: Path,
+    folds: tuple[int, int],
+    sums: tuple[int, int],
+    ignored: tuple[str, ...],
+) -> None:
+    counted = ("row_count",) if all(folds) else ()
+    ignored = tuple(name for name in ignored if name in {"amount", *counted})
+    both = list(itertools.product(GROUPS, repeat=2))
+    rows = [
+        [(str(at), amount) for at, of in enumerate(both) for amount in of[side]]
+        for side in (0, 1)
+    ]
+    added = [
+        ("amount",) if fold and its and "amount" not in ignored else ()
+        for fold, its in zip(folds, sums, strict=True)
+    ]
+    paths = [tmp_path / "o.csv", tmp_path / "n.csv"]
+    for path, side in zip(paths, rows, strict=True):
+        write_table(path, ["c", "amount"], side)
+    d = compare_by(
+        "kernel",
+        (paths[0], paths[1]),
+        Options(
+            keys=("c",),
+            ignore=ignored,
+            old=SideOptions(fold=bool(folds[0]), sum=added[0]),
+            new=SideOptions(fold=bool(folds[1]), sum=added[1]),
+        ),
+    )
+    columns = [name for name in ("amount", *counted) if name not in ignored]
+    its = {"amount": ("decimal",)} if any(added) else {}
+    ours, theirs = (
+        [{"c": key, "amount": amount, "row_count": "1"} for key, amount in side]
+        for side in rows
+    )
+    plans = (
+        SidePlan(fold=bool(fold), sums=(*names, *counted))
+        for fold, names in zip(folds, added, strict=True)
+    )
+    chains = pairing_oracle.chains_of(its | {"row_count": ("decimal",)})
+    old, new = plans
+    wanted = pairing_oracle.compare(ours, theirs, ["c"], columns, chains, (old, new))
+    assert said(d, columns) == wanted
+    if load_library():
+        assert d.engine.kernel == "native"
 
 
 OLD = pl.DataFrame({"CLAIM": ["C1-1", "C1-2", "C2-1"], "PAID": ["1", "2", "3"]})

@@ -178,13 +178,93 @@ def test_a_secret_is_refused_with_where_it_belongs(file: Path, line: str) -> Non
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("keys = ID\n", 1), ("a = 1\na = 2\n", 2), ("keys = [\n", None)],
+    [("keys = ID\n", 1), ("keys = [\n", None)],
 )
 def test_what_is_no_toml_is_reported_with_its_line(
     file: Path, text: str, line: int | None
 ) -> None:
     error = refusal(file, text)
     assert (error.message[:14], error.line) == ("it is not TOML", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[old.rules]\nA = "trim"\n\n[ old . "rules" ]\nB = "trim"\n',
+            "the table [old.rules] is in the file twice, in lines 1 and 4",
+        ),
+        (
+            '[rules]\nA = "trim"\n[old.rules]\nA = "nfc"\nB = "x"\n"A" = [\n"trim"]\n',
+            "`A` is set twice in one table, in lines 4 and 7",
+        ),
+    ],
+)
+def test_what_a_file_has_twice_is_named_with_both_lines(
+    file: Path, text: str, message: str
+) -> None:
+    error = refusal(file, text)
+    assert error.message == message
+    assert message.endswith(f" and {error.line}")
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ("map", "whole file; move it above the first [table]"),
+        ("rules", "whole file; move it above the first [table]"),
+        ("old.rules", "whole file; move it above the first [table]"),
+        ("new", "whole file; move it above the first [table]"),
+        (
+            "dataset.a.old.rules",
+            "whole dataset; move it directly below [dataset.a]",
+        ),
+    ],
+)
+def test_a_setting_of_the_file_below_a_table_says_where_it_belongs(
+    file: Path, table: str, place: str
+) -> None:
+    error = refusal(file, f'[{table}]\nignore = ["STATUS"]\n')
+    assert error.message == f"`ignore` is a setting of the {place}"
+    # A column may have the name of a setting.
+    file.write_text('[rules]\nignore = "trim"\n[map]\nkeys = "KEYS"\n')
+    load_settings(file)
+
+
+def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
+    """Of every setting that names a file or a folder, at the top and in a dataset."""
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    (folder / "codes.csv").write_text("OLD,NEW\nM,1\n")
+    (folder / "names.csv").write_text("A,B\n")
+    (folder / "layout.csv").write_text("ID,1,3\n")
+    own = (
+        'inbound_s3 = "in/"\nprocessed_s3 = "s3://b/done/"\nout_s3 = "/out"\n{0}'
+        'fixed = "@layout.csv"\nmap = "@names.csv"\n'
+        '[{1}rules]\nX = "map(@codes.csv)"\nY = ["trim", "map(@codes.csv,rest=same)"]\n'
+        '[{1}old]\nfixed = "@layout.csv"\n[{1}old.rules]\nZ = "map(@codes.csv)"\n'
+    )
+    of_dataset = "[dataset.d]\n" + own.format("", "dataset.d.")
+    for dataset, text in ((None, own.format("", "")), ("d", of_dataset)):
+        (folder / "my.toml").write_text(text)
+        found = load_settings(folder / "my.toml", dataset)
+        assert found["inbound_s3"] == f"{folder}/in"
+        assert (found["processed_s3"], found["out_s3"]) == ("s3://b/done/", "/out")
+        assert found["rules"] == {
+            "X": (f"map(@{folder}/codes.csv)",),
+            "Y": ("trim", f"map(@{folder}/codes.csv,rest=same)"),
+        }
+        assert found["old_rules"] == {"Z": (f"map(@{folder}/codes.csv)",)}
+        assert found["fixed"] == found["old_fixed"] == f"@{folder}/layout.csv"
+        assert found["map"] == {"A": "B"}
+    for name in ("codes", "names", "layout"):
+        path = folder / f"{name}.csv"
+        path.rename(path.with_suffix(".gone"))
+        with pytest.raises(ConfigError) as caught:
+            load_settings(folder / "my.toml", "d")
+        shown = f"{caught.value.message}{caught.value.why}{caught.value.file}"
+        assert str(path) in shown
+        path.with_suffix(".gone").rename(path)
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
@@ -392,3 +472,54 @@ def test_a_command_that_reads_no_settings_minds_no_file(folder: Path) -> None:
     (folder / "recon.toml").write_text("broken")
     assert recon("statuses", cwd=folder).returncode == 0
     assert recon("diff", "--help", cwd=folder).returncode == 0
+
+
+def test_an_error_about_a_setting_of_the_file_says_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("ID,A,NOTE\n1,2,3\n")
+    (tmp_path / "new.csv").write_text("ID,A,TEXT\n1,2,3\n")
+    file = tmp_path / "recon.toml"
+
+    def said(text: str, *flags: str) -> str:
+        file.write_text(f'keys = "ID"\n{text}')
+        ended = recon("diff", "old.csv", "new.csv", *flags, cwd=tmp_path)
+        assert ended.returncode in {2, 3}
+        return ended.stderr.partition("]: ")[2].partition("\n")[0]
+
+    mapped = '[map]\nNOTE = "note"\n'
+    assert said(mapped).startswith("[map] in recon.toml: NOTE=note: NEW has no column")
+    # A pair of the flag is one of the flag, whatever the file has besides.
+    assert said(mapped, "--map", "A=B").startswith("[map] in recon.toml: NOTE=note")
+    assert said('[map]\nNOTE = "TEXT"\n', "--map", "A=B").startswith("--map A=B: ")
+    assert said('ignore = "X"\n').startswith("`ignore` in recon.toml: X: no file has")
+    assert said("", "--ignore", "X").startswith("--ignore X: no file has")
+    own = said('[map]\nNOTE = "TEXT"\n[old.rules]\nX = "trim"\n')
+    assert own.startswith("[old.rules] in recon.toml: X: no compared column")
+    own = said('[map]\nNOTE = "TEXT"\n[old]\nwhere = "X = 1"\n')
+    assert own.startswith("`where` of [old] in recon.toml")
+
+
+def test_columns_of_one_side_are_named_if_others_are_paired_by_an_option(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old.csv").write_text("NR,STATUS\n1,2\n")
+    (tmp_path / "new.csv").write_text("claim_id,status,added\n1,2,3\n")
+    asked = ("-k", "NR", "--map", "NR=claim_id", "--match-names", "casefold")
+    ended = recon("diff", "old.csv", "new.csv", *asked, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "only in NEW: added" in ended.stderr
+
+
+def test_a_report_repeats_a_comparison_by_its_file(tmp_path: Path) -> None:
+    for name, value in (("old", 1), ("new", 2)):
+        (tmp_path / f"{name}.csv").write_text(f"ID,A,B\n1,{value},3\n")
+    (tmp_path / "my.toml").write_text('[dataset.a]\nkeys = "ID"\nignore = "B"\n')
+    command = ("diff", "old.csv", "new.csv", "--config", "my.toml", "-o", "r.html")
+    for flags, shown in (
+        ((), "recon diff old.csv new.csv --config my.toml --dataset a</pre>"),
+        (("--rule", "A=trim"), "recon diff old.csv new.csv --key ID --ignore B --rule"),
+    ):
+        ended = recon(*command, *flags, "-o", "d.xlsx", cwd=tmp_path)
+        assert ended.stdout.endswith("writes r.html, d.xlsx\n")
+        page = (tmp_path / "r.html").read_text()
+        assert shown in page
+        assert "recon diff … -o FILE.xlsx writes the same rows" in page

@@ -301,7 +301,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rules": {"V": "timestamp(%z%Y-%m-%d)"}}, "at another place"),
     ({"rules": {"V": "date(%Y-%m-%d %H)"}}, "is not part of a date"),
     ({"rules": {"V": "map(M=1,M=2)"}}, "lists a code twice"),
-    ({"rules": {"V": "map(@nowhere.csv)"}}, "cannot read the file nowhere.csv"),
+    ({"rules": {"V": "map(@nowhere.csv)"}}, "nowhere.csv"),
     ({"rules": {"V": "decimal(money=1)"}}, "currency sign"),
     ({"rules": {"V": "decimal(comma,comma)"}}, "malformed"),
     ({"rules": {"V": "scale(0)"}}, "malformed"),

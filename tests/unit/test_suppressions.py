@@ -32,27 +32,30 @@ def test_the_accounting_and_the_gates_show_the_same_suppressed_rows() -> None:
     gates = ["missing<=0", "missing_rate<=0", "extra<=9", "mismatched_rows<=9",
              "mismatched_cells<=9", "mismatches(PAID)<=9", "rows_old<=9"]  # fmt: skip
     result = suppressed(*ALL, gates=gates)
-    assert "5 matched + 2 missing (2 suppressed)" in result.accounting()
-    assert result.accounting().endswith("5 matched + 1 extra (1 suppressed)")
+    assert "5 matched + 2 missing (2 accepted)" in result.accounting()
+    assert result.accounting().endswith("5 matched + 1 extra (1 accepted)")
     said = {gate.gate: gate.text for gate in result.gates}
     assert said["missing<=0"] == (
-        "0 of 7 old rows are missing, not counting 2 suppressed, limit 0"
+        "0 of 7 old rows are missing (2 more are accepted), limit 0"
     )
-    assert "(0%), not counting 2 suppressed, limit" in said["missing_rate<=0"]
-    assert "suppressed" not in said["rows_old<=9"]
-    for gate, count in (
-        ("extra<=9", 1),
-        ("mismatched_rows<=9", 2),
-        ("mismatched_cells<=9", 3),
-        ("mismatches(PAID)<=9", 3),
+    assert "(0%; 2 more are accepted), limit" in said["missing_rate<=0"]
+    assert "accepted" not in said["rows_old<=9"]
+    # Rows that differ and cells that are accepted are different counts, so they have
+    # different words.
+    for gate, words in (
+        ("extra<=9", "1 more is accepted"),
+        ("mismatched_rows<=9", "2 more only by an accepted difference"),
+        ("mismatched_cells<=9", "3 more are accepted"),
+        ("mismatches(PAID)<=9", "3 more are accepted"),
     ):
-        assert f", not counting {count} suppressed, limit" in said[gate]
+        assert f" ({words}), limit" in said[gate]
+    assert any("3 cells found, until" in each.text for each in result.suppressed)
 
 
 def test_what_is_not_active_is_not_called_suppressed() -> None:
     late = suppressed(known("missing"), gates=["missing<=9"], today=date.max)
-    assert "suppressed" not in late.accounting()
-    assert "suppressed" not in late.gates[0].text
+    assert "accepted" not in late.accounting()
+    assert "accepted" not in late.gates[0].text
 
 
 def test_nothing_suppressed_is_lost() -> None:
@@ -65,7 +68,66 @@ def test_nothing_suppressed_is_lost() -> None:
 def test_a_pair_differs_only_in_what_is_suppressed_and_passes() -> None:
     result = suppressed(*ALL, known("column", column="CODE"))
     assert (result.passes, result.verdict) == (True, "differ")
-    assert result.headline().startswith("PASS: 3 of 5 matched rows differ, 2 missing")
+    assert result.headline() == (
+        "PASS: 3 of 5 matched rows differ only by an accepted difference, 2 missing"
+        " (accepted), 1 extra (accepted); all differences are accepted"
+    )
+
+
+def test_the_headline_counts_what_is_accepted_apart() -> None:
+    result = suppressed(known("column", column="PAID", kind="number_format"))
+    assert result.headline() == (
+        "DIFFER: 2 of 5 matched rows differ"
+        " (1 more only by an accepted difference), 2 missing, 1 extra"
+    )
+    assert result.accepted_rows == 1
+
+
+def test_the_headline_names_the_other_failures() -> None:
+    late = known("missing", until=date(2026, 11, 1))
+    result = suppressed(late, gates=["extra<=0", "mismatched_rows<=0", "matched>=1"])
+    assert result.headline() == (
+        "FAIL: 1 of 6 new rows is extra, limit 0;"
+        " and 2 more: mismatched_rows<=0, expired suppression of missing"
+    )
+
+
+def test_each_state_of_a_suppression_has_its_own_words_and_mark() -> None:
+    result = suppressed(
+        known("column", column="PAID"),
+        known("column", column="CODE", kind="date"),
+        known("missing", until=date(2026, 11, 1)),
+        known("extra", max=1),
+        known("column", column="CODE", max=1),
+    )
+    lines = [line.strip() for line in str(result).splitlines()]
+    begins = [line.split(":")[0] for line in lines if line[0:1] in {"≈", "▲", "✗"}]
+    assert begins[1:] == [
+        "≈ accepted",
+        "▲ unused suppression",
+        "✗ expired suppression",
+        "≈ accepted",
+        "≈ accepted",
+    ]
+    exceeded = suppressed(known("column", column="PAID", max=1))
+    assert "✗ exceeded suppression: PAID: 3 cells found, accepted up to 1 only" in str(
+        exceeded
+    )
+
+
+def test_what_is_accepted_is_neither_a_hint_nor_the_largest_cause() -> None:
+    everything = suppressed()
+    hints = [hint.column for hint in everything.hints]
+    assert "PAID" in hints
+    result = suppressed(known("column", column="PAID"))
+    assert [hint.column for hint in result.hints] == hints
+    assert "PAID" not in [hint.column for hint in result.hints_to_show]
+    assert "help: PAID" in str(everything)
+    assert "help: PAID" not in str(result)
+    assert "Largest cause: <a" in result.to_html()
+    assert "<code>PAID</code></a>, number" not in result.to_html().split("Largest")[1]
+    both = suppressed(known("column", column="PAID"), known("column", column="CODE"))
+    assert "Largest cause" not in both.to_html()
 
 
 def test_a_suppression_may_be_of_one_kind() -> None:
@@ -89,7 +151,9 @@ def test_it_holds_on_its_last_day_and_fails_on_the_next() -> None:
     late = suppressed(last, gates=gate, today=date(2026, 11, 26))
     assert states(late) == [("expired", 2)]
     assert (late.passes, late.verdict) == (False, "gates_failed")
-    assert "expired after 2026-11-25" in late.headline()
+    assert "expired suppression: missing: 2 rows found, accepted until 2026-11-25" in (
+        late.headline()
+    )
     assert late.left.missing == 2
 
 

@@ -78,10 +78,14 @@ def test_a_setting_is_added_at_the_end_of_its_table() -> None:
     assert toml_text.set_value("", ("rules",), "A", "trim") == '[rules]\nA = "trim"\n'
 
 
+def test_a_list_of_several_lines_is_replaced() -> None:
+    edited = toml_text.set_value(FILE, ("rules",), "PAID", "nfc")
+    assert edited == FILE.replace('PAID = ["trim",\n        "decimal"]', 'PAID = "nfc"')
+
+
 @pytest.mark.parametrize(
     ("text", "path", "name"),
     [
-        (FILE, ("rules",), "PAID"),
         ("rules = { A = 'trim' }\n", ("rules",), "A"),
         ('k = """\na = 1\n"""\n', (), "a"),
     ],

@@ -64,6 +64,8 @@ SchemaName = Annotated[
 def migrate() -> None:
     """Create or update the tables of the database.
 
+    Commands do this by themselves for an embedded database.
+
     Examples:
       recon migrate
       RECON_DATABASE_URL=postgresql://owner@host/recon recon migrate
@@ -78,7 +80,9 @@ def migrate() -> None:
 
 
 def roles() -> None:
-    """Print the SQL with which an administrator creates the database roles.
+    """Print the SQL that creates the database roles.
+
+    An administrator runs it once.
 
     Examples:
       recon roles
@@ -108,16 +112,26 @@ def doctor(settings: Settings) -> None:
         settings.check_dataset()
         masks = settings["masks"]
         # To open an embedded database would create it, and this command only reads.
-        known = not database.is_yet_to_be_made()
-        with database.open_database() if known else nullcontext() as address:
-            home = database.embedded_home()
-            findings = list(examine_setup(locations, address, masks, home))
+        place = database.choose_home(settings.source.get("file"))
+        known = not database.is_yet_to_be_made(place)
+        with database.open_database(place) if known else nullcontext() as address:
+            home = database.embedded_home(place)
+            findings = list(
+                examine_setup(
+                    locations,
+                    address,
+                    masks,
+                    home,
+                    alarms=bool(settings["gates"] or settings["fail_on_diff"]),
+                )
+            )
         columns = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.show_rows(columns, table, form)
-        failed = any(finding.state is CheckState.FAIL for finding in findings)
-        raise session.CommandEnded(
-            STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed
+        failed = [each.check for each in findings if each.state is CheckState.FAIL]
+        session.end_command(
+            STATUSES[RunStatus.PERMISSION_DENIED].exit_code * bool(failed),
+            "checks failed: " + ", ".join(failed),
         )
 
 
@@ -128,7 +142,9 @@ def purge(
     artifacts: PurgeArtifacts = False,
     delete: Delete = False,
 ) -> None:
-    """Delete the values of old runs from tables and stage; keep counts and the log.
+    """Delete the values of old runs; keep counts and the log.
+
+    The values are in tables of metrics, in stage, and in artifact files.
 
     Examples:
       recon purge --older-than 90d
@@ -140,7 +156,8 @@ def purge(
         from recon_engine.postgres import purge as retention
 
         age = retention.parse_age(older_than)
-        with database.past_runs() as address:
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as address:
             found = retention.find_old_values(
                 address, age, dataset, artifacts=artifacts
             )
@@ -151,7 +168,7 @@ def purge(
 
 
 def statuses(settings: Settings) -> None:
-    """List how a run can end: status, exit code, whether to retry, meaning.
+    """List how a run can end: status, exit code, meaning.
 
     Examples:
       recon statuses
@@ -170,7 +187,7 @@ def statuses(settings: Settings) -> None:
 
 
 def schema(name: SchemaName = "result") -> None:
-    """Print the JSON Schema of a result, the configuration, an error or a manifest.
+    """Print the JSON Schema of a result or another document.
 
     Examples:
       recon schema

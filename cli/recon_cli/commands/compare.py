@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
+from recon_engine.characters import readable
 from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError
 
@@ -25,7 +26,7 @@ MOST_KEY_COLUMNS: Final = 3
 
 
 def diff(old: Old, new: New, settings: Settings) -> None:
-    """Compare two files; exit with 0 if they agree, with 1 if they differ.
+    """Compare two files: exit 0 if they agree, 1 if they differ.
 
     Examples:
       recon diff old.csv new.csv --key CLM_ID
@@ -70,11 +71,16 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                     sha256=settings["sha256"] or bool(writers),
                 )
             )
-        render.show_result(result, form, render.next_step(result, writers))
-        render.write_all(result, writers, lambda: _page_facts(asked))
+        then = render.next_step(result, writers)
+        render.show_result(result, form, then, numbered=True)
+        render.write_all(result, writers, lambda: _page_facts(asked, settings))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
-        raise session.CommandEnded(0 if result.passes or settings["exit_zero"] else 1)
+            flags = settings.flags_besides_file
+            if flags:
+                session.announce(f"not saved, of this command line: {', '.join(flags)}")
+        failed = not (result.passes or settings["exit_zero"])
+        session.end_command(int(failed), readable(result.headline()))
 
 
 def keys(
@@ -83,7 +89,7 @@ def keys(
     settings: Settings,
     max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
-    """Propose the smallest sets of columns that are a key of both files.
+    """Propose the smallest sets of columns that are a key.
 
     Examples:
       recon keys old.csv new.csv
@@ -97,7 +103,9 @@ def keys(
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
         render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
-        raise session.CommandEnded(int(not any(each.is_key for each in found)))
+        session.end_command(
+            int(not any(each.is_key for each in found)), "no set of columns is a key"
+        )
 
 
 def explain(
@@ -107,7 +115,7 @@ def explain(
     settings: Settings,
     context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side, as the files are now.
+    """Show the rows of one key side by side; exit with 0 if they agree, else with 1.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
@@ -135,7 +143,7 @@ def explain(
                 )
             )
         render.show_explanation(found, form)
-        raise session.CommandEnded(int(not found.agrees))
+        session.end_command(int(not found.agrees), "the rows of the key differ")
 
 
 def _find_keys(
@@ -201,7 +209,12 @@ def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     return rebuild_command(replace(asked, keys=keys), old, new)
 
 
-def _page_facts(asked: Options) -> PageFacts:
+def _page_facts(asked: Options, settings: Settings) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
-    return PageFacts(options=asked, timed=True)
+    source = settings.source
+    if not (source and settings.are_from_file):
+        return PageFacts(options=asked, timed=True)
+    named = ("--dataset", source["dataset"]) if "dataset" in source else ()
+    words = ("--config", source["file"], *named)
+    return PageFacts(options=asked, timed=True, words=words)

@@ -57,6 +57,32 @@ BreakKinds = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
+WithoutColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-column",
+        metavar="COL",
+        help="Leave out breaks of cells in this column. Repeatable.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+WithoutKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-kind",
+        metavar="KIND",
+        help="Leave out breaks of this kind. Repeatable.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+WithAccepted = Annotated[
+    bool,
+    typer.Option(
+        "--accepted",
+        help="Also show open breaks that a suppression accepts.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
 BreakKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -119,14 +145,18 @@ def breaks(
     column: BreakColumns = None,
     kind: BreakKinds = None,
     key_value: BreakKey = None,
+    not_column: WithoutColumns = None,
+    not_kind: WithoutKinds = None,
+    accepted: WithAccepted = False,
     totals: BreakTotals = False,
     limit: BreakCount = 100,
 ) -> None:
-    """List the tracked differences of a dataset with their age, oldest first.
+    """List the tracked differences of a dataset, oldest first.
 
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
       recon breaks --column PAID --kind number --totals
+      recon breaks --not-column STATUS --not-kind missing
       recon breaks --key-value 10042 --key-value 3
     """
     form = settings["format"]
@@ -136,8 +166,17 @@ def breaks(
         from recon_engine.postgres.connection import open_connection
         from recon_engine.postgres.history import choose_dataset
 
-        wanted = BreakFilter(state or (), column or (), kind or (), key_value or ())
-        with database.past_runs() as conninfo:
+        wanted = BreakFilter(
+            states=state or (),
+            columns=column or (),
+            kinds=kind or (),
+            key=key_value or (),
+            not_columns=not_column or (),
+            not_kinds=not_kind or (),
+            accepted=accepted,
+        )
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
@@ -148,7 +187,7 @@ def breaks(
 
 
 def history(settings: Settings, limit: RunCount = 30) -> None:
-    """List the runs of a dataset: verdicts, counts, rates and durations.
+    """List the runs of a dataset with verdicts, counts and rates.
 
     Examples:
       recon history --dataset claims
@@ -160,7 +199,11 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
         from recon_engine.postgres import history
         from recon_engine.postgres.connection import open_connection
 
-        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+        place = database.choose_home(settings.source.get("file"))
+        with (
+            database.past_runs(place) as conninfo,
+            open_connection(conninfo) as connection,
+        ):
             dataset = history.choose_dataset(connection, settings["dataset"])
             runs = history.list_runs(connection, dataset, limit)
             render.show_history(runs, form)
@@ -172,7 +215,7 @@ def report(
     past: PastRuns = None,
     output: PageFile = Path("report.html"),
 ) -> None:
-    """Write the HTML page of a recorded run, or of the last runs of a dataset.
+    """Write the HTML page of a recorded run, or of many runs.
 
     Examples:
       recon report --dataset claims
@@ -186,7 +229,11 @@ def report(
 
         dataset = settings["dataset"]
         path = render.check_page_path(output)
-        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+        place = database.choose_home(settings.source.get("file"))
+        with (
+            database.past_runs(place) as conninfo,
+            open_connection(conninfo) as connection,
+        ):
             if past is None:
                 run = history.find_run_id(connection, run_id, dataset)
                 page = result_page.render_result(*history.load_result(connection, run))
@@ -199,7 +246,9 @@ def report(
 
 
 def sql(statement: Statement, settings: Settings) -> None:
-    """Query the metrics and stage tables, read-only; the embedded server's too.
+    """Query the metrics and stage tables, read-only.
+
+    The database may be that of the embedded server.
 
     Examples:
       recon sql "SELECT run_id, status FROM metrics.pipeline_run_log"
@@ -210,5 +259,6 @@ def sql(statement: Statement, settings: Settings) -> None:
         from recon_cli import render
         from recon_engine.postgres.connection import query_read_only
 
-        with database.past_runs() as conninfo:
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as conninfo:
             render.show_rows(*query_read_only(conninfo, statement), form)

@@ -11,13 +11,14 @@ import typer
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
+from recon_engine.column_maps import parse_column_map
 from recon_engine.config import check_dataset_name
 from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.compare.keys import Proposal
     from recon_engine.drafts.draft import Draft
@@ -47,6 +48,16 @@ DraftedDataset = Annotated[
         help="Write the settings of this dataset, beside others in the file.",
         show_default="settings for every dataset",
         rich_help_panel=Group.RUN,
+    ),
+]
+Renames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OLD=NEW",
+        help="Column that is named OLD in the old file and NEW in the new file. Its"
+        " partner is not looked for. A list such as A=B,C=D, or @FILE. Repeatable.",
+        rich_help_panel=Group.COMPARISON,
     ),
 ]
 Sample = Annotated[
@@ -90,23 +101,28 @@ def init(
     old: OldFile,
     new: NewFile,
     dataset: DraftedDataset = None,
+    renames: Renames = None,
     sample: Sample = "20000",
     yes: Yes = False,
     force: Force = False,
     config: ConfigFile = Path("recon.toml"),
 ) -> None:
-    """Draft recon.toml from two files: how to read and to compare them, with evidence.
+    """Draft recon.toml from two files, with evidence.
+
+    It says how the files are read and how their rows are compared.
 
     Examples:
       recon init old.csv new.csv
       recon init old.csv new.csv --dataset claims --yes
       recon init old.csv new.csv --sample all --force
+      recon init old.csv new.csv --map CITY=town
     """
     with session.report_errors():
         from recon_cli.config_draft import parse_sample, write_draft
         from recon_engine.drafts.draft import draft_settings
 
         rows = parse_sample(sample)
+        given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
         # A cell of a notebook has a terminal, and nobody can answer there.
@@ -120,14 +136,17 @@ def init(
                     stop.checking_on_advance(progress),
                     sample=rows,
                     counts_keys=asks,
+                    renames=given,
                 )
             )
         if asks and len(found.close_keys) > 1:
-            found = _redraft(old, new, rows, found)
+            found = _redraft(old, new, rows, given, found)
         write_draft(found, config, dataset, force=force, names=(old, new))
 
 
-def _redraft(old: str, new: str, rows: int | None, found: Draft) -> Draft:
+def _redraft(
+    old: str, new: str, rows: int | None, given: Mapping[str, str], found: Draft
+) -> Draft:
     """The draft with the key that a person chooses."""
     from recon_engine.drafts.draft import draft_settings
 
@@ -143,6 +162,7 @@ def _redraft(old: str, new: str, rows: int | None, found: Draft) -> Draft:
                 sample=rows,
                 key=chosen,
                 counts_keys=True,
+                renames=given,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from recon_cli import database, session
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.run_end import RunClock, log_run_end
 from recon_cli.worker import run_on_worker
+from recon_engine.characters import readable
 from recon_engine.config import RunConfig
 from recon_engine.options import Format, Group
 from recon_engine.runtime.failpoints import failpoint
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
 
+
+log = logging.getLogger("recon")
 
 DemoFolder = Annotated[
     Path,
@@ -48,11 +52,11 @@ DemoRows = Annotated[
 
 
 def run(settings: Settings) -> None:
-    """Reconcile the pair of files in inbound, record the result, archive the inputs.
+    """Reconcile the pair in inbound, record the result, and archive.
 
     Examples:
-      recon run --dataset claims
       recon run --inbound-s3 in --processed-s3 done --out-s3 out --dataset claims -k ID
+      recon run --config /srv/claims/recon.toml -q --log-file /srv/claims/run.log
       recon run --dataset claims --dry-run --format json
     """
     form, dry_run = settings["format"], settings["dry_run"]
@@ -73,9 +77,17 @@ def run(settings: Settings) -> None:
                 writers, "the whole difference is among the artifacts of the run"
             )
         asked = settings.options
-        base = nullcontext("") if dry_run else database.open_database()
+        home = database.choose_home(settings.source.get("file"))
+        if not dry_run and database.is_yet_to_be_made(home):
+            # A run that cannot begin leaves no database behind.
+            fields = settings.fields_of(RunConfig)
+            runner.check_locations(RunConfig(options=asked, database="", **fields))
+            clock.created = home.resolve()
+        base = nullcontext("") if dry_run else database.open_database(home)
         work = runner.dry_run if dry_run else runner.run_pipeline
         with base as conninfo:
+            if clock.created:
+                log.info("database_created", extra={"home": str(clock.created)})
             config = RunConfig(
                 options=asked,
                 database=conninfo,
@@ -92,14 +104,16 @@ def run(settings: Settings) -> None:
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
-                raise session.CommandEnded(
-                    _is_failure(outcome.result, fail_on_diff=fail_on_diff)
-                )
+                failed = _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+                headline = readable(outcome.result.headline())
+                session.end_command(int(failed), f"{dataset}: {headline}")
             _finish_run(clock, form, writers, config, fail_on_diff=fail_on_diff)
 
 
 def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> None:
-    """Generate a pair of claims extracts and run the whole pipeline on it, locally.
+    """Generate a pair of extracts and run the whole pipeline on it.
+
+    Everything is local: the files, and an embedded Postgres.
 
     Examples:
       recon demo
@@ -143,9 +157,9 @@ def _finish_run(
     render.show_outcome(clock, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
-    raise session.CommandEnded(
-        outcome.record.exit_code
-        or _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+    failed = _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+    session.end_command(
+        outcome.record.exit_code or int(failed), render.describe_outcome(outcome)
     )
 
 

@@ -85,6 +85,10 @@ class SideSettings(ctypes.Structure):
         ("mark_count", c_uint32),
         ("mark_sizes", POINTER(c_uint32)),
         ("marks", c_char_p),
+        ("sum_count", c_uint32),
+        ("folds", c_uint32),
+        ("sums", POINTER(c_uint32)),
+        ("added", c_char_p),
     )
 
 
@@ -184,6 +188,20 @@ class SummedColumn(ctypes.Structure):
         return int(self.high) << 64 | int(self.low)
 
 
+class Reading(ctypes.Structure):
+    """How `table_forms` reads texts; without `formats` they are numbers."""
+
+    _fields_ = (
+        ("point", c_uint32),
+        ("group", c_uint32),
+        ("trailing", c_uint32),
+        ("places", c_uint32),
+        ("formats", c_char_p),
+        ("apart", c_char_p),
+        ("apart_size", c_uint64),
+    )
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
@@ -203,6 +221,8 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "feed": (c_int64, c_void_p, c_void_p, c_uint64, c_int),
     "scan": (c_int, c_void_p, c_int, c_uint64, c_void_p, c_void_p),
     "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
+    "join_folded": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32, c_int),
+    "found_folded": (c_uint64, c_void_p, c_int),
     "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
     "found_free": (None, c_void_p),
     "found_append": (c_int, c_void_p, c_void_p),
@@ -241,6 +261,19 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_uint32),
         POINTER(c_uint32),
     ),
+    "compare_pairs": (
+        c_void_p,
+        POINTER(RawRows),
+        POINTER(RawRows),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
+        POINTER(c_uint32),
+        c_void_p,
+        c_void_p,
+        c_char_p,
+    ),
     "columns_text": (
         c_uint64,
         c_void_p,
@@ -268,6 +301,14 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "table_hashes": (c_int, c_void_p, c_void_p, c_void_p),
     "table_counts": (c_void_p, c_void_p, c_uint64, c_void_p),
     "table_sums": (None, c_void_p, POINTER(SummedColumn)),
+    "table_forms": (
+        c_int,
+        c_void_p,
+        POINTER(Reading),
+        c_void_p,
+        c_void_p,
+        POINTER(c_uint64),
+    ),
     "digests": (None, c_void_p, c_void_p),
 }
 
@@ -367,7 +408,9 @@ class ReadPlan:
     `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
     instruction set, as `best_isa` numbers them; -1 is the best. `trailing`: whether a
     record has one more, empty field. `marks`: a file in which the first field of a
-    record is one of them is refused.
+    record is one of them is refused. `sums`: columns of numbers, as many as the other
+    side has; no digest has them, so `order` is needed; `added`: which of them are added
+    up where the rows of a key become one; `folds`: whether they do on this side.
     """
 
     width: int
@@ -383,6 +426,9 @@ class ReadPlan:
     isa: int = -1
     trailing: bool = False
     marks: Sequence[bytes] = ()
+    sums: Sequence[int] = ()
+    added: Sequence[bool] = ()
+    folds: bool = False
 
 
 class Side:
@@ -413,6 +459,10 @@ class Side:
             mark_count=len(plan.marks),
             mark_sizes=make_numbers([len(mark) for mark in plan.marks]),
             marks=b"".join(plan.marks),
+            sum_count=len(plan.sums),
+            folds=plan.folds,
+            sums=make_numbers(plan.sums),
+            added=bytes(plan.added),
         )
         self.pointer = kernel.side_new(byref(settings))
         if not self.pointer:

@@ -428,6 +428,81 @@ COLD int within(const scanner *s, u64 start, u64 stop) {
     }
 }
 
+// ---------------------------------------------------------------- amounts
+typedef struct {
+    const u8 *at, *end;
+} span;
+typedef struct {
+    u128 digits;
+    u32 places;
+    int negative, large; // large: the digits are not in 38
+} amount;
+#define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
+static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
+    const u8 *p = *at;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (a->digits >= LARGEST) a->large = 1;
+        else a->digits = 10 * a->digits + (*p - '0');
+    }
+    int count = (int)(p - *at);
+    *at = p;
+    return count;
+}
+// Whether a text is an amount, as AMOUNT_PATTERN of `recon_engine/analysis/totals.py` says.
+static int read_amount(span s, amount *a) {
+    const u8 *p = s.at, *begin;
+    *a = (amount){0};
+    if (p < s.end && (*p == '+' || *p == '-')) a->negative = *p++ == '-';
+    begin = p;
+    if (p < s.end && *p != '.') {
+        int count = digits_of(&p, s.end, a);
+        if (!count || (*begin == '0' && count > 1)) return 0;
+        if (p < s.end && *p == ',' && (count > 3 || *begin == '0')) return 0;
+        while (p < s.end && *p == ',') {
+            p++;
+            if (digits_of(&p, s.end, a) != 3) return 0;
+        }
+    }
+    int whole = p > begin;
+    if (p < s.end && *p == '.') {
+        p++;
+        int count = digits_of(&p, s.end, a);
+        if (!whole && !count) return 0;
+        a->places = (u32)count;
+        whole = 1;
+    }
+    return whole && p == s.end;
+}
+static int raise10(__int128 *x, u32 places) {
+    for (; places; places--)
+        if (__builtin_mul_overflow(*x, (__int128)10, x)) return 0;
+    return 1;
+}
+
+// A number as the rule `decimal` reads it: its digits, and how many are behind its point;
+// UNREAD for another text, and for a number of more digits. `exactly`: also for one that is
+// not written as a sum is.
+#define UNREAD INT64_MIN
+#define PLACES 8 // bits
+#define MOST_DIGITS (INT64_MAX >> PLACES)
+static __attribute__((noinline)) i64 read_summand(span s, int exactly) {
+    const u8 *p = s.at;
+    amount a;
+    int has_sign = p < s.end && (*p == '+' || *p == '-'), negative = has_sign && *p == '-';
+    p += has_sign;
+    if (p < s.end && (*p == '+' || *p == '-')) return UNREAD;
+    const u8 *begin = p;
+    while (s.end - p > 1 && *p == '0' && p[1] >= '0' && p[1] <= '9') p++;
+    int has_commas = memchr(p, ',', (u64)(s.end - p)) != 0;
+    // Commas are in the right places only if zeros count as digits.
+    if ((p > begin && has_commas) || !read_amount((span){p, s.end}, &a)) return UNREAD;
+    if (a.large || a.digits > MOST_DIGITS || a.places >> PLACES) return UNREAD;
+    int as_sum = p == begin && !has_commas && *p != '.' && s.end[-1] != '.' &&
+                 has_sign == (negative && a.digits);
+    i64 digits = negative ? -(i64)a.digits : (i64)a.digits;
+    return exactly && !as_sum ? UNREAD : digits * (1 << PLACES) + a.places;
+}
+
 // ---------------------------------------------------------------- one side
 // 64 bits of a key: rows of two keys that share them are told apart by their text or by
 // the digests of rows, of which the key is a part. 96 bits of a row decide that it is
@@ -456,6 +531,9 @@ typedef struct {
     u32 trailing, mark_count;
     const u32 *mark_sizes;
     const u8 *marks;
+    u32 sum_count, folds;
+    const u32 *sums;
+    const u8 *added;
 } settings;
 
 // A division takes longer than all that is done with a short key. A number is a multiple
@@ -481,12 +559,23 @@ INLINE int divides(const divisor *d, u64 n) {
 }
 
 typedef struct {
+    u32 first, last;
+} run;
+typedef struct {
     scanner scan;
     status status;
     int isa;
     u32 key_count, order_count, bits, mark_count;
     u32 *keys, *order, *mark_sizes;
     u8 *marks; // texts that no record begins with as its first field
+    // The columns that are numbers where rows are folded, whether they are added up here,
+    // and, row by row, what they are.
+    u32 sum_count, folds, *sums;
+    u8 *added;
+    i64 *summands;
+    u64 summands_room;
+    run *runs; // of `order`, if they are few
+    u32 run_count;
     u64 *fields;
     struct {
         keys row[LEVELS], key[LEVELS];
@@ -531,14 +620,15 @@ API void side_forget(side *s) {
     for (u64 i = 0; i < s->slab_count; i++) free(s->slabs[i]);
     if (s->parts)
         for (u32 i = 0; i < 1u << s->bits; i++) free(s->parts[i].chunks);
-    free(s->slabs), free(s->parts);
+    free(s->slabs), free(s->parts), free(s->summands);
+    s->summands = 0, s->summands_room = 0;
     s->slabs = 0, s->parts = 0, s->slab_count = s->slab_room = s->left = 0;
 }
 API void side_free(side *s) {
     if (!s) return;
     side_forget(s);
     scanner_free(&s->scan);
-    free(s->mark_sizes), free(s->marks);
+    free(s->mark_sizes), free(s->marks), free(s->sums), free(s->added), free(s->runs);
     free(s->keys), free(s->order), free(s->fields), free(s->secret), free(s->ends);
     free(s->wraps), free(s->sample.at), free(s->sought.at), free(s->scratch), free(s);
 }
@@ -552,6 +642,20 @@ static int are_below(const u32 *numbers, u32 count, u32 most) {
         if (numbers[i] >= most) return 0;
     return 1;
 }
+// Runs of consecutive columns, if they are so few that it is not worth it to find each field.
+#define MOST_RUNS 8
+static int find_runs(side *s) {
+    u32 count = 0;
+    s->runs = malloc(sizeof *s->runs * MOST_RUNS);
+    for (u32 i = 0; s->runs && i < s->order_count; i++) {
+        u32 column = s->order[i];
+        if (count && column == s->runs[count - 1].last + 1) s->runs[count - 1].last = column;
+        else if (count == MOST_RUNS) return 1;
+        else s->runs[count++] = (run){column, column};
+    }
+    s->run_count = count;
+    return s->runs != 0;
+}
 static void fill_places(void);
 // A side yet to be read; 0 where memory is out or a column is none of `width`. Without
 // a key it is only checked: there are no digests, and no sample.
@@ -559,7 +663,9 @@ API side *side_new(const settings *given) {
     side *s = given->bits <= 16 && given->width ? calloc(1, sizeof *s) : 0;
     if (!s) return 0;
     if (!are_below(given->keys, given->key_count, given->width) ||
-        !are_below(given->order, given->order_count, given->width))
+        !are_below(given->order, given->order_count, given->width) ||
+        !are_below(given->sums, given->sum_count, given->width) ||
+        (given->sum_count && !given->order_count)) // of their digests they are no part
         return free(s), (side *)0;
     s->scan.delimiter = (u8)given->delimiter, s->scan.separator = (u8)given->separator;
     s->scan.width = given->width, s->scan.trailing = given->trailing;
@@ -580,8 +686,12 @@ API side *side_new(const settings *given) {
     s->mark_sizes = copied(given->mark_sizes, given->mark_count);
     s->marks = malloc(text + 1);
     if (s->marks && text) memcpy(s->marks, given->marks, text);
-    if (!s->mark_sizes || !s->marks) return side_free(s), (side *)0;
-    if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts)
+    s->sum_count = given->sum_count, s->folds = given->folds;
+    s->sums = copied(given->sums, given->sum_count);
+    s->added = malloc((u64)given->sum_count + 1);
+    if (s->added && given->sum_count) memcpy(s->added, given->added, given->sum_count);
+    if (!s->mark_sizes || !s->marks || !s->sums || !s->added) return side_free(s), (side *)0;
+    if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts || !find_runs(s))
         return side_free(s), (side *)0;
     memcpy(s->secret, given->random, sizeof *s->secret);
     return s;
@@ -750,14 +860,34 @@ INLINE status digest_key(side *s, const record *r, u64 out[2]) {
     digest(s->secret->key, s->scratch, used, out);
     return OK;
 }
-INLINE status digest_row(side *s, const record *r, u64 out[2]) {
-    const scanner *c = &s->scan;
-    if (!s->order_count) {
-        u64 from = r->start, to = r->stop;
-        if (r->packing) from = packed_at(c, from), to = packed_at(c, to);
-        digest(s->secret->row, r->text + from, to - from, out);
-        return OK;
+// The columns of a run, which are consecutive in the file, and so is their text.
+INLINE void run_text(const side *s, const record *r, const run *columns, record *at, u32 *column) {
+    const u64 *borders = s->scan.borders;
+    if (columns->first < *column) *column = 0, at->stop = r->start - 1;
+    u64 next = at->stop + 1, skipped = columns->first - *column;
+    at->start = skipped ? nth(borders, next, skipped - 1) + 1 : next;
+    *column = columns->last + 1;
+    at->stop = *column == s->scan.width ? r->stop : nth(borders, at->start, columns->last - columns->first);
+}
+// Of several columns, in the order of the other side.
+INLINE status digest_runs(side *s, const record *r, u64 out[2]) {
+    record at = {r->text, 0, r->start - 1, r->packing};
+    u64 size = 0;
+    u32 column = 0;
+    if (!scratch(s, r->stop - r->start + s->run_count)) return MEMORY;
+    for (u32 i = 0; i < s->run_count; i++) {
+        run_text(s, r, s->runs + i, &at, &column);
+        u64 from = at.start, to = at.stop;
+        if (r->packing) from = packed_at(&s->scan, from), to = packed_at(&s->scan, to);
+        if (s->run_count == 1) return digest(s->secret->row, r->text + from, to - from, out), OK;
+        memcpy(s->scratch + size, r->text + from, to - from);
+        size += to - from, s->scratch[size++] = s->scan.separator;
     }
+    digest(s->secret->row, s->scratch, size - 1, out);
+    return OK;
+}
+INLINE status digest_fields(side *s, const record *r, u64 out[2]) {
+    const scanner *c = &s->scan;
     u64 w = r->start >> 6, m = c->borders[w] & ~below(r->start), size = 0;
     s->fields[0] = r->packing ? packed_at(c, r->start) : r->start;
     for (u32 i = 1; i < c->width; i++, m &= m - 1) {
@@ -777,6 +907,31 @@ INLINE status digest_row(side *s, const record *r, u64 out[2]) {
         to += n, *to++ = c->separator;
     }
     digest(s->secret->row, s->scratch, size - 1, out);
+    return OK;
+}
+INLINE status digest_row(side *s, const record *r, u64 out[2]) {
+    const scanner *c = &s->scan;
+    if (s->run_count) return digest_runs(s, r, out);
+    if (s->order_count) return digest_fields(s, r, out);
+    u64 from = r->start, to = r->stop;
+    if (r->packing) from = packed_at(c, from), to = packed_at(c, to);
+    digest(s->secret->row, r->text + from, to - from, out);
+    return OK;
+}
+static status put_summands(side *s, const record *r) {
+    u64 at = s->rows * s->sum_count, from, to;
+    if (!grow(&s->summands, &s->summands_room, at + s->sum_count, sizeof *s->summands)) return MEMORY;
+    for (u32 i = 0; i < s->sum_count; i++, at++) {
+        key_field(s, r, s->sums[i], &from, &to);
+        const u8 *p = r->text + from;
+        u64 n = to - from;
+        if (s->scan.masked) {
+            if (!scratch(s, n)) return MEMORY;
+            for (u64 j = 0; j < n; j++) s->scratch[j] = p[j] == 0xFF ? s->scan.separator : p[j];
+            p = s->scratch;
+        }
+        s->summands[at] = read_summand((span){p, p + n}, !s->added[i]);
+    }
     return OK;
 }
 
@@ -829,6 +984,7 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
             if (s->key_count) {
                 if ((found = digest_key(s, &r, key)) || (found = digest_row(s, &r, row)) || s->status)
                     return found ? found : s->status;
+                if (s->sum_count && (found = put_summands(s, &r))) return found;
                 if ((found = put_digests(s, row, key[0]))) return found;
             }
             if ((found = put_end(s, end))) return found;
@@ -942,7 +1098,7 @@ typedef struct {
 } list;
 enum { PAIRED_OLD, PAIRED_NEW, MISSING, EXTRA, REPEATED_OLD, REPEATED_NEW, LISTS };
 typedef struct {
-    u64 identical;
+    u64 identical, folded[2]; // the rows of each side that are folded into identical ones
     list lists[LISTS];
 } found;
 
@@ -1038,6 +1194,105 @@ API found *join(const side *old, const side *new, u32 from, u32 to) {
     return right ? f : (found_free(f), (found *)0);
 }
 
+// ---------------------------------------------------------------- the join of folded rows
+// The rows of a key on both sides, which become one row a side. They may be identical
+// then as long as nothing is `apart`: all rows have one digest, and numbers can be read.
+typedef struct {
+    u64 key, row;
+    u32 check, apart;
+    u64 counts[2];
+} group;
+typedef struct {
+    __int128 digits;
+    u32 places; // of the longest summand
+} total;
+typedef struct {
+    u32 *slots, *of; // 0: none, else 1 + the group; the group of each row
+    group *groups;
+    total *totals; // of each group those of OLD, then those of NEW
+    u64 slots_room, of_room, groups_room, totals_room;
+} folding;
+
+// 0 where a sum is too large.
+static int add_total(total *t, i64 digits, u32 places) {
+    __int128 value = digits;
+    if (places > t->places) {
+        if (!raise10(&t->digits, places - t->places)) return 0;
+        t->places = places;
+    }
+    return raise10(&value, t->places - places) && !__builtin_add_overflow(t->digits, value, &t->digits);
+}
+static void add_row(group *g, total *totals, const side *s, const entry *x, int at) {
+    const i64 *summands = s->summands + (u64)x->number * s->sum_count;
+    int first = !g->counts[at]++;
+    g->apart |= x->row != g->row || x->check != g->check || (!first && !s->folds);
+    for (u32 i = 0; i < s->sum_count; i++) {
+        total *t = totals + (u64)at * s->sum_count + i;
+        i64 digits = summands[i] >> PLACES;
+        u32 places = (u32)summands[i] & ((1 << PLACES) - 1);
+        if (summands[i] == UNREAD) g->apart = 1;
+        else if (first) *t = (total){digits, places};
+        else if (s->added[i]) g->apart |= !add_total(t, digits, places);
+        else g->apart |= t->digits != digits || t->places != places;
+    }
+}
+#define AHEAD 16
+static int fold_partition(found *f, folding *t, const side *const sides[2], u32 part, int counted) {
+    const partition *o = sides[0]->parts + part, *n = sides[1]->parts + part;
+    u64 olds = size_of(o), all = olds + size_of(n), capacity = 64, count = 0;
+    u32 sums = sides[0]->sum_count;
+    if (all >= UINT32_MAX) return 0;
+    while (2 * capacity < 3 * all) capacity *= 2;
+    if (!grow(&t->slots, &t->slots_room, capacity, 4)) return 0;
+    if (!grow(&t->of, &t->of_room, all + 1, 4)) return 0;
+    memset(t->slots, 0, 4 * capacity);
+    for (u64 i = 0; i < all; i++) {
+        const entry *x = row_at(o, n, olds, i);
+        u64 at = x->key & (capacity - 1), next = i + AHEAD;
+        if (sums && next < all) { // the numbers of the rows of a partition are all over the file
+            u64 number = row_at(o, n, olds, next)->number;
+            __builtin_prefetch(sides[next >= olds]->summands + number * sums);
+        }
+        while (t->slots[at] && t->groups[t->slots[at] - 1].key != x->key) at = (at + 1) & (capacity - 1);
+        if (!t->slots[at]) {
+            if (!grow(&t->groups, &t->groups_room, count + 1, sizeof *t->groups)) return 0;
+            if (!grow(&t->totals, &t->totals_room, 2 * sums * (count + 1), sizeof *t->totals)) return 0;
+            t->groups[count++] = (group){.key = x->key, .row = x->row, .check = x->check};
+            t->slots[at] = (u32)count;
+        }
+        u32 of = t->of[i] = t->slots[at] - 1;
+        add_row(t->groups + of, t->totals + 2 * (u64)of * sums, sides[i >= olds], x, i >= olds);
+    }
+    for (u64 i = 0; i < count; i++) {
+        group *g = t->groups + i;
+        const total *a = t->totals + 2 * i * sums, *b = a + sums;
+        g->apart |= !g->counts[0] || !g->counts[1] || (counted && g->counts[0] != g->counts[1]);
+        for (u32 j = 0; j < sums && !g->apart; j++)
+            g->apart = a[j].digits != b[j].digits || a[j].places != b[j].places;
+        if (g->apart) continue;
+        f->identical++;
+        for (int at = 0; at < 2; at++) f->folded[at] += g->counts[at] - 1;
+    }
+    for (u64 i = 0; i < all; i++)
+        if (t->groups[t->of[i]].apart &&
+            !add(&f->lists[i < olds ? REPEATED_OLD : REPEATED_NEW], row_at(o, n, olds, i)))
+            return 0;
+    return 1;
+}
+// As `join`, of rows that are folded by their key on one side or on both. All rows of a key
+// are listed as repeated, but for those that become identical rows. `counted`: these have as
+// many rows on both sides.
+API found *join_folded(const side *old, const side *new, u32 from, u32 to, int counted) {
+    found *f = calloc(1, sizeof *f);
+    folding t = {0};
+    const side *const sides[2] = {old, new};
+    int right = f && old->bits == new->bits && to <= 1u << old->bits && old->sum_count == new->sum_count;
+    for (u32 i = from; right && i < to; i++) right = fold_partition(f, &t, sides, i, counted);
+    free(t.slots), free(t.of), free(t.groups), free(t.totals);
+    return right ? f : (found_free(f), (found *)0);
+}
+API u64 found_folded(const found *f, int side) { return f->folded[side]; }
+
 typedef struct {
     u32 number, at;
 } place;
@@ -1074,6 +1329,7 @@ API int found_append(found *f, found *from) {
         found_forget(from, i);
     }
     f->identical += from->identical, from->identical = 0;
+    for (int at = 0; at < 2; at++) f->folded[at] += from->folded[at], from->folded[at] = 0;
     return 1;
 }
 // Pairs in the order of OLD's rows, rows of repeated keys in file order.
@@ -1213,9 +1469,6 @@ API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offse
 }
 
 // ---------------------------------------------------------------- fields of gathered rows
-typedef struct {
-    const u8 *at, *end;
-} span;
 // The fields of a record without quotes. WORD bytes behind its end are read.
 static int split_unquoted(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
     const u8 *at = p, *stop = end - 1 - (end - p > 1 && end[-2] == '\r');
@@ -1455,30 +1708,42 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
     free(fields);
     return right ? c : (columns_free(c), (columns *)0);
 }
-// The cells that differ between rows of the same place, in `count` columns that are at
-// `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
-// the key: a pair that differs in it is none, and counted as a collision. The numbers of
-// columns begin behind the key.
-API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
-                     const u32 *olds, const u32 *news) {
+static columns *compare_places(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                               u32 key_count, const u32 *olds, const u32 *news, const u32 *at_old,
+                               const u32 *at_new, const u8 *every) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
     if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
-        right = split_row(old, i, a) && split_row(new, i, b);
+        right = split_row(old, at_old ? at_old[i] : i, a) && split_row(new, at_new ? at_new[i] : i, b);
         for (u32 j = 0; right && j < count; j++) {
-            if (alike(a[olds[j]], b[news[j]])) continue;
+            if (!(every && every[j]) && alike(a[olds[j]], b[news[j]])) continue;
             u64 n = c->of[0].count;
             c->collisions += j < key_count;
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
                     grow(&c->columns, &c->columns_room, n + 1, 4) &&
                     put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
-            if (right) c->pairs[n] = (u32)i, c->columns[n] = j < key_count ? 0 : j - key_count;
+            if (right) c->pairs[n] = (u32)(i - from), c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
     free(a), free(b);
     return right ? c : (columns_free(c), (columns *)0);
+}
+// The cells that differ between rows of the same place, in `count` columns that are at
+// `olds` and `news`: pair, column and both texts. The first `key_count` of these columns
+// are the key: a pair that differs in it is none, and counted as a collision. The numbers
+// of columns begin behind the key, those of pairs with `from`.
+API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
+                     const u32 *olds, const u32 *news) {
+    return compare_places(old, new, from, to, count, key_count, olds, news, 0, 0, 0);
+}
+// The same without a key, of the pairs of rows in `at_old` and `at_new`; of the columns
+// that are marked in `every`, all cells.
+API columns *compare_pairs(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                           const u32 *olds, const u32 *news, const u32 *at_old, const u32 *at_new,
+                           const u8 *every) {
+    return compare_places(old, new, from, to, count, 0, olds, news, at_old, at_new, every);
 }
 
 // ---------------------------------------------------------------- values
@@ -1695,61 +1960,27 @@ static span stripped(span s) {
     }
     return s;
 }
-typedef struct {
-    u128 digits;
-    u32 places;
-    int negative, large; // large: the digits are not in 38
-} amount;
-#define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
-static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
-    const u8 *p = *at;
-    for (; p < end && *p >= '0' && *p <= '9'; p++) {
-        if (a->digits >= LARGEST) a->large = 1;
-        else a->digits = 10 * a->digits + (*p - '0');
-    }
-    int count = (int)(p - *at);
-    *at = p;
-    return count;
-}
-// Whether a text is an amount, as AMOUNT_PATTERN of `recon_engine/analysis/totals.py` says.
-static int read_amount(span s, amount *a) {
-    const u8 *p = s.at, *begin;
+// A normal number, and the size that it has as people write it: `-0.5` has four bytes.
+static int read_normal(span s, amount *a, u64 *size) {
+    const u8 *p = s.at + 3;
     *a = (amount){0};
-    if (p < s.end && (*p == '+' || *p == '-')) a->negative = *p++ == '-';
-    begin = p;
-    if (p < s.end && *p != '.') {
-        int count = digits_of(&p, s.end, a);
-        if (!count || (*begin == '0' && count > 1)) return 0;
-        if (p < s.end && *p == ',' && (count > 3 || *begin == '0')) return 0;
-        while (p < s.end && *p == ',') {
-            p++;
-            if (digits_of(&p, s.end, a) != 3) return 0;
-        }
-    }
-    int whole = p > begin;
-    if (p < s.end && *p == '.') {
-        p++;
-        int count = digits_of(&p, s.end, a);
-        if (!whole && !count) return 0;
-        a->places = (u32)count;
-        whole = 1;
-    }
-    return whole && p == s.end;
+    if (s.end - s.at < 4 || s.at[0] || (s.at[1] != '+' && s.at[1] != '-') || s.at[2] != '0') return 0;
+    a->negative = s.at[1] == '-';
+    int whole = digits_of(&p, s.end, a);
+    if (p == s.end || *p++ != '.') return 0;
+    a->places = (u32)digits_of(&p, s.end, a);
+    *size = (u64)a->negative + (u64)(whole ? whole : 1) + (a->places ? 1 + a->places : 0);
+    return p == s.end;
 }
 // How the texts of a column are written, and their sum: what `make_form` and `_exact_sum`
 // of `recon_engine/analysis/totals.py` need. `shortest`, `longest`: of those that are not
 // blank, stripped; both are 0 without any. The sum is `high`:`low` / 10^places; `exact`:
-// whether it is one.
+// whether it is one. A normal number is taken as people write it.
 typedef struct {
     u64 shortest, longest, low, high;
     u32 places;
     u8 amounts, point, exact, unused;
 } summed_column;
-static int raise10(__int128 *x, u32 places) {
-    for (; places; places--)
-        if (__builtin_mul_overflow(*x, (__int128)10, x)) return 0;
-    return 1;
-}
 static void add_amount(summed_column *c, __int128 *sum, const amount *a) {
     __int128 value = (__int128)a->digits;
     if (a->negative) value = -value;
@@ -1765,11 +1996,16 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         span s;
         while (c.amounts && next_text(&at, &s)) {
             amount a;
-            span text = stripped(s);
-            u64 size = (u64)(text.end - text.at);
-            if (!size) continue;
-            c.amounts = (u8)read_amount(text, &a);
-            c.point |= c.amounts && memchr(text.at, '.', size);
+            u64 size;
+            if (read_normal(s, &a, &size)) { // no text begins like it
+                c.point |= a.places > 0;
+            } else {
+                span text = stripped(s);
+                size = (u64)(text.end - text.at);
+                if (!size) continue;
+                c.amounts = (u8)read_amount(text, &a);
+                c.point |= c.amounts && memchr(text.at, '.', size);
+            }
             if (!c.longest || size < c.shortest) c.shortest = size;
             if (size > c.longest) c.longest = size;
             if (c.amounts && c.exact) add_amount(&c, &sum, &a);
@@ -1777,6 +2013,164 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         c.low = (u64)sum, c.high = (u64)((unsigned __int128)sum >> 64);
         out[i] = c;
     }
+}
+
+// ---------------------------------------------------------------- forms of values
+// The normal forms of `recon_engine/rules`: of numbers with digits, groups and a point, of
+// whole numbers with an implied point, and of days in formats of digits.
+//
+// `places`: of an implied point; 0 for one that is written. `formats`: those of days, each
+// a string of parts, an empty string behind the last; without them numbers are read. A
+// part is Y, m or d for digits (M and D for two, m and d for one or two), or = and a byte.
+// `apart`: what a text that is neither read nor blank begins with, of `apart_size` bytes.
+typedef struct {
+    u32 point, group, trailing, places;
+    const u8 *formats, *apart;
+    u64 apart_size;
+} reading;
+#define FORM_ROOM 64 // more bytes than a form has beside its text; `places` is below 32
+INLINE int is_digit(u8 c) { return c >= '0' && c <= '9'; }
+// Sign and 0, before what has no zeros before its point and none at its end.
+INLINE u64 signed_form(u8 *to, const u8 *end, int below) {
+    to[0] = 0, to[1] = below && end - to > 4 ? '-' : '+', to[2] = '0';
+    return (u64)(end - to);
+}
+// The size of the form; 0 for what is no number.
+static u64 number_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at, *end = s.end;
+    u8 *first = to + 3, *d = first;
+    u64 count = 0, groups = 0;
+    int below = 0;
+    if (p < end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    else if (r->trailing && p < end && (end[-1] == '+' || end[-1] == '-')) below = *--end == '-';
+    for (; p < end; p++) {
+        if (is_digit(*p)) {
+            count++, *d = *p;
+            d += d > first || *p != '0';
+        } else if (*p == r->group) {
+            if (groups ? count != 3 : !count || count > 3) return 0;
+            groups++, count = 0;
+        } else {
+            break;
+        }
+    }
+    if (groups && count != 3) return 0;
+    *d++ = '.';
+    if (p < end) {
+        u8 *fraction = d;
+        if (*p++ != r->point) return 0;
+        for (; p < end && is_digit(*p); p++) *d++ = *p;
+        if (p < end || (!count && d == fraction)) return 0;
+        while (d[-1] == '0') d--;
+    } else if (!count) {
+        return 0;
+    }
+    return signed_form(to, d, below);
+}
+static u64 implied_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at;
+    u8 *first = to + 3, *d = first;
+    int below = 0;
+    if (p < s.end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    u64 count = (u64)(s.end - p), zeros = count < r->places ? r->places - count : 0;
+    if (!count) return 0;
+    for (const u8 *x = p; x < s.end; x++)
+        if (!is_digit(*x)) return 0;
+    for (; count > r->places; count--, p++) {
+        *d = *p;
+        d += d > first || *p != '0';
+    }
+    *d++ = '.';
+    while (zeros--) *d++ = '0';
+    while (p < s.end) *d++ = *p++;
+    while (d[-1] == '0') d--;
+    return signed_form(to, d, below);
+}
+// The days since 1970 of a day of the years 1000 to 9999 (Hinnant, "chrono-compatible
+// low-level date algorithms").
+INLINE i64 days_of(u32 year, u32 month, u32 day) {
+    u32 y = year - (month <= 2), of_era = y % 400;
+    u32 of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return (i64)(y / 400) * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+// Reads the parts of a format; 0 where a text is not written so.
+static int read_parts(const u8 *f, span s, u32 *year, u32 *month, u32 *day) {
+    const u8 *p = s.at;
+    for (; *f; f++) {
+        if (*f == '=') {
+            if (p == s.end || *p++ != *++f) return 0;
+            continue;
+        }
+        u32 most = *f == 'Y' ? 4 : 2, least = *f == 'm' || *f == 'd' ? 1 : most, n = 0, value = 0;
+        for (; n < most && p < s.end && is_digit(*p); n++, p++) value = 10 * value + (*p - '0');
+        if (n < least) return 0;
+        *(*f == 'Y' ? year : *f == 'm' || *f == 'M' ? month : day) = value;
+    }
+    return p == s.end;
+}
+static u64 day_form(const reading *r, span s, u8 *to) {
+    static const u8 lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    for (const u8 *f = r->formats; *f; f += strlen((const char *)f) + 1) {
+        u32 year = 0, month = 0, day = 0;
+        if (!read_parts(f, s, &year, &month, &day)) continue;
+        if (year < 1000 || !month || month > 12 || !day || day > lengths[month - 1]) continue;
+        if (month == 2 && day == 29 && (year % 4 || (!(year % 100) && year % 400))) continue;
+        i64 days = days_of(year, month, day);
+        u64 size = 0, left = (u64)(days < 0 ? -days : days);
+        u8 digits[20];
+        do digits[size++] = (u8)('0' + left % 10);
+        while (left /= 10);
+        u8 *d = to;
+        *d++ = 0;
+        if (days < 0) *d++ = '-';
+        while (size) *d++ = digits[--size];
+        return (u64)(d - to);
+    }
+    return 0;
+}
+// The forms of a column as an array of views, and in `counts` the texts that are read, and
+// those that are neither read nor blank. 0 where memory is out, or the forms have more
+// bytes than a view can point to.
+API int table_forms(const table_of_views *t, const reading *r, array *to, schema *described,
+                    u64 counts[2]) {
+    u64 rows = height_of(t), size = 0, room = 0, at = 0, read = 0, unread = 0;
+    view *views = malloc((rows + 1) * sizeof *views);
+    i64 *sizes = malloc(sizeof *sizes);
+    const void **buffers = calloc(4, sizeof *buffers);
+    u8 *text = 0;
+    char *name = calloc(1, 1);
+    int right = views && sizes && buffers && name;
+    span s;
+    for (cursor c = {t, 0, 0, 0}; right && next_text(&c, &s); at++) {
+        u64 n = (u64)(s.end - s.at), most = n + r->apart_size + FORM_ROOM;
+        right = size + most <= INT32_MAX && grow(&text, &room, size + most, 1);
+        if (!right) break;
+        u8 *form = text + size;
+        u64 length = !n ? 0 : r->formats ? day_form(r, s, form) : r->places ? implied_form(r, s, form)
+                                                                           : number_form(r, s, form);
+        if (length) {
+            read++;
+        } else if (n) {
+            unread++, length = r->apart_size + n;
+            if (r->apart_size) memcpy(form, r->apart, r->apart_size);
+            memcpy(form + r->apart_size, s.at, n);
+        }
+        view v = {.size = (u32)length};
+        if (length <= sizeof v.text) {
+            memcpy(v.text, form, length);
+        } else {
+            memcpy(v.at.prefix, form, sizeof v.at.prefix);
+            v.at.offset = (u32)size, size += length;
+        }
+        views[at] = v;
+    }
+    if (!right || !grow(&text, &room, 1, 1))
+        return free(views), free(sizes), free(buffers), free(text), free(name), 0;
+    *sizes = (i64)size, counts[0] = read, counts[1] = unread;
+    buffers[1] = views, buffers[2] = text, buffers[3] = sizes;
+    *to = (array){.length = (i64)rows, .buffer_count = 4, .buffers = buffers, .release = release_array};
+    *described = (schema){.format = "vu", .name = name, .release = release_schema, .private = name};
+    return 1;
 }
 
 // The digests of all rows in file order, three words each: key, row, check.

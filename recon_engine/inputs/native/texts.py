@@ -15,7 +15,12 @@ import polars as pl
 
 from recon_engine.errors import InternalError
 from recon_engine.inputs.native import binding
-from recon_engine.inputs.native.binding import ArrowArray, ArrowSchema, SummedColumn
+from recon_engine.inputs.native.binding import (
+    ArrowArray,
+    ArrowSchema,
+    Reading,
+    SummedColumn,
+)
 
 
 if TYPE_CHECKING:
@@ -128,6 +133,19 @@ class KernelTable:
         sums = (SummedColumn * max(1, len(self._columns)))()
         self._kernel.table_sums(self._pointer, sums)
         return dict(zip(self._columns, sums, strict=False))
+
+    def read_forms(self, reading: Reading) -> tuple[pl.Series, int, int]:
+        """The normal forms of the first column, and the read and the unread texts.
+
+        Blanks are neither. Raises MemoryError, also for more bytes than views can point
+        to.
+        """
+        counts = (ctypes.c_uint64 * 2)()
+        how = self._pointer, ctypes.byref(reading)
+        forms = ArrowExport(
+            self._kernel, lambda *to: self._kernel.table_forms(*how, *to, counts)
+        )
+        return pl.Series(forms), counts[0], counts[1]
 
 
 @contextmanager

@@ -1,0 +1,81 @@
+"""Paths in recon.toml: they are relative to the folder of the file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.model import SIDES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+
+# The file of a code table, in a rule that names one.
+CODE_FILE: Final = re.compile(r"(\s*map\(\s*(?:rest=same\s*,\s*)?@)(.*)", re.DOTALL)
+URL_SCHEME: Final = re.compile(r"(?:s3|file):|[A-Za-z][A-Za-z0-9+.-]*:/")
+
+
+def resolve_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The tables of a file, with each path in them relative to its folder.
+
+    These are folders (`inbound_s3`), and files behind an `@`. What is not as a setting
+    has it is kept: its check reports it.
+    """
+    found = _resolve_section(table, folder)
+    datasets = table.get("dataset")
+    if isinstance(datasets, dict):
+        found["dataset"] = {
+            name: _resolve_section(each, folder) if isinstance(each, dict) else each
+            for name, each in datasets.items()
+        }
+    return found
+
+
+def _resolve_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    found = dict(section)
+    for name, value in section.items():
+        if name in SIDES and isinstance(value, dict):
+            found[name] = _resolve_section(value, folder)
+        elif name in RESOLVED:
+            found[name] = RESOLVED[name](value, folder)
+    return found
+
+
+def _resolve(name: str, folder: Path) -> str:
+    return (folder / name).as_posix()
+
+
+def _resolve_rules(value: Any, folder: Path) -> Any:
+    """The rules of each column, one or several."""
+    if isinstance(value, dict):
+        return {name: _resolve_rules(each, folder) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_resolve_rules(each, folder) for each in value]
+    found = CODE_FILE.fullmatch(value) if isinstance(value, str) else None
+    return f"{found[1]}{_resolve(found[2], folder)}" if found else value
+
+
+def _resolve_named(value: Any, folder: Path) -> Any:
+    """A file behind an `@`."""
+    if not isinstance(value, str) or not value.strip().startswith("@"):
+        return value
+    return f"@{_resolve(value.strip()[1:], folder)}"
+
+
+def _resolve_folder(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or not value or URL_SCHEME.match(value):
+        return value
+    return _resolve(value, folder)
+
+
+RESOLVED: Final[dict[str, Callable[[Any, Path], Any]]] = {
+    "rules": _resolve_rules,
+    "map": _resolve_named,
+    "fixed": _resolve_named,
+    "inbound_s3": _resolve_folder,
+    "processed_s3": _resolve_folder,
+    "out_s3": _resolve_folder,
+}

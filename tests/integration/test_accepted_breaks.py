@@ -1,0 +1,294 @@
+"""Breaks beside differences that a suppression accepts, on a real Postgres."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from recon_cli.run_end import RunClock, format_summary
+from support.program import recon
+
+from recon_engine.config import Options
+from recon_engine.errors import ConfigError
+from recon_engine.model import Suppressible, Suppression
+from recon_engine.postgres import history
+from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
+from recon_engine.postgres.connection import open_connection
+from recon_engine.report import history_page, result_page
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.sites import FolderSite
+
+    from recon_engine.pipeline.runner import Outcome
+
+IN_CASE = Suppression(
+    what=Suppressible.COLUMN,
+    column="STATUS",
+    kind="case",
+    reason="agreed",
+    owner="claims",
+    until=date(2099, 1, 1),
+)
+ACCEPTING = Options(keys=("ID",), suppressions=(IN_CASE,))
+
+
+def claims(rows: int, *, lower: bool, wrong: int = 0) -> bytes:
+    """Claims with a status in upper or lower case, of which the first are unpaid."""
+    status = "paid" if lower else "PAID"
+    lines = (f"{at},{0 if at < wrong else 10 + at},{status}" for at in range(rows))
+    return "\n".join(["ID,AMT,STATUS", *lines, ""]).encode()
+
+
+def run_day(
+    site: FolderSite, day: int, rows: int, wrong: int, options: Options = ACCEPTING
+) -> Outcome:
+    """A day on which every status differs in case, and some amounts too."""
+    old, new = claims(rows, lower=False), claims(rows, lower=True, wrong=wrong)
+    site.deliver(old, new, f"2026112{day}")
+    outcome = site.run(options=options)
+    assert outcome.error is None
+    return outcome
+
+
+def three_days(site: FolderSite) -> list[Outcome]:
+    """On the first of the three days nothing is accepted yet."""
+    first = run_day(site, 1, 40, 2, replace(ACCEPTING, suppressions=()))
+    return [first, run_day(site, 2, 45, 3), run_day(site, 3, 50, 8)]
+
+
+def summary(outcome: Outcome) -> list[str]:
+    clock = RunClock()
+    clock.outcome = outcome
+    return list(format_summary(clock, "recon"))
+
+
+def test_what_is_accepted_is_open_and_counted_apart(site: FolderSite) -> None:
+    *_, last = three_days(site)
+    assert last.breaks is not None
+    counts = last.breaks.counts
+    assert counts is not None
+    assert (counts.open, counts.accepted, counts.unaccepted) == (58, 50, 8)
+    assert (counts.appeared, counts.unaccepted_appeared) == (10, 5)
+    assert format_breaks(last.breaks).endswith(
+        "; 8 of 58 open breaks are not accepted, 5 of them new or reopened"
+    )
+    lines = summary(last)
+    assert "verdict:   DIFFER: 8 of 50 matched rows differ" in lines[1]
+    assert "(42 more only by an accepted difference)" in lines[1]
+    assert lines[-1] == "next:      recon breaks --dataset claims --state new"
+
+
+def test_breaks_leaves_accepted_ones_out_and_says_how_many(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    three_days(site)
+    asked = ("breaks", "--dataset", "claims")
+    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    assert said.stdout.count("\n") == 1 + 8
+    assert "STATUS" not in said.stdout
+    assert "8 of 8 breaks, as of" in said.stderr
+    more = "; 50 more open breaks are accepted by a suppression: add --accepted"
+    assert more in said.stderr
+    every = recon(
+        *asked,
+        "--accepted",
+        "-f",
+        "json",
+        cwd=tmp_path,
+        RECON_DATABASE_URL=site.database,
+    )
+    listed = json.loads(every.stdout)
+    assert {(each["column"], each["accepted"]) for each in listed} == {
+        ("AMT", False),
+        ("STATUS", True),
+    }
+    assert "accepted by a suppression" not in every.stderr
+
+
+def test_the_next_command_names_the_archived_files(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    three_days(site)
+    asked = ("breaks", "--dataset", "claims", "--limit", "1")
+    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    [line] = [line for line in said.stderr.splitlines() if line.startswith("next: ")]
+    command, *arguments = shlex.split(line.removeprefix("next: recon "))
+    assert command == "explain"
+    assert "20261123" in arguments[0]
+    explained = recon(command, *arguments, cwd=tmp_path)
+    assert explained.returncode == 1, explained.stderr
+    assert "AMT" in explained.stdout
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (BreakFilter(accepted=True), {"AMT": 1, "STATUS": 3, None: 1}),
+        (BreakFilter(not_columns=["STATUS"]), {"AMT": 1, None: 1}),
+        (BreakFilter(not_kinds=["missing", "case"]), {"AMT": 1}),
+        (BreakFilter(not_columns=["AMT", "STATUS"]), {None: 1}),
+    ],
+)
+def test_breaks_of_a_column_or_kind_can_be_left_out(
+    site: FolderSite, wanted: BreakFilter, found: dict[str | None, int]
+) -> None:
+    old = b"ID,AMT,STATUS\n1,10,A\n2,20,B\n3,30,C\n4,40,D\n"
+    site.deliver(old, b"ID,AMT,STATUS\n1,11,a\n2,20,b\n3,30,c\n", "20261121")
+    site.run(options=Options(keys=("ID",)))
+    page = list_breaks(site.database, "claims", wanted)
+    assert page.totals["column"] == found
+    assert (page.total, page.left_out) == (sum(found.values()), 0)
+
+
+def test_an_unknown_kind_to_leave_out_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no kind of difference csae"):
+        BreakFilter(not_kinds=["csae"])
+
+
+def test_history_and_its_charts_show_what_is_not_accepted(site: FolderSite) -> None:
+    ended = three_days(site)
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+        pages = [
+            result_page.render_result(
+                *history.load_result(connection, each.record.run_id)
+            )
+            for each in ended
+        ]
+        kept, facts = history.load_result(connection, ended[-1].record.run_id)
+    results = [run.result for run in reversed(runs) if run.result]
+    assert [each.mismatched_rows for each in results] == [40, 45, 50]
+    assert [each.unaccepted_rows for each in results] == [40, 3, 8]
+    opened = [run.breaks for run in reversed(runs) if run.breaks]
+    assert [each.open for each in opened] == [42, 48, 58]
+    assert [each.unaccepted for each in opened] == [42, 3, 8]
+    page = history_page.render_history("claims", runs)
+    assert "share of the matched rows, without what suppressions accept" in page
+    assert "Open breaks, 3 results: latest 8" in page
+    assert "8 rows differ, 42 more only by an accepted difference" in page
+    assert ended[-1].result is not None
+    # Also of the stored result, from the tables alone.
+    assert kept.headline() == ended[-1].result.headline()
+    assert facts.breaks is not None
+    assert (facts.breaks.open, facts.breaks.accepted) == (8, 50)
+    assert "8 of 50 matched rows differ (16%; 42 more only by" in pages[-1].replace(
+        "16.00%", "16%"
+    )
+    assert "50 more are accepted by suppressions." in pages[-1]
+
+
+def test_history_lists_both_counts_and_the_file(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    three_days(site)
+    said = recon(
+        *("history", "--dataset", "claims", "-f", "json"),
+        cwd=tmp_path,
+        RECON_DATABASE_URL=site.database,
+    )
+    latest, *_, first = json.loads(said.stdout)
+    assert (latest["open"], latest["differ"], latest["rate"]) == (58, 50, "100.00%")
+    assert (latest["unaccepted_open"], latest["unaccepted_rows"]) == (8, 8)
+    assert (latest["unaccepted_appeared"], latest["unaccepted_rate"]) == (5, "16.00%")
+    assert "20261123" in latest["file"]
+    assert "20261121" in first["file"]
+    assert list(latest)[-1] == "run"
+
+
+def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(
+    site: FolderSite,
+) -> None:
+    first, second, _ = three_days(site)
+    # What an upgrade leaves: the columns exist, and the earlier runs have no counts.
+    with psycopg.connect(site.database) as owner:
+        owner.execute(
+            "ALTER TABLE metrics.recon_summary DISABLE TRIGGER ALL;"
+            "ALTER TABLE metrics.break_summary DISABLE TRIGGER ALL;"
+            "UPDATE metrics.recon_summary SET accepted_rows = NULL;"
+            "UPDATE metrics.break_summary SET breaks_accepted = NULL,"
+            " breaks_accepted_appeared = NULL, oldest_unaccepted_days = NULL"
+        )
+    with open_connection(site.database) as connection:
+        runs = {run.run_id: run for run in history.list_runs(connection, "claims", 10)}
+    # Without a suppression, nothing was accepted.
+    known, unknown = (runs[each.record.run_id] for each in (first, second))
+    assert known.result is not None
+    assert known.breaks is not None
+    assert (known.result.unaccepted_rows, known.breaks.unaccepted) == (40, 42)
+    assert unknown.result is not None
+    assert unknown.breaks is not None
+    assert (unknown.result.unaccepted_rows, unknown.breaks.unaccepted) == (None, None)
+    page = history_page.render_history("claims", list(runs.values()))
+    assert "Open breaks, 1 result: latest 42" in page
+
+
+def test_a_break_that_is_not_seen_again_stays_accepted_while_the_suppression_holds(
+    site: FolderSite,
+) -> None:
+    three_days(site)
+    # Of a later day, none of the rows is delivered: the suppression finds nothing.
+    head = b"ID,AMT,STATUS\n"
+    site.deliver(head + b"99,1,X\n", head + b"99,1,X\n", "20261124")
+    site.run(options=ACCEPTING)
+    page = list_breaks(site.database, "claims")
+    assert (page.total, page.left_out) == (8, 50)
+    # Its end is evaluated on each run.
+    late = replace(IN_CASE, until=date(2026, 1, 1))
+    site.deliver(head + b"98,1,X\n", head + b"98,1,X\n", "20261125")
+    site.run(options=replace(ACCEPTING, suppressions=(late,)))
+    page = list_breaks(site.database, "claims")
+    assert (page.total, page.left_out) == (58, 0)
+
+
+def test_a_break_of_several_cells_is_accepted_only_if_all_of_them_are(
+    site: FolderSite,
+) -> None:
+    head = b"ID,STATUS\n"
+    old, new = head + b"1,A\n1,B\n2,C\n", head + b"1,a\n1,ZZ\n2,c\n"
+    site.deliver(old, new, "20261121")
+    site.run(options=ACCEPTING)
+    page = list_breaks(site.database, "claims")
+    rows = [dict(zip(page.names, row, strict=True)) for row in page.rows]
+    assert [(row["key"], row["kind"]) for row in rows] == [("1", "text")]
+    assert page.left_out == 1
+
+
+def test_a_pair_that_is_compared_again_counts_once(site: FolderSite) -> None:
+    run_day(site, 1, 20, 1, replace(ACCEPTING, suppressions=()))
+    run_day(site, 2, 20, 2, replace(ACCEPTING, suppressions=()))
+    run_day(site, 2, 20, 2)
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+    assert [run.replaced for run in runs] == [False, True, False]
+    page = history_page.render_history("claims", runs)
+    assert "1 replaced by a later run of the same files" in page
+    assert "Open breaks, 2 results: latest 2" in page
+    assert page.count("(replaced)") == 1
+
+
+def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
+    run_day(site, 1, 20, 1, Options(keys=("ID",)))
+    ruled = Options(keys=("ID",), rules={"STATUS": ("casefold",)})
+    second = run_day(site, 2, 20, 1, ruled)
+    third = run_day(site, 3, 20, 1, ruled)
+    assert second.breaks is not None
+    assert third.breaks is not None
+    shown = format_breaks(second.breaks)
+    assert "resolved 20," in shown
+    assert shown.endswith("; the rules changed since the last run")
+    assert not third.breaks.rules_changed
+    with open_connection(site.database) as connection:
+        facts = [
+            history.load_result(connection, each.record.run_id)[1]
+            for each in (second, third)
+        ]
+    summaries = [each.breaks and each.breaks.summary for each in facts]
+    assert summaries == [shown, format_breaks(third.breaks)]

@@ -1,0 +1,138 @@
+"""A folder that is run every day: its database, quiet runs, and the doctor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from support.program import recon
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+OLD = "ID,PAID\n1,10.00\n2,20.00\n3,30.00\n"
+NEW = "ID,PAID\n1,10\n2,20.00\n4,40.00\n"
+CONFIG = """\
+[dataset.claims]
+keys = ["ID"]
+inbound_s3 = "inbound"
+processed_s3 = "processed"
+out_s3 = "out"
+gates = ["missing<=0", "extra<=0"]
+fail_on_no_files = true
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "recon.toml").write_text(CONFIG)
+    (tmp_path / "inbound").mkdir()
+    return tmp_path
+
+
+def deliver(folder: Path, day: str = "20261121", new: str = NEW) -> None:
+    (folder / "inbound" / f"claims_{day}.csv").write_text(OLD)
+    (folder / "inbound" / f"claims_{day}_NEWSYSTEM.csv").write_text(new)
+
+
+def absolute(folder: Path) -> Path:
+    """A configuration that works from any folder."""
+    text = CONFIG
+    for name in ("inbound", "processed", "out"):
+        text = text.replace(f'= "{name}"', f'= "{folder / name}"')
+    path = folder / "recon.toml"
+    path.write_text(text)
+    return path
+
+
+def events(said: CompletedProcess[str]) -> list[str]:
+    lines = said.stderr.splitlines()
+    return [json.loads(line)["event"] for line in lines if line.startswith("{")]
+
+
+def test_a_configuration_keeps_its_history_from_any_folder(
+    folder: Path, tmp_path: Path
+) -> None:
+    config = absolute(folder)
+    deliver(folder, new=OLD)
+    first = recon("run", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    created = f"database:  created {folder}/.recon: no history before this run"
+    assert created in first.stdout
+    assert "database_created" in events(first)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    deliver(folder, day="20261122")
+    second = recon("run", "--config", config, cwd=elsewhere)
+    assert second.returncode == 1, second.stderr
+    assert "created" not in second.stdout
+    assert not (elsewhere / ".recon").exists()
+    listed = recon("history", "--config", config, "-f", "json", cwd=elsewhere)
+    assert [each["verdict"] for each in json.loads(listed.stdout)] == ["fail", "agree"]
+    # A database of the working directory that exists is not left behind silently.
+    shutil.copytree(folder / ".recon", elsewhere / ".recon")
+    both = recon("history", "--config", config, "-f", "json", cwd=elsewhere)
+    assert "two_databases" in events(both)
+    assert str(folder / ".recon") in both.stderr
+
+
+def test_a_run_that_cannot_begin_creates_no_database(folder: Path) -> None:
+    (folder / "inbound").rmdir()
+    ended = recon("run", cwd=folder)
+    assert ended.returncode == 2
+    assert "inbound does not exist" in ended.stderr
+    assert [path.name for path in folder.iterdir()] == ["recon.toml"]
+    same = recon("run", "--processed-s3", "out", cwd=folder)
+    assert "two of inbound, processed and out are the same" in same.stderr
+    assert [path.name for path in folder.iterdir()] == ["recon.toml"]
+
+
+def test_a_quiet_run_prints_one_line_if_its_exit_code_is_not_0(
+    folder: Path, database: str
+) -> None:
+    def run(*options: str) -> tuple[int, str, str]:
+        ended = recon("run", "-q", *options, cwd=folder, RECON_DATABASE_URL=database)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    code, out, said = run()
+    assert (code, out, said.count("\n")) == (3, "", 1)
+    assert said.startswith("claims: run ended as NO_FILES · run ")
+    deliver(folder)
+    code, out, said = run()
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith(
+        "claims: FAIL: 1 of 3 old rows is missing, limit 0; and 1 more: extra<=0 · "
+    )
+    deliver(folder)
+    code, out, said = run()
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert "ALREADY_DONE" in said
+    deliver(folder, day="20261122", new=OLD)
+    assert run("--log-file", "run.log") == (0, "", "")
+    deliver(folder, day="20261123")
+    code, out, said = run("--dry-run")
+    assert (code, out, said.count("\n")) == (1, "", 1)
+
+
+def test_the_doctor_says_that_differences_raise_no_alarm(folder: Path) -> None:
+    def found(*options: str) -> str:
+        ended = recon("doctor", *options, cwd=folder)
+        assert ended.returncode == 0, ended.stdout
+        return ended.stdout
+
+    assert "gates" not in found()
+    (folder / "recon.toml").write_text(CONFIG.replace("gates =", "# gates ="))
+    warned = "gates,warn,none: differences do not change the exit code of recon run"
+    assert warned in found()
+    assert warned not in found("--fail-on-diff")
+
+
+def test_a_quiet_doctor_names_the_failed_checks(folder: Path) -> None:
+    (folder / "inbound").rmdir()
+    ended = recon("doctor", "-q", cwd=folder)
+    assert ended.returncode != 0
+    assert (ended.stdout, ended.stderr) == ("", "checks failed: inbound, disk\n")
