@@ -945,7 +945,8 @@ _TABLE: Final = (
     Option(
         name="verbose",
         group=Group.MESSAGES,
-        help="Log when each step starts and ends, in place of progress bars.",
+        help="Log when each step starts and ends, in place of progress bars."
+        " A printed result lists every rule.",
         commands=READING,
         value_type=bool,
         flags=("--verbose", "-v"),

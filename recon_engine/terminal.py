@@ -121,7 +121,10 @@ def print_result(
             console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
-    console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
+    line = cost + (f" · {then}" if then else "")
+    if console.is_terminal and line.cell_len > console.width:
+        line = cost + f"\n{then}"
+    console.print(line, soft_wrap=True)
 
 
 def render_text(result: Reconciliation, width: int) -> str:
@@ -200,8 +203,7 @@ def _key_lines(result: Reconciliation) -> Iterator[Text]:
         fitting = sum(size <= KEYS_WIDTH for size in sizes)
         shown = every[: max(fitting, 1)]
         more = count - len(shown)
-        names = ", ".join(map(visible, result.keys))
-        yield Text(f"{what}, by {names}: " + " · ".join(shown)) + Text(
+        yield Text(f"{what}: " + " · ".join(shown)) + Text(
             f" · … and {more:,} more" if more else "", style=QUIET
         )
 

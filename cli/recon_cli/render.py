@@ -219,7 +219,7 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
         return ""
     if not (result.counts.missing or result.counts.extra):
         return "next: add -o report.html for all differences"
-    return "next: add -o report.html for a report, -o diff.xlsx for all keys"
+    return "next: add -o report.html, or -o diff.xlsx for all keys"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:
@@ -304,7 +304,7 @@ def show_proposals(
         (
             _csv_line(each.columns),
             each.matched,
-            f"{each.overlap:.1%}",
+            each.share,
             each.blanks_old + each.blanks_new,
             each.repeats_old + each.repeats_new,
         )
@@ -388,7 +388,9 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
         verdict = history_page.verdict_word(run)
         table.append((began, verdict, *ended, str(run.run_id)))
-    spare = (WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS) + SPARE_COLUMNS
+    first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
+    empty = () if any(run.replaced for run in runs) else ("replaced",)
+    spare = tuple(dict.fromkeys((*empty, *first, *SPARE_COLUMNS)))
     show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
@@ -567,12 +569,13 @@ SPARE_COLUMNS: Final = (
     "extra",
     "missing",
     "differ",
+    "unaccepted_appeared",
     "unaccepted_rows",
     "replaced",
     "open",
+    "file",
     "unaccepted_open",
     "unaccepted_rate",
-    "file",
 )
 TABLES: Final = (
     "pipeline_run_log",

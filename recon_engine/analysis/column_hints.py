@@ -273,7 +273,9 @@ def for_renames(
             count=alike,
             total=rows,
             text=f"{old} of OLD and {new} of NEW agree in "
-            f"{format_share(alike, rows, 'row')}",
+            f"{format_share(alike, rows, 'row')}"
+            if rows
+            else f"{old} of OLD and {new} of NEW have almost one name",
         )
         for old, new in renamed
         for alike, rows in [agreements.get((old, new), (0, 0))]

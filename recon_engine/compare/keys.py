@@ -65,6 +65,7 @@ MAX_SETS: Final = 5_000
 MAX_TRIED: Final = 40
 # The sets of one pass over the files: more save passes and cost memory.
 AT_ONCE: Final = 8
+FEW_SETS: Final = 3
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
@@ -99,12 +100,18 @@ class Proposal:
         return not (self.repeats_old or self.repeats_new)
 
     @property
+    def share(self) -> str:
+        """`overlap` for people: `100.0%` means all."""
+        shown = f"{self.overlap:.1%}"
+        return "99.9%" if shown == "100.0%" and self.overlap < 1 else shown
+
+    @property
     def reason(self) -> str:
         """Why it is proposed, in a sentence."""
         name = " with ".join(self.columns)
         if self.is_key:
             return (
-                f"{name} is unique on both sides, and {self.overlap:.1%} of the rows"
+                f"{name} is unique on both sides, and {self.share} of the rows"
                 " match by it"
             )
         repeats = format_count(self.repeats_old + self.repeats_new, "row")
@@ -178,9 +185,11 @@ def propose_keys(
                     derived[1],
                 ),
             )
-            shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(
-                named, columns, shares, 1.0 if exact else ENOUGH_OVERLAP
+                named,
+                columns,
+                budget or default_budget(),
+                1.0 if exact else ENOUGH_OVERLAP,
             )
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     common = [each for each in found if each.matched]
@@ -387,6 +396,18 @@ def _make_side(
     return _KeySide(unread, table, names, by_place, made)
 
 
+@dataclass(frozen=True, slots=True)
+class _KernelCounts:
+    """Whether a set of columns repeats on a side, or seems to, by 64 bits of a digest.
+
+    `matched`: the values on both sides; `blanks`: the rows of each with a blank part.
+    """
+
+    has_repeats: bool
+    matched: int
+    blanks: Sequence[int]
+
+
 class _KeySearch:
     """Search sets of columns, from small to large."""
 
@@ -394,11 +415,13 @@ class _KeySearch:
         self,
         sides: Sequence[_KeySide],
         names: Sequence[str],
-        shares: int,
+        budget: Budget,
         enough_overlap: float,
     ) -> None:
         self.sides = sides
         self.enough_overlap = enough_overlap
+        self.budget = budget
+        shares = _count_shares([side.table for side in sides], budget)
         self.shares = [HashShare(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
         samples = [side.sample() for side in sides]
@@ -424,10 +447,8 @@ class _KeySearch:
                 itertools.islice(self._sets_without_repeats(size, found), MAX_TRIED)
             )
             for at in range(0, len(tried), AT_ONCE):
-                for columns in self._keep_unique(tried[at : at + AT_ONCE]):
+                for columns, proposal in self._find_unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
-                    proposal = self._count_by_kernel(columns)
-                    proposal = proposal or self._count_unique(columns)
                     enough = enough or (
                         proposal.overlap >= self.enough_overlap
                         and self.measures.isdisjoint(proposal.columns)
@@ -444,6 +465,23 @@ class _KeySearch:
         nearest = [max(self._sets_of_size(size, []), key=distinct) for size in sizes]
         return [self._count_proposal(columns) for columns in nearest]
 
+    def _find_unique(
+        self, sets: Sequence[ColumnSet]
+    ) -> Iterator[tuple[ColumnSet, Proposal]]:
+        """Those that do not repeat on all rows of either side, with their counts."""
+        # A pass of the kernel for each set is shorter than one of the parser for few.
+        first = sets if len(sets) <= FEW_SETS else ()
+        counts = {columns: self._count_by_kernel(columns) for columns in first}
+        open_sets = [columns for columns in sets if counts.get(columns) is None]
+        unique = {*self._keep_unique(open_sets)} if open_sets else set[ColumnSet]()
+        for columns in sets:
+            found = counts.get(columns)
+            if columns in unique:
+                counted = None if columns in counts else self._count_by_kernel(columns)
+                yield columns, self._as_proposal(columns, counted)
+            elif found is not None and not found.has_repeats:
+                yield columns, self._as_proposal(columns, found)
+
     def _keep_unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
         """Those that do not repeat on all rows of either side."""
         for side, share in itertools.product(self.sides, self.shares):
@@ -457,11 +495,27 @@ class _KeySearch:
                 break
         return sets
 
-    def _count_by_kernel(self, columns: ColumnSet) -> Proposal | None:
-        """A set that does not repeat with its counts.
+    def _as_proposal(
+        self, columns: ColumnSet, counted: _KernelCounts | None
+    ) -> Proposal:
+        """A set whose hashes do not repeat, with the counts of the kernel or others."""
+        if counted is None or counted.has_repeats:
+            return self._count_unique(columns)
+        return Proposal(
+            columns=tuple(self.names[name] for name in columns),
+            repeats_old=0,
+            repeats_new=0,
+            matched=counted.matched,
+            overlap=counted.matched / max(1, *(side.table.rows for side in self.sides)),
+            blanks_old=counted.blanks[0],
+            blanks_new=counted.blanks[1],
+        )
 
-        None if the native kernel cannot count it: rows have to be files that fit the
-        budget, and no column has a rule.
+    def _count_by_kernel(self, columns: ColumnSet) -> _KernelCounts | None:
+        """What the native kernel counts of a set.
+
+        None if it cannot count it: rows have to be files that fit the budget, and no
+        column has a rule.
         """
         headers = [
             side.unread
@@ -478,23 +532,14 @@ class _KeySearch:
             )
             if scanning is None:
                 return None
-            with open_matched(scanning, SILENT, 0) as matched:
-                if matched.has_repeats:
-                    return None
-                blanks_old, blanks_new = matched.blank_keys
+            most = self.budget.repeated_rows()
+            with open_matched(scanning, SILENT, most) as matched:
                 # No other column is compared, so rows of one key are identical.
-                rows = matched.identical
+                return _KernelCounts(
+                    matched.has_repeats, matched.identical, matched.blank_keys
+                )
         except KernelRefusal:
             return None
-        return Proposal(
-            columns=tuple(self.names[name] for name in columns),
-            repeats_old=0,
-            repeats_new=0,
-            matched=rows,
-            overlap=rows / max(1, *(side.table.rows for side in self.sides)),
-            blanks_old=blanks_old,
-            blanks_new=blanks_new,
-        )
 
     def _count_unique(self, columns: ColumnSet) -> Proposal:
         """A set whose hashes do not repeat, so no value does, with its counts."""

@@ -15,6 +15,7 @@ import polars as pl
 
 from recon_engine.analysis import segments, totals
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
+from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import classify_cells, classify_read
 from recon_engine.model import SIDES
@@ -53,6 +54,7 @@ _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
+DIGESTS: Final = ("row", "check", "key")
 # A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
 # Columns are compared together up to so many cells: a step costs as much as a thousand.
@@ -107,6 +109,49 @@ def drop_identical(
     whether a key repeats. Rows of a repeated row digest are left to `compare_rows`,
     which pairs them by content.
     """
+    kept = [np.ones(side.height, bool) for side in (old, new)]
+    identical = _mark_natively((old, new), kept)
+    if identical is None:
+        identical = _mark_identical((old, new), kept, repeats=repeats)
+    left = map_ordered(
+        lambda side: side[0].filter(side[1]), zip((old, new), kept, strict=True)
+    )
+    return NonIdentical(identical, *left)
+
+
+def _mark_natively(
+    sides: Sequence[pl.DataFrame], kept: Sequence[NDArray[np.bool_]]
+) -> int | None:
+    """Take the rows that `drop_identical` drops out of `kept`; None without the kernel.
+
+    Returns how many pairs these are.
+    """
+    kernel = binding.load_library()
+    if kernel is None or any(side.height > binding.MOST_ROWS for side in sides):
+        return None
+    columns = [
+        [np.ascontiguousarray(side[name].to_numpy(), np.uint64) for name in DIGESTS]
+        for side in sides
+    ]
+    old, new = (
+        binding.DigestArrays(*(column.ctypes.data for column in each), len(each[0]))
+        for each in columns
+    )
+    arrays = (binding.DigestArrays * 2)(old, new)
+    identical = kernel.drop_identical(arrays, *(each.ctypes.data for each in kept))
+    if identical < 0:
+        raise MemoryError
+    return int(identical)
+
+
+def _mark_identical(
+    sides: Sequence[pl.DataFrame],
+    kept: Sequence[NDArray[np.bool_]],
+    *,
+    repeats: tuple[bool, bool],
+) -> int:
+    """The same without the kernel."""
+    old, new = sides
     # The cheapest join has one integer key and no payload. The other two digests are
     # compared afterwards.
     left, right = (
@@ -129,15 +174,9 @@ def drop_identical(
     check, key = map_ordered(agreeing, ("check", "key"))
     both = check & key
 
-    def left_over(side: tuple[pl.DataFrame, str]) -> pl.DataFrame:
-        rows, name = side
-        kept = np.ones(rows.height, bool)
-        kept[numbers[name][both]] = False
-        return rows.filter(kept)
-
-    return NonIdentical(
-        int(both.sum()), *map_ordered(left_over, ((old, "old"), (new, "new")))
-    )
+    for rows, name in zip(kept, ("old", "new"), strict=True):
+        rows[numbers[name][both]] = False
+    return int(both.sum())
 
 
 def compare_rows(

@@ -9,6 +9,8 @@ from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.compare.keys import Proposal, propose_keys
 from recon_engine.config import OnSchemaDrift, Options
 from recon_engine.drafts.columns import (
+    AS_WRITTEN,
+    CommonValues,
     find_common_values,
     find_renames,
     sample_matching_rows,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Limits
     from recon_engine.drafts.columns import (
-        CommonValues,
         Frames,
         Place,
         Sides,
@@ -63,6 +64,8 @@ KEY_WORDS: Final = {
     "unwrap": "the quotes of a spreadsheet",
     "strip": "punctuation and blanks",
 }
+# How often columns with the most values are read, before all columns are.
+FEW_TRIALS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +250,23 @@ class ColumnChoice:
         """
         sides = rows.sides
         pairs, _ = self.pair(sides, find_name_forms(sides[0].names, sides[1].names))
-        shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
+        # The more values a column has, the more evenly they choose the rows. Columns
+        # with most of them are tried first, and mostly no others are read.
+        head = sides[0].head()
+        values = {ours: head[f"c{ours}"].n_unique() for ours, _ in pairs}
+        shared: list[CommonValues] = []
+        for most in sorted({*values.values()}, reverse=True)[:FEW_TRIALS]:
+            some = {
+                pair: same for pair, same in pairs.items() if values[pair[0]] == most
+            }
+            shared = find_common_values(*sides, some, rows.sample, ways=AS_WRITTEN)
+            if shared:
+                break
+        else:
+            shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
         if not shared:
             return None
-        # The more values a column has, the more evenly they choose the rows.
-        head = sides[0].head()
-        best = max(shared, key=lambda each: head[f"c{each.old}"].n_unique())
+        best = max(shared, key=lambda each: values[each.old])
         return sample_matching_rows(
             sides, [(best.old, best.new)], [best.rules], rows.sample
         )
@@ -368,7 +382,7 @@ class ColumnChoice:
             if chain
         ]
         others = (
-            f"{' with '.join(each.columns)} {each.overlap:.1%}"
+            f"{' with '.join(each.columns)} {each.share}"
             for each in found
             if each is not best
         )

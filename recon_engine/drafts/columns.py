@@ -68,6 +68,10 @@ HEAD_ROWS: Final = 20_000
 SEED: Final = 7
 
 Place = tuple[int, int]
+Way = tuple[tuple[str, ...], float]
+# As they are written first: a form is computed for each row, which takes longer.
+AS_WRITTEN: Final[tuple[Way, ...]] = (((), MANY),)
+WAYS: Final[tuple[Way, ...]] = (*AS_WRITTEN, (WIDEST, MIN_OVERLAP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,7 @@ def find_common_values(
     pairs: Mapping[Place, bool],
     sample: int | None,
     *,
+    ways: Sequence[Way] = WAYS,
     any_of_them: bool = False,
 ) -> list[CommonValues]:
     """Pairs of columns of many values that share most of them, best first.
@@ -185,7 +190,9 @@ def find_common_values(
         new: NEW.
         pairs: The pairs to compare, by place; True if they have the same name.
         sample: The number of values that is aimed at for a column; None is all.
-        any_of_them: Whether pairs that share values as they are written are enough.
+        ways: The forms of values, with the least share of each.
+        any_of_them: Whether pairs that share values in the first of these forms that
+            has any are enough.
     """
     heads = [varied_columns(side) for side in (old, new)]
     wanted = [
@@ -196,8 +203,7 @@ def find_common_values(
     rows = max(old.table.rows, new.table.rows)
     one_in = 1 if sample is None else max(1, rows // sample)
     found: list[CommonValues] = []
-    # As they are written first: a form is computed for each row, which takes longer.
-    for form, least in (((), MANY), (WIDEST, MIN_OVERLAP)):
+    for form, least in ways:
         found += _compare_samples((old, new), wanted, form, least, one_in)
         if any_of_them and found:
             break

@@ -139,6 +139,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         cost=_format_cost(result) if facts.timed else None,
         verdict=_build_verdict(result),
         cells=_build_cells(result),
+        accepted=list(_list_accepted(result)),
         warnings=[spell(each) for each in _list_warnings(result)],
         hints=[
             {
@@ -148,7 +149,6 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
             }
             for hint in result.hints_to_show
         ],
-        accepted=list(_list_accepted(result)),
         old=_build_side(result.old),
         new=_build_side(result.new),
         tiles=_build_tiles(result),

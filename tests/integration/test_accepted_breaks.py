@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from dataclasses import replace
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from recon_cli import render
 from recon_cli.run_end import RunClock, format_summary
+from rich.console import Console
 from support.program import recon
 
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
+from recon_engine.options import Format
 from recon_engine.postgres import history
 from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
 from recon_engine.postgres.connection import open_connection
@@ -201,6 +205,24 @@ def test_history_lists_both_counts_and_the_file(
     assert "20261123" in latest["file"]
     assert "20261121" in first["file"]
     assert list(latest)[-1] == "run"
+
+
+@pytest.mark.parametrize("width", [100, 130, 400])
+def test_a_terminal_shows_what_is_not_accepted_first(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    three_days(site)
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, force_terminal=True, color_system=None)
+    monkeypatch.setattr(render, "make_console", lambda: console)
+    render.show_history(runs, Format.TABLE)
+    head, latest, *_ = shown.getvalue().splitlines()
+    assert len(head.rstrip()) <= width
+    assert {"unaccepted_rate", "run"} <= {*head.split()}
+    assert "16.00%" in latest
+    assert ("open" in head.split()) == (width == 400)
 
 
 def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(

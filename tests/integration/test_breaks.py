@@ -267,8 +267,10 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
         "counts": {
             "new": 0, "recurring": 4, "changed": 0, "resolved": 0, "reopened": 0,
             "unseen": 0, "gone": 0, "open": 4, "oldest_days": 17,
+            "accepted": 0, "accepted_appeared": 0, "oldest_unaccepted_days": 17,
         },
         "as_of": f"{datetime.now(UTC):%Y-%m-%d}",
+        "rules_changed": False,
     }  # fmt: skip
     site.deliver(day="3")
     assert f"; oldest 17 days, as of {datetime.now(UTC):%Y-%m-%d}\n" in (

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from rich.console import Console
 from support.screen import environment, on_terminal
 
+import recon_engine as rx
 from recon_engine.pipeline.demo import KEYS, write_pair
-from recon_engine.terminal import print_table
+from recon_engine.report import result_page
+from recon_engine.terminal import print_result, print_table
 
 
 if TYPE_CHECKING:
@@ -68,9 +71,7 @@ def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
     )
     row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
     assert row.split("  ")[-2:] == ["number format 68%, number 31%", "14000.00 → 14000"]
-    assert lines[-1].endswith(
-        "next: add -o report.html for a report, -o diff.xlsx for all keys"
-    )
+    assert lines[-1].endswith("next: add -o report.html, or -o diff.xlsx for all keys")
 
 
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
@@ -192,3 +193,65 @@ def test_a_notebook_has_no_bars(folder: Path) -> None:
     assert "Which one" not in drafted
     assert "written: notebook.toml" in drafted
     assert "\x1b[?25l" not in drafted
+
+
+def render(result: rx.Reconciliation, *, every_rule: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, highlight=False, markup=False)
+    print_result(console, result, every_rule=every_rule)
+    return stream.getvalue()
+
+
+def test_the_first_ten_keys_of_unmatched_rows_are_shown() -> None:
+    old = pl.DataFrame({"ID": [f"{at}" for at in range(12)], "L": ["1"] * 12})
+    new = pl.DataFrame({"ID": ["0", "x\ny"], "L": ["1", " "]})
+    said = render(rx.diff(old, new, keys=["ID", "L"]))
+    shown = " · ".join(f"{at}, 1" for at in (1, 10, 11, 2, 3, 4, 5, 6, 7, 8))
+    assert f"missing in NEW: {shown} · … and 1 more\n" in said
+    assert "extra in NEW: x\\ny, ·\n" in said
+    masked = render(rx.diff(old, new, keys=["ID", "L"], masks={"*": "redact"}))
+    assert "extra in NEW: (redacted), (redacted)\n" in masked
+    long = pl.DataFrame({"ID": ["0", *("k" * 99 + str(at) for at in range(9))]})
+    said = render(rx.diff(long, new.select("ID").head(1), keys="ID"))
+    assert f"missing in NEW: {'k' * 99}0 · … and 8 more\n" in said
+
+
+def test_a_sum_says_what_it_is_of() -> None:
+    """The cells that rules make equal are added too, for a tolerance hides a delta."""
+    names = ["ID", "SAME", "SOME", "NEAR"]
+    old = pl.DataFrame(
+        [[f"{at}", f"{at},50", f"{at},50", f"{at}.500"] for at in range(9)],
+        schema=names, orient="row",
+    )  # fmt: skip
+    new = pl.DataFrame(
+        [[f"{at}", f"{at}.50", f"{at}.5{at // 8}", f"{at}.501"] for at in range(9)],
+        schema=names, orient="row",
+    )  # fmt: skip
+    comma = {"SAME": "decimal(comma)", "SOME": "decimal(comma)"}
+    found = rx.diff(
+        old, new, keys="ID", old_rules=comma, rules={"NEAR": "decimal(abs=0.01)"}
+    )
+    said = render(found)
+    assert "sum: SAME" not in said
+    some = (
+        "9 changed cells, 8 of them equal by a rule: old 40.5 · new 40.51 · delta 0.01"
+    )
+    assert some in said
+    assert "sum: NEAR: 9 changed cells, 9 of them equal by a rule: old 40.5" in said
+    assert "delta 0.009" in said
+    assert "SAME" not in str(result_page._build_changed_totals(found))
+    # Every value was read: the rules are listed where they are asked for.
+    assert "rule " not in said
+    assert "rule SAME=decimal(comma): read 9 of 9 in old;" in render(
+        found, every_rule=True
+    )
+
+
+def test_a_rule_that_leaves_a_code_unlisted_is_shown() -> None:
+    old = pl.DataFrame({"ID": ["1", "2", "3"], "SEX": ["M", "F", "X"]})
+    new = pl.DataFrame({"ID": ["1", "2", "3"], "SEX": ["1", "1", "X"]})
+    said = render(rx.diff(old, new, keys="ID", old_rules={"SEX": "map(M=1,F=2)"}))
+    assert (
+        "rule SEX=map(M=1,F=2): 1 of 3 codes are not listed; 1 of 3 codes have another"
+        " code in NEW\n"
+    ) in said

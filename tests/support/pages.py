@@ -184,6 +184,7 @@ def _day(before: int) -> PastRun:
         extra=extra,
         mismatched_rows=differ,
         mismatched_cells=differ + 70,
+        accepted_rows=0,
     )
     found = missing + extra + differ
     counts = BreakCounts(
@@ -196,6 +197,9 @@ def _day(before: int) -> PastRun:
         gone=4,
         open=found + 12,
         oldest_days=3 + (len(NORMAL) - before) % 12,
+        accepted=0,
+        accepted_appeared=0,
+        oldest_unaccepted_days=3 + (len(NORMAL) - before) % 12,
     )
     return PastRun(
         run_id, started, "SUCCEEDED", 1.4 + before * 7 % 5 / 10, result, counts

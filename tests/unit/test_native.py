@@ -38,10 +38,12 @@ from support.kernel import (
 )
 from support.kernel_batch import Batch
 
+from recon_engine.compare.pairing import drop_identical
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.config import Limits
 from recon_engine.inputs.native import binding, build
 from recon_engine.inputs.native.binding import Matched, RawRows, Status
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
@@ -585,3 +587,44 @@ def test_the_sanitizers_see_nothing() -> None:
     )
     assert said.returncode == 0, said.stderr[-2000:]
     assert "no disagreement" in said.stdout
+
+
+@given(st.data())
+def test_identical_rows_are_dropped_as_without_the_kernel(data: st.DataObject) -> None:
+    few = st.integers(0, 3)
+    high = st.sampled_from([0, 1 << 52, 1 << 63])
+    sides = []
+    for _ in SIDES:
+        size = data.draw(st.integers(0, 12))
+        # Digests of few values, in several partitions.
+        rows = [data.draw(few) + data.draw(high) for _ in range(size)]
+        others = [data.draw(st.lists(few, min_size=size, max_size=size)) for _ in "ab"]
+        columns = {"row": rows, "check": others[0], "key": others[1]}
+        digests = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.UInt64))
+        sides.append(digests.with_row_index("number"))
+    repeats = [side["row"].is_duplicated().any() for side in sides]
+    both = (sides[0], sides[1])
+    found = drop_identical(*both, repeats=(repeats[0], repeats[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binding, "load_library", lambda: None)
+        wanted = drop_identical(*both, repeats=(True, True))
+    assert found.identical == wanted.identical
+    assert found.old.equals(wanted.old)
+    assert found.new.equals(wanted.new)
+
+
+def test_identical_rows_of_many_partitions_are_dropped() -> None:
+    chance = random.Random(5)
+    words = [[chance.getrandbits(64) for _ in range(20_000)] for _ in range(3)]
+    old = pl.DataFrame(dict(zip(("row", "check", "key"), words, strict=True)))
+    old = old.cast(pl.UInt64).with_row_index("number")
+    new = old.sample(fraction=1, shuffle=True, seed=3)
+    changed = {"check": [7, 9], "key": [11], "row": [13]}
+    for name, numbers in changed.items():
+        hit = pl.col("number").is_in(numbers)
+        new = new.with_columns(pl.when(hit).then(0).otherwise(pl.col(name)).alias(name))
+    new = new.cast(dict.fromkeys(changed, pl.UInt64))
+    left = drop_identical(old, new, repeats=(False, False))
+    assert left.identical == old.height - 4
+    assert left.old["number"].to_list() == [7, 9, 11, 13]
+    assert sorted(left.new["number"]) == [7, 9, 11, 13]

@@ -114,8 +114,7 @@ def init(
     Examples:
       recon init old.csv new.csv
       recon init old.csv new.csv --dataset claims --yes
-      recon init old.csv new.csv --sample all --force
-      recon init old.csv new.csv --map CITY=town
+      recon init old.csv new.csv --map CITY=town --sample all --force
     """
     with session.report_errors():
         from recon_cli.config_draft import parse_sample, write_draft

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
 SEPARATOR: Final = ord(",")
+# Rows are numbered in 32 bits, from 1 on.
+MOST_ROWS: Final = (1 << 32) - 2
 
 
 class Status(IntEnum):
@@ -159,6 +161,17 @@ class ArrowArray(ctypes.Structure):
         ("dictionary", c_void_p),
         ("release", c_void_p),
         ("private_data", c_void_p),
+    )
+
+
+class DigestArrays(ctypes.Structure):
+    """The addresses of the digests of a side: 64 bits each, of `rows` rows."""
+
+    _fields_ = (
+        ("row", c_void_p),
+        ("check", c_void_p),
+        ("key", c_void_p),
+        ("rows", c_uint64),
     )
 
 
@@ -310,6 +323,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_uint64),
     ),
     "digests": (None, c_void_p, c_void_p),
+    "drop_identical": (c_int64, POINTER(DigestArrays), c_void_p, c_void_p),
 }
 
 

@@ -2183,6 +2183,80 @@ API void digests(const side *s, u64 *out) {
         }
 }
 
+// The digests of the rows of a side, as arrays.
+typedef struct {
+    const u64 *row, *check, *key;
+    u64 rows;
+} digested;
+typedef struct {
+    u64 row;
+    u32 at, unused;
+} numbered;
+typedef struct {
+    u64 row;
+    u32 at[2], counts[2]; // by side
+} slot_of_row;
+// About so many rows of both sides are matched within the cache of a core.
+#define MATCHED_ROWS 4096
+#define MATCHED_BITS 12
+
+// Rows by the high bits of their digest; `starts`: 2**bits + 1, where those of each begin.
+static numbered *spread(const digested *of, u32 bits, u64 *starts) {
+    u32 shift = 64 - bits;
+    numbered *to = malloc(of->rows * sizeof *to + 1);
+    u64 *at = calloc((1u << bits) + 1, sizeof *at), parts = 1u << bits;
+    if (to && at) {
+        for (u64 i = 0; i < of->rows; i++) at[(bits ? of->row[i] >> shift : 0) + 1]++;
+        for (u64 i = 0; i < parts; i++) at[i + 1] += at[i];
+        memcpy(starts, at, 8 * (parts + 1));
+        for (u64 i = 0; i < of->rows; i++)
+            to[at[bits ? of->row[i] >> shift : 0]++] = (numbered){of->row[i], (u32)i, 0};
+    }
+    if (!at) free(to), to = 0;
+    free(at);
+    return to;
+}
+// Marks the rows of both sides of which `row` occurs once on each, and the other digests are
+// equal: `kept`, by side, becomes 0 there. How many pairs, -1 without memory.
+API i64 drop_identical(const digested sides[2], u8 *old_kept, u8 *new_kept) {
+    u64 all = sides[0].rows + sides[1].rows, room = 0;
+    u32 bits = 0;
+    if (sides[0].rows >= UINT32_MAX || sides[1].rows >= UINT32_MAX) return -1;
+    while (bits < MATCHED_BITS && all >> bits > MATCHED_ROWS) bits++;
+    u64 *starts = malloc(16 * ((1ull << bits) + 1)), *ends[2] = {starts, starts + (1u << bits) + 1};
+    numbered *rows[2] = {0};
+    slot_of_row *slots = 0;
+    i64 identical = 0;
+    for (int s = 0; starts && s < 2; s++) rows[s] = spread(sides + s, bits, ends[s]);
+    for (u64 part = 0; rows[0] && rows[1] && identical >= 0 && part < 1u << bits; part++) {
+        u64 count = ends[0][part + 1] - ends[0][part] + ends[1][part + 1] - ends[1][part], capacity = 64;
+        while (capacity < 2 * count) capacity *= 2;
+        if (!grow(&slots, &room, capacity, sizeof *slots)) {
+            identical = -1;
+            break;
+        }
+        memset(slots, 0, capacity * sizeof *slots);
+        for (int s = 0; s < 2; s++)
+            for (u64 i = ends[s][part]; i < ends[s][part + 1]; i++) {
+                u64 at = rows[s][i].row & (capacity - 1);
+                while ((slots[at].counts[0] || slots[at].counts[1]) && slots[at].row != rows[s][i].row)
+                    at = (at + 1) & (capacity - 1);
+                slots[at].row = rows[s][i].row, slots[at].at[s] = rows[s][i].at, slots[at].counts[s]++;
+            }
+        for (u64 i = 0; i < capacity; i++) {
+            const slot_of_row *x = slots + i;
+            u32 o = x->at[0], n = x->at[1];
+            if (x->counts[0] != 1 || x->counts[1] != 1 || sides[0].check[o] != sides[1].check[n] ||
+                sides[0].key[o] != sides[1].key[n])
+                continue;
+            old_kept[o] = new_kept[n] = 0, identical++;
+        }
+    }
+    if (!rows[0] || !rows[1]) identical = -1;
+    free(starts), free(rows[0]), free(rows[1]), free(slots);
+    return identical;
+}
+
 // ---------------------------------------------------------------- long delimiters
 // Whether a mark begins again within the one at `p`, and none behind it: then the end of
 // a field is unclear. `left`: the bytes from `p` on; `distances`: where it may, as bits.
