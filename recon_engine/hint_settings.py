@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.characters import readable
 from recon_engine.command_line import read_words, split_list, split_names
 from recon_engine.options import OPTIONS, Option, Shape
 from recon_engine.toml_text import write_header, write_setting
@@ -134,7 +135,8 @@ def _write_value(value: Any) -> str:
     """A value of an argument: text in double quotes, as people write it."""
     if isinstance(value, bool):
         return str(value)
-    return json.dumps(_shorten(value), ensure_ascii=False)
+    # Python reads the escapes of invisible characters, as JSON does.
+    return readable(json.dumps(_shorten(value), ensure_ascii=False))
 
 
 def _add_value(found: Settings, option: Option, text: str) -> None:

@@ -10,6 +10,7 @@ import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.characters import readable
 from recon_engine.command_line import read_words
 from recon_engine.hint_settings import BY_FLAG, read_flags, write_python
 from recon_engine.lazy import lazy_pattern
@@ -136,4 +137,5 @@ def _write(words: list[str]) -> str:
         return write_python(read_flags(words))
     except ValueError:
         # No list or pair, such as a name with one quote.
-        return f"{option.in_python}={json.dumps(values[0], ensure_ascii=False)}"
+        value = readable(json.dumps(values[0], ensure_ascii=False))
+        return f"{option.in_python}={value}"

@@ -737,7 +737,9 @@ class Reconciliation:
 
         Empty if no rule explains any.
         """
-        cells = sum(each.count for each in self.hints if each.kind is HintKind.RULE)
+        cells = sum(
+            each.count for each in self.hints_to_show if each.kind is HintKind.RULE
+        )
         total = self.counts.mismatched_cells
         return format_share(total - cells, total, "differing cell", "are") * bool(cells)
 
@@ -751,7 +753,7 @@ class Reconciliation:
         """
         proposed: list[Hint] = []
         has_key = False
-        for hint in self.hints:
+        for hint in self.hints_to_show:
             keyed = KEYS in read_settings(hint)
             if hint.kind in SUGGESTED and not (keyed and has_key):
                 proposed.append(hint)
@@ -775,7 +777,7 @@ class Reconciliation:
         besides. With them, the differences that the hints count are gone: read the
         hints first.
         """
-        hinted = merge_settings(self.hints)
+        hinted = merge_settings(self.hints_to_show)
         of_side = {
             side: merge_value(rules, hinted.get(name, {}), name) or {}
             for (name, rules), side in zip(

@@ -320,7 +320,7 @@ def test_what_is_suggested_is_the_arguments_of_all_hints() -> None:
     assert found["rules"] == {"NR": ["lstrip0"]}
     assert found["old_rules"] == {
         "BETRAG": ["decimal(comma)"],
-        "STATUS": ["map(A=ACTIVE,D=DENIED,P=PENDING,rest=same)"],
+        "STATUS": ["map(A=ACTIVE,D=DENIED,P=PENDING)"],
     }
     assert found["renames"] == RENAMES
     last = rx.diff(GERMAN, ENGLISH, keys="NR", **found)
