@@ -388,6 +388,8 @@ def search_blindly(folder: Path, runs: int, seed: int) -> None:
         except AssertionError as error:
             (folder / "disagreement.txt").write_text(f"{error}\n")
             raise
+        finally:
+            tempfile.tempdir = None
     counts["inputs"] = done
     (folder / "piece.json").write_text(json.dumps(counts))
 

@@ -355,8 +355,10 @@ def main() -> None:
             kernels = list(variants(Path(folder)))
         chance = QuickDraws(given.seed)
         whole = None if given.library else Path(folder)
-        batch = Batch(Path(folder), kernels)
-        if given.every:
+        batch = Batch.build(Path(folder), kernels)
+        if given.every and batch is None:
+            sys.exit("--every needs a C compiler")
+        if given.every and batch is not None:
             secret = chance.randbytes(kernels[0].library.random_size())
             compared = read_every(batch, secret, given.every, given.fully)
             print(

@@ -240,7 +240,7 @@ class Scanning:
         digest = hashlib.sha256(raw)
         slack, have, at = self.kernel.slack(), 0, len(raw)
         # One byte more than there are: a full buffer would be doubled.
-        room = min(HASHED_BLOCK, end - at + 1)
+        room = min(HASHED_BLOCK, max(0, end - at) + 1)
         buffer = bytearray(room + slack)
         while not self._cancel.value:
             address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))

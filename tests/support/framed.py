@@ -52,6 +52,8 @@ CELLS: Final = (
 )  # fmt: skip
 QUOTED: Final = ('"', '"q"', 'a"b', '"a', "a", "1", '=""', "")
 NAMES: Final = ("ID", "A", "", "A", "c2", "A.2", "TRL", "é", " ", "x y")
+# Instead of the blank field behind a delimiter at the end.
+UNLIKE: Final = ('""', "b", " ", '"b"')
 REPEATED: Final = ("A", "", "A", "ID", "A")
 LONG: Final = ("||", "|~|", "::", "¦", "ab", "\t|")
 LINES: Final = (b"title", b"", b'"', b"# a,b", b"#", b"a,b,c", b"\xff", b"TRL,1")
@@ -200,7 +202,10 @@ def make_file(draw: random.Random, layout: Layout) -> tuple[bytes, Frame]:
         if fixed:
             return fit(draw, texts, layout.columns)
         fields = [write(draw, each, delimiter, syntax) for each in texts]
-        return delimiter.join(fields) + delimiter * (trailing and draw.random() < 0.99)
+        if not trailing:
+            return delimiter.join(fields)
+        last = "" if draw.random() < 0.98 else draw.choice((*UNLIKE, None))
+        return delimiter.join(fields if last is None else [*fields, last])
 
     cells = QUOTED if syntax == "none" and draw.random() < 0.5 else CELLS
     rows = [

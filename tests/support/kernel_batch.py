@@ -53,11 +53,14 @@ class TextsRead:
 class Batch:
     """The compiled batch, for some kernels."""
 
-    def __init__(self, folder: Path, kernels: Sequence[Kernel], *flags: str) -> None:
-        """Raise FileNotFoundError without a compiler."""
-        path = compiled(folder, *flags, source=SOURCE)
-        if path is None:
-            raise FileNotFoundError("no C compiler")
+    @classmethod
+    def build(cls, folder: Path, kernels: Sequence[Kernel]) -> Batch | None:
+        """Compile it; None without a compiler."""
+        path = compiled(folder, source=SOURCE)
+        return cls(path, kernels) if path else None
+
+    def __init__(self, path: Path, kernels: Sequence[Kernel]) -> None:
+        """`path`: the compiled batch."""
         self.kernels = list(kernels)
         self.calls = [_calls_of(kernel.library) for kernel in kernels]
         library = ctypes.CDLL(str(path))
