@@ -288,6 +288,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "table_counts": (c_void_p, c_void_p, c_uint64, c_void_p),
     "table_sums": (None, c_void_p, POINTER(SummedColumn)),
     "digests": (None, c_void_p, c_void_p),
+    "has_repeats": (c_int, c_void_p, c_uint64),
     "drop_identical": (c_int64, POINTER(DigestArrays), c_void_p, c_void_p),
 }
 
