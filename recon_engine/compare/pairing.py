@@ -425,7 +425,15 @@ def hashed_with_key(
 
 
 def has_repeats(numbers: pl.Series) -> bool:
-    """Whether a number occurs twice; sorting is cheaper than hashing here."""
+    """Whether a number (u64) occurs twice."""
+    kernel = binding.load_library()
+    if kernel is not None and len(numbers) <= binding.MOST_ROWS:
+        words = np.ascontiguousarray(numbers.to_numpy(), np.uint64)
+        found = kernel.has_repeats(words.ctypes.data, len(words))
+        if found < 0:
+            raise MemoryError
+        return bool(found)
+    # Sorting is cheaper than hashing by Polars.
     ordered = np.sort(numbers.to_numpy())
     return bool((ordered[1:] == ordered[:-1]).any())
 

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from recon_engine.inputs.scanned import ScannedFile
 
 
-# Rows at once: with 30 columns, the text of some megabytes.
-GROUP_ROWS: Final = 1 << 16
+# Rows at once, at most, and about the bytes of them: a group takes some milliseconds,
+# however small it is.
+GROUP_ROWS: Final = 1 << 17
+GROUP_BYTES: Final = 1 << 23
 # Of the digests of the kernel: key, row, check.
 ROW, CHECK, WORDS = 1, 2, 3
 
@@ -66,13 +68,11 @@ class ScannedDigests:
         side.kernel.digests(side.pointer, words.ctypes.data)
         side.forget()
         ends = self.file.find_ends()
+        row_bytes = int(ends[-1] - ends[0]) // max(1, len(words)) + 1
+        size = min(GROUP_ROWS, 1 + GROUP_BYTES // row_bytes)
         groups = (
-            (
-                first,
-                words[first : first + GROUP_ROWS],
-                ends[first : first + GROUP_ROWS + 1],
-            )
-            for first in range(0, len(words), GROUP_ROWS)
+            (first, words[first : first + size], ends[first : first + size + 1])
+            for first in range(0, len(words), size)
         )
         for digests in map_ordered(lambda group: self._digest_group(*group), groups):
             into.add(digests)

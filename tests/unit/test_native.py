@@ -38,7 +38,7 @@ from support.kernel import (
 )
 from support.kernel_batch import Batch
 
-from recon_engine.compare.pairing import drop_identical
+from recon_engine.compare.pairing import drop_identical, has_repeats
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.config import Limits
 from recon_engine.inputs.native import binding, build
@@ -628,3 +628,14 @@ def test_identical_rows_of_many_partitions_are_dropped() -> None:
     assert left.identical == old.height - 4
     assert left.old["number"].to_list() == [7, 9, 11, 13]
     assert sorted(left.new["number"]) == [7, 9, 11, 13]
+
+
+def test_a_number_that_occurs_twice_is_found_in_every_partition() -> None:
+    chance = random.Random(8)
+    words = [chance.getrandbits(64) for _ in range(20_000)]
+    assert not has_repeats(pl.Series([0, *words], dtype=pl.UInt64))
+    for twice in (0, 1, words[0], words[-1]):
+        numbers = [*words, twice] if twice in words else [twice, *words, twice]
+        assert has_repeats(pl.Series(numbers, dtype=pl.UInt64))
+    assert not has_repeats(pl.Series([], dtype=pl.UInt64))
+    assert not has_repeats(pl.Series([0], dtype=pl.UInt64))

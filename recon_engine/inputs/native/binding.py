@@ -323,6 +323,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_uint64),
     ),
     "digests": (None, c_void_p, c_void_p),
+    "has_repeats": (c_int, c_void_p, c_uint64),
     "drop_identical": (c_int64, POINTER(DigestArrays), c_void_p, c_void_p),
 }
 

@@ -2257,6 +2257,33 @@ API i64 drop_identical(const digested sides[2], u8 *old_kept, u8 *new_kept) {
     return identical;
 }
 
+// Whether a number occurs twice; -1 where memory is out.
+API int has_repeats(const u64 *numbers, u64 n) {
+    digested of = {.row = numbers, .rows = n};
+    u32 bits = 0;
+    while (bits < MATCHED_BITS && n >> bits > MATCHED_ROWS) bits++;
+    u64 *starts = malloc(8 * ((1ull << bits) + 1)), *slots = 0, room = 0, zeros = 0;
+    numbered *rows = starts && n < UINT32_MAX ? spread(&of, bits, starts) : 0;
+    int found = rows ? 0 : -1;
+    for (u64 part = 0; !found && part < 1u << bits; part++) {
+        u64 capacity = 64;
+        while (capacity < 2 * (starts[part + 1] - starts[part])) capacity *= 2;
+        if (!grow(&slots, &room, capacity, 8)) {
+            found = -1;
+            break;
+        }
+        memset(slots, 0, 8 * capacity);
+        for (u64 i = starts[part]; !found && i < starts[part + 1]; i++) {
+            u64 x = rows[i].row, at = x & (capacity - 1);
+            while (slots[at] && slots[at] != x) at = (at + 1) & (capacity - 1);
+            found = x ? slots[at] == x : zeros++ > 0; // an empty slot is 0
+            slots[at] = x;
+        }
+    }
+    free(starts), free(rows), free(slots);
+    return found;
+}
+
 // ---------------------------------------------------------------- long delimiters
 // Whether a mark begins again within the one at `p`, and none behind it: then the end of
 // a field is unclear. `left`: the bytes from `p` on; `distances`: where it may, as bits.
