@@ -593,3 +593,11 @@ def test_the_codes_of_a_table_are_left_out_where_no_value_may_be() -> None:
     assert without_codes(rule) == rule
     assert name_code_file("A B") != name_code_file("A_B") == "A_B.map.csv"
     assert "/" not in name_code_file("../x")
+
+
+def test_yes_and_no_in_other_words_are_boolean_and_no_table() -> None:
+    words = [("J", "true"), ("N", "false")]
+    assert hinted(words * 20) == [("C=boolean", 40)]
+    assert hinted([*words * 20, ("N", "true")]) == [("C=boolean", 40)]
+    # One of the two words may be any text.
+    assert hinted([("1", "y")] * 3) == []
