@@ -208,7 +208,7 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     kinds.add(Kind.ENCODING_DAMAGE)
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
     rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(INSTANT))
-    rewritten |= _are_truth_words()
+    rewritten |= _are_words((*TRUE, *FALSE))
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
         pl.col(*SIDES).is_in(NULLS)
@@ -232,10 +232,10 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     return promising
 
 
-def _are_truth_words() -> pl.Expr:
-    """Whether both sides have a word for yes or no, which the rule `boolean` reads."""
+def _are_words(known: Sequence[str]) -> pl.Expr:
+    """Whether both sides have one of these words, in upper or lower case."""
     words = pl.col(*SIDES).str.strip_chars().str.to_lowercase()
-    return pl.all_horizontal(words.is_in([*TRUE, *FALSE]))
+    return pl.all_horizontal(words.is_in([*known]))
 
 
 def _both_are_numbers_expr() -> pl.Expr:
@@ -341,7 +341,10 @@ def _propose_rewriting_rules(
         single += map(apply_to_both, find_strip_rules(marked["old"], marked["new"]))
     single += _implied_point_rules(changes)
     single += _day_order_rules(changes)
-    if changes.select(_are_truth_words()).to_series().any():
+    # One word of two is no evidence that a column is of yes and no.
+    if all(
+        changes.select(_are_words(each)).to_series().any() for each in (TRUE, FALSE)
+    ):
         single.append(apply_to_both("boolean"))
     single += filter(partial(_explains_most, changes), find_zone_rules(changes))
     if has_own_typed_rule(given):

@@ -600,3 +600,11 @@ def test_no_rule_has_more_implied_decimals_than_a_rule_may_have() -> None:
     assert "scale" not in str(hinted(wrong * 20))
     [(flag, _)] = hinted([("12", "0." + "0" * 28 + "12")] * 20)
     assert flag == "--old-rule 'C=scale(30)'"
+
+
+def test_yes_and_no_in_other_words_are_boolean_and_no_table() -> None:
+    words = [("J", "true"), ("N", "false")]
+    assert hinted(words * 20) == [("C=boolean", 40)]
+    assert hinted([*words * 20, ("N", "true")]) == [("C=boolean", 40)]
+    # One of the two words may be any text.
+    assert hinted([("1", "y")] * 3) == []
