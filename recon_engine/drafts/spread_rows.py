@@ -99,11 +99,16 @@ class _Spread:
         """The rows of some blocks, without those that are not regular."""
         first = int(self.size * share * FIRST_SHARE)
         other = int(self.size * share * (1 - FIRST_SHARE) / (BLOCKS - 1))
+        # Rows of two blocks would repeat, and no column were a key of them.
+        begin, others = 0, BLOCKS - 1
+        if first > (self.size - other) // others:
+            begin, others = first, BLOCKS - 2
         found = []
         for at in range(BLOCKS):
             size = other if at else first
-            start = (self.size - size) * at // (BLOCKS - 1)
-            start -= start % ALIGNMENT
+            place = at - (BLOCKS - 1 - others)
+            start = begin + (self.size - begin - size) * place // others if at else 0
+            start += -start % ALIGNMENT if begin else -(start % ALIGNMENT)
             # The header is before the first rows.
             more = size if at else max(size, HEAD_BYTES)
             rows = self._parse(

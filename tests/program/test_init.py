@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,12 +27,16 @@ from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
-from recon_engine.config import Options
+from recon_engine.config import LIMITS, Options
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.draft import Draft
+from recon_engine.drafts.inputs import open_plain
+from recon_engine.drafts.reading_choice import read_first_rows
 from recon_engine.drafts.spelling import is_spelling
+from recon_engine.drafts.spread_rows import read_spread_rows
 from recon_engine.errors import ConfigError
 from recon_engine.model import Hint, HintKind
+from recon_engine.runtime.progress import SILENT
 from recon_engine.toml_text import remove_proposal, set_value
 
 
@@ -648,6 +652,23 @@ def test_a_key_is_found_that_one_file_joins_without_a_separator(
     assert counts["matched"] == 595
     assert counts["missing"] + counts["extra"] == 5
     assert counts["mismatched_cells"] == 0
+
+
+@pytest.mark.parametrize("rows", [30_000, 41_000, 60_000, 110_000, 200_000])
+def test_the_rows_of_a_sample_do_not_repeat(rows: int, tmp_path: Path) -> None:
+    """Blocks of a file of any size have no row in common."""
+    paths = [tmp_path / f"{name}.csv" for name in ("old", "new")]
+    for path in paths:
+        lines = (f"{at},{at % 97},some text of a row\n" for at in range(rows))
+        path.write_text("ID,CODE,NOTE\n" + "".join(lines))
+    stack, limits = ExitStack(), LIMITS
+    inputs = [open_plain(str(path), "old", limits, stack, SILENT) for path in paths]
+    readings = [*map(read_first_rows, inputs, ("old", "new"))]
+    read = read_spread_rows(paths, readings, 20_000)
+    assert read is not None
+    for frame in read[0]:
+        assert frame.height > 15_000
+        assert frame["c0"].n_unique() == frame.height
 
 
 @pytest.mark.parametrize("whole", ["old", "new"])
