@@ -1230,7 +1230,7 @@ static void add_row(group *g, total *totals, const side *s, const entry *x, int 
         total *t = totals + (u64)at * s->sum_count + i;
         i64 digits = summands[i] >> PLACES;
         u32 places = (u32)summands[i] & ((1 << PLACES) - 1);
-        if (summands[i] == UNREAD) g->apart = 1;
+        if (summands[i] == UNREAD) g->apart = 1, *t = (total){0};
         else if (first) *t = (total){digits, places};
         else if (s->added[i]) g->apart |= !add_total(t, digits, places);
         else g->apart |= t->digits != digits || t->places != places;
