@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import option_words
 from recon_engine.config import (
-    AS_DEFAULT,
     DEFAULT_ENGINE,
     DEFAULTS,
     LIMITS,
     NO_KEY,
-    TEXT_OPTIONS,
     EngineName,
     Limits,
     OnBadRow,
@@ -91,10 +90,12 @@ PAIRED: Final = {
 NEARLY_ALL: Final = 0.99
 # Measured: a draft of so many bytes takes seconds.
 MOST_DRAFTED: Final = 32 * 2**20
+# The rows of about so many bytes, of 130 bytes each.
+MOST_DRAFTED_ROWS: Final = 250_000
 RULE_SIDES: Final = ("both", *SIDES)
 
 
-def for_python(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
+def guard_for_python(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Decorate what a caller in Python calls: its errors name arguments, not flags.
 
     They have the traceback of this call only, and otherwise are those of
@@ -123,7 +124,7 @@ def _name_arguments(error: ReconError) -> ReconError:
     return error
 
 
-@for_python
+@guard_for_python
 def diff(
     old: object,
     new: object,
@@ -265,7 +266,7 @@ def diff(
     return replace(result, given=read_flags(option_words(options)))
 
 
-@for_python
+@guard_for_python
 def load_config(
     path: str | Path | None = None, dataset: str | None = None
 ) -> dict[str, Any]:
@@ -384,14 +385,10 @@ def _propose_arguments(
     None if it finds none, if the caller says how files are read, and for inputs so
     large that an error should not wait for it.
     """
-    # Lazy, and up: only an error needs it.
+    # Lazy: it imports this module, and only an error needs it.
     from recon_engine.drafts.arguments import propose_arguments
 
-    reads = any(
-        getattr(options.side(side), name) != getattr(AS_DEFAULT, name)
-        for side in SIDES
-        for name in TEXT_OPTIONS
-    )
+    reads = any(options.side(side).is_about_text for side in SIDES)
     if reads or not all(map(_is_small, (old, new))):
         return None
     try:
@@ -410,11 +407,11 @@ def _propose_arguments(
 
 
 def _is_small(source: object) -> bool:
-    """Whether a source is a frame, or a local file of at most `MOST_DRAFTED` bytes."""
-    if not isinstance(source, str | Path):
-        return True
-    path = Path(source)
-    return path.is_file() and path.stat().st_size <= MOST_DRAFTED
+    """Whether a source is a local file or a frame whose draft takes seconds."""
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        return path.is_file() and path.stat().st_size <= MOST_DRAFTED
+    return isinstance(source, Sized) and len(source) <= MOST_DRAFTED_ROWS
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:

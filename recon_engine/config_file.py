@@ -47,7 +47,7 @@ from recon_engine.records import dataclass
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
-from recon_engine.toml_text import find_repeated, write_header
+from recon_engine.toml_text import find_repeated, write_header, write_key
 from recon_engine.where_syntax import parse_where
 
 
@@ -71,7 +71,6 @@ NO_SECRETS: Final = (
 )
 # tomllib gives the place of an error only in its text.
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
-BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 PYPROJECT: Final = "pyproject.toml"
 # Tables whose keys are columns. A column of such a name is not meant if its value is
 # wrong.
@@ -530,6 +529,6 @@ def _format_toml_path(loc: Iterable[int | str]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if BARE_KEY.fullmatch(part) else f'"{part}"'
+            name = write_key(part)
             text += f".{name}" if text else name
     return text

@@ -453,10 +453,6 @@ class Total:
             "extra": self.extra,
         }
 
-    def sums(self) -> dict[str, Decimal]:
-        """The four sums and the delta by name."""
-        return self.parts() | {"delta": self.delta}
-
 
 @dataclass(frozen=True, slots=True)
 class Segment:

@@ -84,10 +84,10 @@ def write_for_python(text: str) -> str:
 def _find_end(match: re.Match[str]) -> int:
     """The end of the value: before the punctuation of the sentence, if unquoted."""
     value = match["value"]
-    if value.endswith("'"):
+    if value.startswith(("'", "$'")):
         return match.end("value")
     while len(value) > 1 and (
-        value[-1] in ".,:;`"
+        value[-1] in ".,:;`'"
         or (value[-1] == ")" and value.count(")") > value.count("("))
     ):
         value = value[:-1]

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import polars as pl
 
@@ -740,8 +740,14 @@ class Reconciliation:
         cells = sum(
             each.count for each in self.hints_to_show if each.kind is HintKind.RULE
         )
-        total = self.counts.mismatched_cells
+        total = self._explainable
         return format_share(total - cells, total, "differing cell", "are") * bool(cells)
+
+    @property
+    def _explainable(self) -> int:
+        """The differing cells of columns that suppressions do not accept as a whole."""
+        left = self.left.mismatches
+        return sum(each.mismatched for each in self.by_column if left[each.name])
 
     def suggested(self) -> dict[str, Any]:
         """What the hints propose, as arguments: `diff(old, new, …, **d.suggested())`.
@@ -813,19 +819,16 @@ class Reconciliation:
         Empty if no hint explains a difference. Cells of rows that only a hint would
         pair are not known. Columns and rows that suppressions accept are not counted.
         """
+        shown = self.hints_to_show
         settled = {
-            kind: [h.count for h in self.hints_to_show if h.kind is kind]
-            for kind in HintKind
+            kind: [h.count for h in shown if h.kind is kind] for kind in HintKind
         }
         cells = sum(settled[HintKind.RULE])
         # Rules of the key add up; each key that could be dropped is another way.
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
         left = self.left
-        explainable = sum(
-            each.mismatched for each in self.by_column if left.mismatches[each.name]
-        )
         facts = (
-            (cells, explainable, "differing cell"),
+            (cells, self._explainable, "differing cell"),
             (min(pairs, left.missing), left.missing, "missing row"),
             (min(pairs, left.extra), left.extra, "extra row"),
         )
@@ -891,11 +894,14 @@ class Reconciliation:
         """The names that callers use; others are for the command line and reports."""
         return [*PUBLIC, *(n for n in object.__dir__(self) if n.startswith("__"))]
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
         """Raise AttributeError with the name of what was meant.
 
         Called for names that a result does not have.
         """
+        if hasattr(type(self), name):
+            # A property has failed: its own error says where.
+            return object.__getattribute__(self, name)
         right = OTHER_NAMES.get(name)
         meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
         raise AttributeError(

@@ -291,7 +291,7 @@ def _hint_lines(
         more = f"      … and {len(hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
     if result.remainder():
-        yield Text(f"not explained by these hints: {result.remainder()}")
+        yield Text(f"not explained by any hint: {result.remainder()}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
@@ -316,7 +316,7 @@ def _list_sums(result: Reconciliation, total: Total) -> list[str]:
         for what, value in (("missing", total.missing), ("extra", total.extra))
         if value
     ]
-    if total.column not in result.summed:
+    if total.column not in result.summed or not (total.old or total.new):
         return sums
     [column] = (each for each in result.by_column if each.name == total.column)
     what = "changed cells"

@@ -80,7 +80,11 @@ def find_repeated(lines: Sequence[str], line: int) -> tuple[str, int] | None:
     *before, here = heads
     if here is not None:
         return (write_header(here), before.index(here) + 1) if here in before else None
-    start = max((at for at, head in enumerate(heads, 1) if head is not None), default=0)
+    # Also behind `[[suppress]]`, of which each is a table of its own.
+    start = max(
+        (at for at, each in enumerate(lines[:line], 1) if ANY_HEADER.match(each)),
+        default=0,
+    )
     named = [
         (at, found[1].strip("\"'"))
         for at, text in enumerate(lines[start:line], start + 1)

@@ -89,8 +89,9 @@ def scan_aligned(
 ) -> Scanning | None:
     """Begin to read both sides, and with `joins` to match their rows.
 
-    None if the kernel does not apply: if a side is no file, or rows are not compared by
-    their bytes. Raises KernelRefusal if it cannot hold such columns.
+    None if the kernel does not apply: if a side is no file, or rows are neither
+    compared by their bytes nor folded by bytes and plain numbers. Raises KernelRefusal
+    if it cannot hold such columns.
     """
     headers = [side for side in sides if isinstance(side, Header)]
     columns = columns_by_bytes(headers, layout)

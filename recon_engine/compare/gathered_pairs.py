@@ -16,9 +16,9 @@ from recon_engine.analysis import segments
 from recon_engine.compare.pairing import (
     Difference,
     count_equal_keys,
-    judge_cells,
     pair_unrepeated_keys,
 )
+from recon_engine.compare.pairs import CELLS, apply_rules
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.texts import take_columns
 from recon_engine.records import dataclass
@@ -29,13 +29,8 @@ from recon_engine.runtime.lazy_module import np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recon_engine.analysis.amounts import SumPair
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.inputs.scanned import GatheredRows
-    from recon_engine.rules.chains import Tallies
-
-
-CELLS = ("pair", "column", "old", "new")
 
 
 def compare_gathered(
@@ -83,7 +78,9 @@ class _PairedRows:
     ) -> Difference:
         """The difference of some pairs, with these rows without a partner."""
         ours, pairs = self.names[0], self.pairs[group]
-        cells, tolerated, tallies, sums = self._judge(self._find_cells(pairs))
+        cells, tolerated, tallies, sums = apply_rules(
+            self._find_cells(pairs), ours.columns, ours.chains
+        )
         tolerated_keys, of_keys = count_equal_keys(
             *self.keys, pairs, ours.keys, ours.chains
         )
@@ -127,29 +124,5 @@ class _PairedRows:
             *(each.ctypes.data for each in numbers),
             bytes(name in apart for name in columns),
         )
-        cells, _ = take_columns(self.old.kernel, found, CELLS)
+        cells, _ = take_columns(self.old.kernel, found, list(CELLS))
         return cells
-
-    def _judge(
-        self, cells: pl.DataFrame
-    ) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
-        """The cells that no rule makes equal; of the others the number and the sums."""
-        ours = self.names[0]
-        tolerated = [0] * len(ours.columns)
-        tallies: Tallies = {}
-        sums: dict[str, SumPair] = {}
-        column = cells["column"].to_numpy()
-        kept = np.ones(len(column), np.bool_)
-        for ordinal, name in enumerate(ours.columns):
-            if name not in ours.chains:
-                continue
-            mine = np.flatnonzero(column == ordinal)
-            if not len(mine):
-                continue
-            texts = (cells[side].gather(mine) for side in ("old", "new"))
-            found = judge_cells(ours.chains[name], *texts)
-            kept[mine[found.alike.to_numpy()]] = False
-            tolerated[ordinal] = int(found.tolerated.sum())
-            tallies |= {name: found.tally, **found.count_wrong_codes(name)}
-            sums[name] = found.sums
-        return cells.filter(kept), tolerated, tallies, sums

@@ -716,7 +716,11 @@ def _compare_batch(
 def compare_groups(
     taken: Sequence[Rows], keys: Sequence[pl.Series], names: Sequence[ColumnIds]
 ) -> Iterator[Difference]:
-    """Rows of both sides compared, group by group of the digests of their keys."""
+    """Rows of both sides compared.
+
+    Rows in the kernel whose keys do not repeat are paired at once, others group by
+    group of the digests of their keys.
+    """
     cells = sum(rows.rows for rows in taken) * len(names[0].all)
     old_rows, new_rows = taken
     prepared = any(each.prepared for each in names)

@@ -113,7 +113,7 @@ def _compare_group(
     cells, collisions = _find_differing_cells(old, new, names)
     if collisions:
         return group
-    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.chains)
+    cells, tolerated, tallies, sums = apply_rules(cells, ours.columns, ours.chains)
     return Difference(
         keys=old.frame(ours.all, ours.keys),
         cells=cells,
@@ -142,7 +142,7 @@ def _find_differing_cells(
     return take_columns(old.kernel, pointer, list(CELLS))
 
 
-def _apply_rules(
+def apply_rules(
     cells: pl.DataFrame, columns: Sequence[str], rules: Rules
 ) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
     """The cells that no rule makes equal; of the others the number and the sums."""
@@ -162,7 +162,8 @@ def _apply_rules(
             kept = pl.repeat(True, cells.height, eager=True)
         kept = kept.scatter(mine.filter(found.alike), False)
         tolerated[ordinal] = int(found.tolerated.sum())
-        tallies[name], sums[name] = found.tally, found.sums
+        tallies |= {name: found.tally, **found.count_wrong_codes(name)}
+        sums[name] = found.sums
     return cells if kept is None else cells.filter(kept), tolerated, tallies, sums
 
 

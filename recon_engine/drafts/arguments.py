@@ -9,9 +9,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.api import for_python
+from recon_engine.api import guard_for_python
 from recon_engine.command_line import option_words
-from recon_engine.config import AS_DEFAULT, TEXT_OPTIONS
 from recon_engine.drafts.draft import SAMPLE, draft_settings
 from recon_engine.hint_settings import as_arguments, read_flags, write_python
 from recon_engine.inputs.decoding import COLUMNAR, compression_of
@@ -42,7 +41,7 @@ DIGIT: Final = lazy_pattern("[0-9]")
 OTHERS: Final = ("on_schema_drift", "match_names")
 
 
-@for_python
+@guard_for_python
 def draft(
     old: object, new: object, /, *, sample: int | None = SAMPLE
 ) -> dict[str, Any]:
@@ -125,9 +124,7 @@ def _are_names(names: Sequence[str], path: str, side: str, options: Options) -> 
         return True
     encoding = options.encodings[SIDES.index(side)]
     delimiter = options.delimiter_of(side)
-    frame = options.side(side)
-    given = (getattr(frame, each) != getattr(AS_DEFAULT, each) for each in TEXT_OPTIONS)
-    if any(given) or len(delimiter) > 1:
+    if options.side(side).is_about_text or len(delimiter) > 1:
         return False
     with Path(path).open("rb") as stream:
         head = stream.read(HEAD_BYTES)

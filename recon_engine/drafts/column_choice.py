@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # More rows than these are not held in memory to look for a key in parts.
 MOST_BYTES: Final = 1 << 28
-# A key of three columns is looked for if there is none of fewer.
+# A key of three columns is searched for if there is none of fewer.
 FEW_COLUMNS, MOST_COLUMNS = 2, 3
 # The evidence of a pair of the key, until the rows that match by it are counted.
 OF_KEY: Final = "key column"
@@ -450,7 +450,7 @@ def _find_split(
 ) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
-    Of large files, it is looked for only in rows at the same places of both.
+    Of large files, it is searched for only in rows at the same places of both.
     """
     size = sum(side.table.rows * side.table.row_bytes for side in sides)
     if size > MOST_BYTES:

@@ -58,7 +58,7 @@ WIDEST: Final = KEY_RULES[-1]
 MIN_VALUES: Final = 50
 # As a share of the first rows: a part of a key has more values than a code.
 MIN_DISTINCT: Final = 0.05
-# Of the smaller side, in both as they are written: no rule is looked for.
+# Of the smaller side, in both as they are written: no rule is searched for.
 MANY: Final = 0.9
 # Of the smaller side, in both: fewer are more likely a coincidence.
 MIN_OVERLAP: Final = 0.5

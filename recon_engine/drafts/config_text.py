@@ -86,7 +86,7 @@ def write_config(
 
 def _lines(draft: Draft, table: Place, names: tuple[str, str]) -> Iterator[str]:
     proposals = [*_list_proposals(draft, table)]
-    yield from _head(draft, table, names, proposals)
+    yield from _write_head(draft, table, names, proposals)
     active: dict[Place, dict[str, Any]] = {table: {}}
     for place, name, value in list_toml(read_flags(option_words(draft.options)), table):
         active.setdefault(place, {})[name] = value
@@ -106,7 +106,7 @@ def _lines(draft: Draft, table: Place, names: tuple[str, str]) -> Iterator[str]:
             yield from _write_proposed(name, some)
 
 
-def _head(
+def _write_head(
     draft: Draft, table: Place, names: tuple[str, str], proposals: list[_Proposal]
 ) -> Iterator[str]:
     """The first lines: how the settings were checked, and what is no setting."""

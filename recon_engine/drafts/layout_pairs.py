@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # The padding of a fixed width is no part of a value.
 PADDING: Final = {"*": ("trim",)}
-# Rows whose parts are looked for among all values of the other file that were read.
+# Rows whose parts are searched for among all values of the other file that were read.
 SOME_ROWS: Final = 500
 # Longer lines have too many parts.
 MOST_WIDTH: Final = 500

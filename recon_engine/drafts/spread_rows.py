@@ -109,8 +109,9 @@ class _Spread:
             place = at - (BLOCKS - 1 - others)
             start = begin + (self.size - begin - size) * place // others if at else 0
             start += -start % ALIGNMENT if begin else -(start % ALIGNMENT)
-            # The header is before the first rows.
-            more = size if at else max(size, HEAD_BYTES)
+            # The header is before the first rows. A block follows the first at once if
+            # `begin`: more bytes of it would repeat rows of that block.
+            more = size if at or begin else max(size, HEAD_BYTES)
             rows = self._parse(
                 self._decode(start, more), first=not at, last=at == BLOCKS - 1
             )

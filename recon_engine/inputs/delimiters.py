@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     ReadAt = Callable[[int, int], bytes]
     Fits = Callable[[Sequence[str], Sequence[str]], bool]
 
-# The first bytes that are tried, and the longest preamble that is looked for.
+# The first bytes that are tried, and the longest preamble that is searched for.
 HEAD_BYTES: Final = 1 << 18
 LINES: Final = 100
 # Two to eight characters of which no name or number consists, such as `|~|`.

@@ -354,7 +354,10 @@ class MatchedFiles:
 
     @property
     def has_repeats(self) -> bool:
-        """Whether a key repeats on a side, or seems to."""
+        """Whether a key repeats on a side, or seems to.
+
+        If rows are folded: whether any key is left to be compared.
+        """
         return any(map(self.count, REPEATED))
 
     @property

@@ -138,7 +138,7 @@ def sums() -> set[str]:
         for side in ("old", "new")
     ]
     [total] = rx.diff(*frames, keys="ID").totals
-    values = [value for value in total.sums().values() if value]
+    values = [value for value in (*total.parts().values(), total.delta) if value]
     return {form for value in values for form in (f"{value:f}", f"{value:,f}")}
 
 

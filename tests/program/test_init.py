@@ -655,11 +655,18 @@ def test_a_key_is_found_that_one_file_joins_without_a_separator(
 
 
 @pytest.mark.parametrize("rows", [30_000, 41_000, 60_000, 110_000, 200_000])
-def test_the_rows_of_a_sample_do_not_repeat(rows: int, tmp_path: Path) -> None:
-    """Blocks of a file of any size have no row in common."""
+@pytest.mark.parametrize("longest", [18, 58])
+def test_the_rows_of_a_sample_do_not_repeat(
+    longest: int, rows: int, tmp_path: Path
+) -> None:
+    """Blocks of a file of any size have no row in common, whatever its rows' lengths."""
     paths = [tmp_path / f"{name}.csv" for name in ("old", "new")]
+    chance = random.Random(rows)
     for path in paths:
-        lines = (f"{at},{at % 97},some text of a row\n" for at in range(rows))
+        lines = (
+            f"{at},{at % 97},{'x' * chance.randint(18, longest)}\n"
+            for at in range(rows)
+        )
         path.write_text("ID,CODE,NOTE\n" + "".join(lines))
     stack, limits = ExitStack(), LIMITS
     inputs = [open_plain(str(path), "old", limits, stack, SILENT) for path in paths]

@@ -58,7 +58,7 @@ CAUSES = (
     "CODE: 80 differ, 100% leading zeros; --rule CODE=lstrip0 removes 80\n",
     "PAID: 200 differ, 99% rounding; ",
     "; --rule 'PAID=decimal(abs=0.005)' removes 199\n",
-    "not explained by these hints: 2 of 641 differing cells · 0 of 40 missing rows · ",
+    "not explained by any hint: 2 of 641 differing cells · 0 of 40 missing rows · ",
     "sum: PAID: ",
 )
 

@@ -208,6 +208,12 @@ def test_what_a_file_has_twice_is_named_with_both_lines(
     assert message.endswith(f" and {error.line}")
 
 
+def test_each_suppression_is_a_table_of_its_own(file: Path) -> None:
+    table = '[[dataset.a.suppress]]\nwhat = "missing"\nowner = {}\n'
+    error = refusal(file, table.format('"ann"') + table.format("bob"))
+    assert (error.message[:14], error.line) == ("it is not TOML", 6)
+
+
 @pytest.mark.parametrize(
     ("table", "place"),
     [

@@ -56,7 +56,8 @@ Renames = Annotated[
         "--map",
         metavar="OLD=NEW",
         help="Column that is named OLD in the old file and NEW in the new file. Its"
-        " partner is not looked for. A list such as A=B,C=D, or @FILE. Repeatable.",
+        " partner is given, not searched for. A list such as A=B,C=D, or @FILE."
+        " Repeatable.",
         rich_help_panel=Group.COMPARISON,
     ),
 ]

@@ -78,22 +78,22 @@ def run(settings: Settings) -> None:
             )
         asked = settings.options
         home = database.choose_home(settings.source.get("file"))
+        config = RunConfig(
+            options=asked,
+            database="",
+            limits=settings.limits,
+            **settings.fields_of(RunConfig),
+        )
         if not dry_run and database.is_yet_to_be_made(home):
             # A run that cannot begin leaves no database behind.
-            fields = settings.fields_of(RunConfig)
-            runner.check_locations(RunConfig(options=asked, database="", **fields))
+            runner.check_locations(config)
             clock.created = home.resolve()
         base = nullcontext("") if dry_run else database.open_database(home)
         work = runner.dry_run if dry_run else runner.run_pipeline
         with base as conninfo:
             if clock.created:
                 log.info("database_created", extra={"home": str(clock.created)})
-            config = RunConfig(
-                options=asked,
-                database=conninfo,
-                limits=settings.limits,
-                **settings.fields_of(RunConfig),
-            )
+            config = replace(config, database=conninfo)
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
             clock.outcome = outcome

@@ -1962,9 +1962,9 @@ static span stripped(span s) {
 }
 // A normal number, and the size that it has as people write it: `-0.5` has four bytes.
 static int read_normal(span s, amount *a, u64 *size) {
-    const u8 *p = s.at + 3;
     *a = (amount){0};
     if (s.end - s.at < 4 || s.at[0] || (s.at[1] != '+' && s.at[1] != '-') || s.at[2] != '0') return 0;
+    const u8 *p = s.at + 3;
     a->negative = s.at[1] == '-';
     int whole = digits_of(&p, s.end, a);
     if (p == s.end || *p++ != '.') return 0;
@@ -2223,11 +2223,13 @@ API i64 drop_identical(const digested sides[2], u8 *old_kept, u8 *new_kept) {
     u32 bits = 0;
     if (sides[0].rows >= UINT32_MAX || sides[1].rows >= UINT32_MAX) return -1;
     while (bits < MATCHED_BITS && all >> bits > MATCHED_ROWS) bits++;
-    u64 *starts = malloc(16 * ((1ull << bits) + 1)), *ends[2] = {starts, starts + (1u << bits) + 1};
+    u64 *starts = malloc(16 * ((1ull << bits) + 1));
+    if (!starts) return -1;
+    u64 *ends[2] = {starts, starts + (1u << bits) + 1};
     numbered *rows[2] = {0};
     slot_of_row *slots = 0;
     i64 identical = 0;
-    for (int s = 0; starts && s < 2; s++) rows[s] = spread(sides + s, bits, ends[s]);
+    for (int s = 0; s < 2; s++) rows[s] = spread(sides + s, bits, ends[s]);
     for (u64 part = 0; rows[0] && rows[1] && identical >= 0 && part < 1u << bits; part++) {
         u64 count = ends[0][part + 1] - ends[0][part] + ends[1][part + 1] - ends[1][part], capacity = 64;
         while (capacity < 2 * count) capacity *= 2;
