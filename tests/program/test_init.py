@@ -659,7 +659,7 @@ def test_a_key_is_found_that_one_file_joins_without_a_separator(
 def test_the_rows_of_a_sample_do_not_repeat(
     longest: int, rows: int, tmp_path: Path
 ) -> None:
-    """Blocks of a file of any size have no row in common, whatever its rows' lengths."""
+    """Blocks of a file of any size have no row in common, however long rows are."""
     paths = [tmp_path / f"{name}.csv" for name in ("old", "new")]
     chance = random.Random(rows)
     for path in paths:
