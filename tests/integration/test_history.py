@@ -123,10 +123,10 @@ def test_a_code_table_is_stored_without_its_codes(site: FolderSite) -> None:
     outcome = site.run(options=Options(keys=("ID",)))
     assert outcome.result is not None
     [live] = outcome.result.hints
-    assert live.flag == "--old-rule 'SEX=map(QQA=ZZ1,QQB=ZZ2,rest=same)'"
+    assert live.flag == "--old-rule 'SEX=map(QQA=ZZ1,QQB=ZZ2)'"
     stored = site.rows("SELECT * FROM metrics.hint")
     assert [(each["flag"], each["count"], each["total"]) for each in stored] == [
-        ("--old-rule 'SEX=map(@SEX.map.csv,rest=same)'", 60, 60)
+        ("--old-rule 'SEX=map(@SEX.map.csv)'", 60, 60)
     ]
     assert not any(code in str(stored) for pair in codes.items() for code in pair)
     with open_connection(site.database) as connection:

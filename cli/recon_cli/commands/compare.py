@@ -115,7 +115,7 @@ def explain(
     settings: Settings,
     context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side; exit with 0 if they agree, else with 1.
+    """Show the rows of one key side by side; exit with 1 if they differ.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID

@@ -155,8 +155,7 @@ def breaks(
 
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
-      recon breaks --column PAID --kind number --totals
-      recon breaks --not-column STATUS --not-kind missing
+      recon breaks --not-column STATUS --kind number --totals
       recon breaks --key-value 10042 --key-value 3
     """
     form = settings["format"]
