@@ -111,7 +111,7 @@ try:
     found["repeats"] = d.old.duplicate_key_rows
 except rx.ReconError as error:
     assert error.status == "OUT_OF_BUDGET", error
-    found = {"needed": parse_budget(error.help.split()[1].rstrip(",")).total}
+    found = {"needed": parse_budget(error.help.split('"')[1]).total}
 print(json.dumps({"peak": peak_rss_bytes(), **found}))
 """
 

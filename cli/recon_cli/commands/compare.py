@@ -91,6 +91,8 @@ def keys(
 ) -> None:
     """Propose the smallest sets of columns that are a key.
 
+    The exit code is 1 if there is none.
+
     Examples:
       recon keys old.csv new.csv
       recon keys old.csv new.csv --max-columns 4 --ignore LOADED_AT
@@ -115,7 +117,9 @@ def explain(
     settings: Settings,
     context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side; exit with 1 if they differ.
+    """Show the rows of one key side by side.
+
+    The exit code is 0 if they agree, else 1.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
