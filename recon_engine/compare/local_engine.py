@@ -674,7 +674,10 @@ def _compare_matched(
     yield pairs.unmatched_rows(matched, names)
     old, new = (pl.concat(digests) for digests in more)
     if old.height or new.height:
-        yield from _compare_batch(sides, [replace(left, left=(old, new))])
+        repeat = any(digests.height for digests in left.left)
+        yield from _compare_batch(
+            sides, [replace(left, left=(old, new))], repeat=repeat
+        )
 
 
 def _differing(
@@ -699,9 +702,12 @@ def _differing(
 
 
 def _compare_batch(
-    sides: Sequence[_TableSide], batch: Sequence[Undecided]
+    sides: Sequence[_TableSide], batch: Sequence[Undecided], *, repeat: bool = False
 ) -> Iterator[Difference]:
-    """Groups of keys are compared one by one: what is parsed at once stays small."""
+    """Groups of keys are compared one by one: what is parsed at once stays small.
+
+    `repeat`: whether keys are known to repeat.
+    """
     left = [
         pl.concat(digests).sort("number")
         for digests in zip(*(each.left for each in batch), strict=True)
@@ -710,16 +716,22 @@ def _compare_batch(
         map_ordered(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
     keys = [digests["key"] for digests in left]
-    return compare_groups(taken, keys, [side.names for side in sides])
+    names = [side.names for side in sides]
+    return compare_groups(taken, keys, names, repeat=repeat)
 
 
 def compare_groups(
-    taken: Sequence[Rows], keys: Sequence[pl.Series], names: Sequence[ColumnIds]
+    taken: Sequence[Rows],
+    keys: Sequence[pl.Series],
+    names: Sequence[ColumnIds],
+    *,
+    repeat: bool = False,
 ) -> Iterator[Difference]:
     """Rows of both sides compared.
 
     Rows in the kernel whose keys do not repeat are paired at once, others group by
-    group of the digests of their keys.
+    group of the digests of their keys. `repeat`: whether keys are known to repeat, so
+    that those of all rows need not be parsed to find it.
     """
     cells = sum(rows.rows for rows in taken) * len(names[0].all)
     old_rows, new_rows = taken
@@ -727,7 +739,7 @@ def compare_groups(
     if (
         isinstance(old_rows, GatheredRows)
         and isinstance(new_rows, GatheredRows)
-        and not prepared
+        and not (prepared or repeat)
     ):
         pairs_at_once = max(1, GROUP_CELLS // len(names[0].all))
         found = compare_gathered(old_rows, new_rows, names, pairs_at_once)

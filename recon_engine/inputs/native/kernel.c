@@ -2216,6 +2216,24 @@ static numbered *spread(const digested *of, u32 bits, u64 *starts) {
     free(at);
     return to;
 }
+static u64 slot_at(const slot_of_row *slots, u64 capacity, u64 row) {
+    u64 at = row & (capacity - 1);
+    while ((slots[at].counts[0] || slots[at].counts[1]) && slots[at].row != row) at = (at + 1) & (capacity - 1);
+    return at;
+}
+// A table of twice the size, because half of it is used; 0 where memory is out.
+static int widen(slot_of_row **slots, u64 *room, u64 *capacity) {
+    u64 wide = 2 * *capacity;
+    slot_of_row *to = calloc(wide, sizeof *to);
+    if (!to) return 0;
+    for (u64 i = 0; i < *capacity; i++) {
+        const slot_of_row *x = *slots + i;
+        if (x->counts[0] || x->counts[1]) to[slot_at(to, wide, x->row)] = *x;
+    }
+    free(*slots);
+    *slots = to, *room = *capacity = wide;
+    return 1;
+}
 // Marks the rows of both sides of which `row` occurs once on each, and the other digests are
 // equal: `kept`, by side, becomes 0 there. How many pairs, -1 without memory.
 API i64 drop_identical(const digested sides[2], u8 *old_kept, u8 *new_kept) {
@@ -2231,20 +2249,29 @@ API i64 drop_identical(const digested sides[2], u8 *old_kept, u8 *new_kept) {
     i64 identical = 0;
     for (int s = 0; s < 2; s++) rows[s] = spread(sides + s, bits, ends[s]);
     for (u64 part = 0; rows[0] && rows[1] && identical >= 0 && part < 1u << bits; part++) {
-        u64 count = ends[0][part + 1] - ends[0][part] + ends[1][part + 1] - ends[1][part], capacity = 64;
-        while (capacity < 2 * count) capacity *= 2;
+        u64 count = ends[0][part + 1] - ends[0][part] + ends[1][part + 1] - ends[1][part];
+        u64 capacity = 64, used = 0;
+        // By distinct rows: of one that repeats in millions, slots for each would be larger
+        // than the digests.
+        while (capacity < 2 * count && capacity < 4 * MATCHED_ROWS) capacity *= 2;
         if (!grow(&slots, &room, capacity, sizeof *slots)) {
             identical = -1;
             break;
         }
         memset(slots, 0, capacity * sizeof *slots);
-        for (int s = 0; s < 2; s++)
+        for (int s = 0; s < 2 && identical >= 0; s++)
             for (u64 i = ends[s][part]; i < ends[s][part + 1]; i++) {
-                u64 at = rows[s][i].row & (capacity - 1);
-                while ((slots[at].counts[0] || slots[at].counts[1]) && slots[at].row != rows[s][i].row)
-                    at = (at + 1) & (capacity - 1);
+                u64 at = slot_at(slots, capacity, rows[s][i].row);
+                if (!slots[at].counts[0] && !slots[at].counts[1] && 2 * ++used > capacity) {
+                    if (!widen(&slots, &room, &capacity)) {
+                        identical = -1;
+                        break;
+                    }
+                    at = slot_at(slots, capacity, rows[s][i].row);
+                }
                 slots[at].row = rows[s][i].row, slots[at].at[s] = rows[s][i].at, slots[at].counts[s]++;
             }
+        if (identical < 0) break;
         for (u64 i = 0; i < capacity; i++) {
             const slot_of_row *x = slots + i;
             u32 o = x->at[0], n = x->at[1];
