@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
-import time
+import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 
 # Seconds; what takes longer is far from those that are compared.
 SLOW: Final = 12.0
+LAUNCH: Final = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +84,17 @@ def in_turns(
 
 def run(command: list[str], timeout: float) -> Run:
     """One process; killed after `timeout` seconds."""
-    began = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as p:
-        killer = subprocess.Popen(
-            ["/bin/sh", "-c", f"sleep {timeout}; kill -9 {p.pid}"],
-            start_new_session=True,
-        )
-        assert p.stdout is not None
-        said = p.stdout.read().decode()
-        _, status, used = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-        os.killpg(killer.pid, 9)
-        killer.wait()
-    wall, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
-    rss = used.ru_maxrss << 10
-    if p.returncode:
+    launched = [sys.executable, "-I", "-S", str(LAUNCH), str(timeout), *command]
+    done = subprocess.run(launched, check=True, stdout=subprocess.PIPE, text=True)
+    *said, last = done.stdout.splitlines()
+    facts = json.loads(last)
+    wall, cpu, rss = facts["wall"], facts["cpu"], facts["rss"]
+    if facts["code"]:
         why = (
             f"not done in {timeout:.0f} s"
             if wall >= timeout
-            else f"exit {p.returncode}"
+            else f"exit {facts['code']}"
         )
         return Run(wall, cpu, rss, None, why)
-    return Run(wall, cpu, rss, json.loads(said.splitlines()[-1]))
+    printed = [line for line in said if line]
+    return Run(wall, cpu, rss, json.loads(printed[-1]))
