@@ -251,6 +251,7 @@ def test_another_delimiter_on_one_side_has_one_answer(
     assert assert_the_same(monkeypatch, paths, **options) == "native"
 
 
+@pytest.mark.slow
 def test_samples_are_the_same_where_not_all_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

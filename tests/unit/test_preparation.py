@@ -343,6 +343,7 @@ GROUPS: list[list[str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folds", "sums", "ignored"),
     [

@@ -120,6 +120,7 @@ def texts_of(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.slow
 def test_no_text_of_the_library_keeps_a_flag_in_python() -> None:
     """Of every text that the library has, whoever raises or prints it."""
     checked = 0
