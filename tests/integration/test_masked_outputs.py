@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 from recon_cli.app import app
 from support.canaries import CELL, PASSWORD, places_of, unheard
+from support.cloudformation import GIVEN, Stack
 from typer.testing import CliRunner
 
 import recon_engine as rx
@@ -165,3 +166,20 @@ def test_without_masks_they_are_in_all_that_holds_values(
     tables = {name for name in shown if name.startswith("metrics.")}
     assert shown.keys() - loud - tables == SILENT
     assert {name.removeprefix("metrics.") for name in loud & tables} == LOUD
+
+
+def test_the_command_of_the_task_prints_no_value(site: FolderSite) -> None:
+    """What the container prints is kept as a log; the table has keys and cells."""
+    [container] = Stack(GIVEN).properties("Task")["ContainerDefinitions"]
+    environment = os.environ | {"RECON_DATABASE_URL": site.database}
+    printed = {}
+    for day, command in (("1", ["run"]), ("2", container["Command"])):
+        site.deliver(
+            written("old"), written("new") + f"k{day}{'x,' * 5}\n".encode(), day
+        )
+        name, *options = command
+        given = (name, *options, *places_of(site)[1:], *OPTIONS, *JUDGED)
+        printed[day] = said(environment, *given)
+        assert "mismatches(NOTE)" in printed[day]
+    assert CELL in printed["1"]
+    unheard(printed["2"])

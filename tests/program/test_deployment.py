@@ -14,7 +14,16 @@ import boto3
 import psycopg
 import pytest
 import yaml
-from support.cloudformation import ACCOUNT, REGION, STACK, TEMPLATE, Stack
+from support.cloudformation import (
+    ACCOUNT,
+    GIVEN,
+    KEY,
+    REGION,
+    SECRET,
+    STACK,
+    TEMPLATE,
+    Stack,
+)
 from support.s3_places import calls_of
 from support.sites import NEW, OLD, BucketSite
 
@@ -34,18 +43,6 @@ if TYPE_CHECKING:
 
 RELEASE = TEMPLATE.parents[1] / ".github" / "workflows" / "release.yml"
 CLUSTER = f"{STACK}-Cluster"
-SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:recon-app-AbCdEf"
-KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
-GIVEN = {
-    "Dataset": "inpatient",
-    "Keys": "DESYNPUF_ID,CLM_ID,SEGMENT",
-    "Bucket": "claims-bucket",
-    "BucketOwner": ACCOUNT,
-    "ImageTag": "0.1.0",
-    "DatabaseSecretArn": SECRET,
-    "Subnets": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
-    "SecurityGroups": "sg-0123456789abcdef0",
-}
 EVERYTHING = GIVEN | {
     "BucketKmsKeyArn": KEY,
     "SecretsKmsKeyArn": KEY,
@@ -94,7 +91,7 @@ def test_the_container_can_change_nothing_but_its_scratch_folder() -> None:
 
 def test_the_options_of_the_task_are_options_of_the_command() -> None:
     [container] = Stack(EVERYTHING).properties("Task")["ContainerDefinitions"]
-    assert container["Command"] == ["run"]
+    assert container["Command"] == ["run", "--format", "markdown"]
     source = "".join(
         path.read_text()
         for folder in ("recon_engine", "cli/recon_cli")

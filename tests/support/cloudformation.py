@@ -21,6 +21,19 @@ PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::StackName": STACK,
 }
+# Parameters that a stack needs.
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:recon-app-AbCdEf"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
+GIVEN = {
+    "Dataset": "inpatient",
+    "Keys": "DESYNPUF_ID,CLM_ID,SEGMENT",
+    "Bucket": "claims-bucket",
+    "BucketOwner": ACCOUNT,
+    "ImageTag": "0.1.0",
+    "DatabaseSecretArn": SECRET,
+    "Subnets": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+    "SecurityGroups": "sg-0123456789abcdef0",
+}
 ABSENT = object()
 ARNS = {
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
