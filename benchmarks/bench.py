@@ -81,9 +81,9 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "`--derive`": {"derive": "MONTH=slice(C09_DT,1,6)"},
     "`--fold --sum`": {"fold": True, "sum": "C08_AMT"},
 }
-# Those that answer, and not only load.
 # How the rows of both files are ordered.
 SYSTEMS: Final = {"one order": {"in_order": True}, "another order": {}}
+# Those that answer, and not only load.
 ANSWERING: Final = tuple(n for n in PACKAGES if n not in {START, "polars-load"})
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 

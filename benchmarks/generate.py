@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
+from drawn_rows import draw_rows, mix_bits
 from two_systems import generate_systems
 
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SHAPES: Final = {"narrow": 8, "beneficiary": 32, "inpatient": 81}
 CHUNK: Final = 500_000
-MISSING: Final = 0.005
 KEY: Final = "DESYNPUF_ID"
 
 
@@ -48,27 +48,12 @@ def generate(
 ) -> dict[str, int]:
     """Write `claims_old.csv`, `claims_NEWSYSTEM.csv`, `expected.json`; the counts."""
     folder.mkdir(parents=True, exist_ok=True)
-    chance = np.random.default_rng(seed)
     width = SHAPES[shape]
-    missing = chance.random(rows) < MISSING
-    differs = ~missing & (chance.random(rows) < changed)
-    extra = max(1, rows // 200)
-    numbers = np.concatenate([np.flatnonzero(~missing), np.arange(rows, rows + extra)])
-    if shuffled:
-        chance.shuffle(numbers)
+    drawn = draw_rows(rows, changed, seed, shuffled=shuffled)
     _write(folder / "claims_old.csv", np.arange(rows), None, width, quoted=quoted)
-    marks = np.concatenate([differs, np.zeros(extra, bool)])
-    _write(folder / "claims_NEWSYSTEM.csv", numbers, marks, width, quoted=quoted)
-    expected = {
-        "rows_old": rows,
-        "rows_new": len(numbers),
-        "matched": rows - int(missing.sum()),
-        "missing": int(missing.sum()),
-        "extra": extra,
-        "mismatched_rows": int(differs.sum()),
-    }
-    (folder / "expected.json").write_text(json.dumps(expected, indent=2))
-    return expected
+    new = folder / "claims_NEWSYSTEM.csv"
+    _write(new, drawn.numbers, drawn.marks, width, quoted=quoted)
+    return drawn.write_expected(folder)
 
 
 def generate_repeated(folder: Path, *, rows: int, of: str, seed: int) -> dict[str, int]:
@@ -109,7 +94,7 @@ def _rows(numbers: np.ndarray, marks: np.ndarray | None, width: int) -> pl.DataF
     row = pl.Series("n", numbers.astype(np.uint64))
     columns = {KEY: _key(row)}
     for at in range(1, width):
-        mixed = _mix(numbers, at)
+        mixed = mix_bits(numbers, at)
         columns[f"C{at:02}_{KINDS[at % len(KINDS)][0]}"] = KINDS[at % len(KINDS)][1](
             mixed
         )
@@ -122,7 +107,7 @@ def _changed(
 ) -> pl.DataFrame:
     """Append a digit to one cell of each marked row; the row number says which."""
     names = frame.columns[1:]
-    which = pl.Series(_mix(numbers, 0) % np.uint64(len(names)))
+    which = pl.Series(mix_bits(numbers, 0) % np.uint64(len(names)))
     mark = pl.Series(marks)
     return frame.with_columns(
         pl.when(mark & (which == at))
@@ -131,15 +116,6 @@ def _changed(
         .alias(name)
         for at, name in enumerate(names)
     )
-
-
-def _mix(numbers: np.ndarray, at: int) -> np.ndarray:
-    """The finaliser of SplitMix64: well-spread bits from a row and a column."""
-    value = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    value += np.uint64(at * 0xD1B54A32D192ED03 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
-    return value ^ (value >> np.uint64(31))
 
 
 def _key(row: pl.Series) -> pl.Series:

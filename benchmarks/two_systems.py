@@ -8,11 +8,11 @@ other names for seven columns. `recon init` exists for such pairs.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
+from drawn_rows import draw_rows, mix_bits
 
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MISSING: Final = 0.005
 KEY: Final = "CLM_ID"
 # OLD and NEW.
 RENAMED: Final = {
@@ -53,40 +52,24 @@ def generate_systems(
     In a share `changed` of the rows one amount or day differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    chance = np.random.default_rng(seed)
-    missing = chance.random(rows) < MISSING
-    differs = ~missing & (chance.random(rows) < changed)
-    extra = max(1, rows // 200)
-    numbers = np.concatenate([np.flatnonzero(~missing), np.arange(rows, rows + extra)])
-    if shuffled:
-        chance.shuffle(numbers)
-    marks = np.concatenate([differs, np.zeros(extra, bool)])[numbers]
+    drawn = draw_rows(rows, changed, seed, shuffled=shuffled)
     old = _make_rows(np.arange(rows), None)
-    new = _make_rows(numbers, marks)
+    new = _make_rows(drawn.numbers, drawn.marks[drawn.numbers])
     with (folder / "claims_old.csv").open("wb") as file:
         text = _as_german(old).write_csv(separator=";")
         file.write(text.encode("cp1252"))
     _as_iso(new).write_csv(folder / "claims_NEWSYSTEM.csv")
-    expected = {
-        "rows_old": rows,
-        "rows_new": len(numbers),
-        "matched": rows - int(missing.sum()),
-        "missing": int(missing.sum()),
-        "extra": extra,
-        "mismatched_rows": int(differs.sum()),
-    }
-    (folder / "expected.json").write_text(json.dumps(expected, indent=2))
-    return expected
+    return drawn.write_expected(folder)
 
 
 def _make_rows(numbers: np.ndarray, marks: np.ndarray | None) -> pl.DataFrame:
     """The rows as values: amounts in cents, days since 2015, texts."""
     columns: dict[str, pl.Series] = {}
     for at, (name, make) in enumerate(COLUMNS.items()):
-        columns[name] = make(_mix(numbers, at))
+        columns[name] = make(mix_bits(numbers, at))
     columns[KEY] = pl.Series(numbers.astype(np.int64) * 13 + 70_000)
     if marks is not None:
-        which = _mix(numbers, 0) % np.uint64(len(CHANGED))
+        which = mix_bits(numbers, 0) % np.uint64(len(CHANGED))
         for at, name in enumerate(CHANGED):
             here = pl.Series((marks & (which == at)).astype(np.int64))
             columns[name] = columns[name] + here * (1 if name in DATED else 100)
@@ -141,15 +124,6 @@ def _group_digits(digits: pl.Expr) -> pl.Expr:
     """Points between groups of three, of at most nine digits."""
     three = digits.str.replace(r"^(\d+)(\d{3})(\d{3})$", "${1}.${2}.${3}")
     return three.str.replace(r"^(\d+)(\d{3})$", "${1}.${2}")
-
-
-def _mix(numbers: np.ndarray, at: int) -> np.ndarray:
-    """The finaliser of SplitMix64: well-spread bits from a row and a column."""
-    value = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    value += np.uint64(at * 0xD1B54A32D192ED03 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
-    return value ^ (value >> np.uint64(31))
 
 
 def _draw_integers(most: int) -> Callable[[np.ndarray], pl.Series]:

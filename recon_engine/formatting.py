@@ -217,6 +217,14 @@ def _accepted(rows: int) -> str:
     return f" ({rows:,} accepted)" if rows else ""
 
 
+def mark_accepted(left: int) -> str:
+    """What is said of missing or of extra rows, of which suppressions leave so many.
+
+    A suppression accepts all missing rows or none, and so for extra rows.
+    """
+    return "" if left else " (accepted)"
+
+
 def describe_accepted_rows(rows: int) -> str:
     """How many more rows differ only in cells that suppressions accept."""
     return f"{rows:,} more only by an accepted difference"

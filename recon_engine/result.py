@@ -29,6 +29,7 @@ from recon_engine.formatting import (
     format_others,
     format_percent,
     format_share,
+    mark_accepted,
     most_frequent_change,
     unread,
     unused_frame_options,
@@ -625,12 +626,10 @@ class Reconciliation:
         drifted = len(self.drift.only_in_old) + len(self.drift.only_in_new)
         rejected = self.old.rejected + self.new.rejected
         unpairable = self.old.unpairable + self.new.unpairable
-        # A suppression accepts all missing rows or none, and so for extra rows.
-        accepted = " (accepted)"
         facts = (
             (n.mismatched_rows, self._differing_rows()),
-            (n.missing, f"{n.missing:,} missing{'' if left.missing else accepted}"),
-            (n.extra, f"{n.extra:,} extra{'' if left.extra else accepted}"),
+            (n.missing, f"{n.missing:,} missing{mark_accepted(left.missing)}"),
+            (n.extra, f"{n.extra:,} extra{mark_accepted(left.extra)}"),
             (drifted, f"{format_count(drifted, 'column')} on one side only"),
             (rejected, f"{rejected:,} rejected"),
             (unpairable, f"{unpairable:,} unpairable"),

@@ -64,8 +64,12 @@ def _has_cluster(home: Path) -> bool:
 
 
 @contextmanager
-def past_runs(home: Path = EMBEDDED_HOME) -> Iterator[Address]:
-    """Open the database to read earlier runs; do not create an embedded server."""
+def past_runs(config_file: str | None = None) -> Iterator[Address]:
+    """Open the database to read earlier runs; do not create an embedded server.
+
+    `config_file`: as `choose_home` takes it.
+    """
+    home = choose_home(config_file)
     if is_yet_to_be_made(home):
         raise ConfigError(
             "there are no runs yet",

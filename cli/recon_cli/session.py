@@ -145,6 +145,11 @@ def announce(text: str) -> None:
         echo(text, stream=sys.stderr)
 
 
+def is_in_notebook() -> bool:
+    """Whether the command is a cell of a notebook: it has a terminal and no person."""
+    return KERNEL in os.environ
+
+
 def shows_details() -> bool:
     """Whether -v asks for what is usually left out."""
     return _view.verbose
@@ -183,7 +188,7 @@ def _progress_of(
     # Log lines on the same stream would break the bars, and repeat the lines.
     if view.quiet or view.progress is False or (to_log and view.log_file is None):
         return
-    if at_terminal and KERNEL not in os.environ:
+    if at_terminal and not is_in_notebook():
         from recon_cli.progress_bars import ProgressBars
 
         yield ProgressBars(make_console(stderr=True))

@@ -113,6 +113,11 @@ class Settings:
         return config_lookup.describe_file(self._ctx)
 
     @property
+    def config_file(self) -> str | None:
+        """The configuration file that was used, if any."""
+        return self.source.get("file")
+
+    @property
     def are_from_file(self) -> bool:
         """Whether nothing but the file decides the result."""
         return not any(
@@ -126,7 +131,7 @@ class Settings:
 
         `--map A=B: NEW has no column B` becomes `[map] in recon.toml: A=B: …`.
         """
-        file = self.source.get("file")
+        file = self.config_file
         filed = config_lookup.settings_from_file(self._ctx)
         for option in self._options:
             for flag in option.flags if file and option.name in filed else ():

@@ -342,9 +342,8 @@ def _propose_rewriting_rules(
     single += _implied_point_rules(changes)
     single += _day_order_rules(changes)
     # One word of two is no evidence that a column is of yes and no.
-    if all(
-        changes.select(_are_words(each)).to_series().any() for each in (TRUE, FALSE)
-    ):
+    both = pl.all_horizontal(_are_words(each).any() for each in (TRUE, FALSE))
+    if changes.select(both).item():
         single.append(apply_to_both("boolean"))
     single += filter(partial(_explains_most, changes), find_zone_rules(changes))
     if has_own_typed_rule(given):

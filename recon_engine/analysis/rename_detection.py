@@ -100,28 +100,23 @@ def measure_agreements(
     heads = read_first_rows(old, read_old), read_first_rows(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
-    sides = (heads[0], old.columns, only_old), (heads[1], new.columns, only_new)
-    return compare_columns(*sides, keys, rules)
+    # Matched first: only the rows that are compared are read by rules.
+    both = match_rows((heads[0], old.columns), (heads[1], new.columns), keys, rules)
+    return compare_columns(
+        (both[0], old.columns, only_old), (both[1], new.columns, only_new)
+    )
 
 
 def compare_columns(
     old: tuple[pl.DataFrame, Sequence[str], Sequence[str]],
     new: tuple[pl.DataFrame, Sequence[str], Sequence[str]],
-    keys: Sequence[tuple[str, str]],
-    rules: Rules = NO_RULES,
 ) -> Agreements:
-    """As `measure_agreements`, for rows that are read already.
+    """As `measure_agreements`, for rows that are matched already.
 
-    Args:
-        old: Rows of OLD with columns `c0`…, the names of these columns, and those of
-            them that OLD only has.
-        new: The same of NEW.
-        keys: The names of each key column in OLD and in NEW.
-        rules: The rules of key columns, by their names in OLD.
+    `old`: rows of OLD with columns `c0`…, the names of these columns, and those of them
+    that OLD only has; `new`: the same of NEW, row by row.
     """
-    (_, names_old, only_old), (_, names_new, only_new) = old, new
-    # Matched first: only the rows that are compared are read by rules.
-    rows_old, rows_new = match_rows(old[:2], new[:2], keys, rules)
+    (rows_old, names_old, only_old), (rows_new, names_new, only_new) = old, new
     left = _normalize_columns(rows_old, names_old, only_old)
     right = _normalize_columns(rows_new, names_new, only_new)
     likely = sorted(

@@ -65,6 +65,8 @@ MAX_SETS: Final = 5_000
 MAX_TRIED: Final = 40
 # The sets of one pass over the files: more save passes and cost memory.
 AT_ONCE: Final = 8
+# So many sets at most are read by the kernel, each in a pass: the parser reads all sets
+# of `AT_ONCE` in one.
 FEW_SETS: Final = 3
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
@@ -397,9 +399,10 @@ def _make_side(
 
 
 @dataclass(frozen=True, slots=True)
-class _KernelCounts:
-    """Whether a set of columns repeats on a side, or seems to, by 64 bits of a digest.
+class _Counts:
+    """What is counted of a set of columns.
 
+    `has_repeats`: whether it repeats on a side, or seems to, by 64 bits of a digest;
     `matched`: the values on both sides; `blanks`: the rows of each with a blank part.
     """
 
@@ -478,6 +481,8 @@ class _KeySearch:
             found = counts.get(columns)
             if columns in unique:
                 counted = None if columns in counts else self._count_by_kernel(columns)
+                if counted is None or counted.has_repeats:
+                    counted = self._count_unique(columns)
                 yield columns, self._as_proposal(columns, counted)
             elif found is not None and not found.has_repeats:
                 yield columns, self._as_proposal(columns, found)
@@ -495,12 +500,8 @@ class _KeySearch:
                 break
         return sets
 
-    def _as_proposal(
-        self, columns: ColumnSet, counted: _KernelCounts | None
-    ) -> Proposal:
-        """A set whose hashes do not repeat, with the counts of the kernel or others."""
-        if counted is None or counted.has_repeats:
-            return self._count_unique(columns)
+    def _as_proposal(self, columns: ColumnSet, counted: _Counts) -> Proposal:
+        """A set that does not repeat, with its counts."""
         return Proposal(
             columns=tuple(self.names[name] for name in columns),
             repeats_old=0,
@@ -511,7 +512,7 @@ class _KeySearch:
             blanks_new=counted.blanks[1],
         )
 
-    def _count_by_kernel(self, columns: ColumnSet) -> _KernelCounts | None:
+    def _count_by_kernel(self, columns: ColumnSet) -> _Counts | None:
         """What the native kernel counts of a set.
 
         None if it cannot count it: rows have to be files that fit the budget, and no
@@ -535,31 +536,22 @@ class _KeySearch:
             most = self.budget.repeated_rows()
             with open_matched(scanning, SILENT, most) as matched:
                 # No other column is compared, so rows of one key are identical.
-                return _KernelCounts(
+                return _Counts(
                     matched.has_repeats, matched.identical, matched.blank_keys
                 )
         except KernelRefusal:
             return None
 
-    def _count_unique(self, columns: ColumnSet) -> Proposal:
-        """A set whose hashes do not repeat, so no value does, with its counts."""
-        matched = blanks_old = blanks_new = 0
+    def _count_unique(self, columns: ColumnSet) -> _Counts:
+        """The counts of a set whose hashes do not repeat, so that no value does."""
+        matched, blanks = 0, [0, 0]
         blank = pl.any_horizontal(pl.col(columns) == "")
         for share in self.shares:
-            old, new = (side.values(columns, share) for side in self.sides)
-            matched += old.join(new, on=columns, how="semi").height
-            blanks_old += int(old.select(blank.sum()).item())
-            blanks_new += int(new.select(blank.sum()).item())
-        most = max(side.table.rows for side in self.sides)
-        return Proposal(
-            columns=tuple(self.names[name] for name in columns),
-            repeats_old=0,
-            repeats_new=0,
-            matched=matched,
-            overlap=matched / max(most, 1),
-            blanks_old=blanks_old,
-            blanks_new=blanks_new,
-        )
+            rows = [side.values(columns, share) for side in self.sides]
+            matched += rows[0].join(rows[1], on=columns, how="semi").height
+            for at, each in enumerate(rows):
+                blanks[at] += int(each.select(blank.sum()).item())
+        return _Counts(has_repeats=False, matched=matched, blanks=blanks)
 
     def _count_proposal(self, columns: ColumnSet) -> Proposal:
         """A set with its counts, on the values themselves."""

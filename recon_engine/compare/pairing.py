@@ -240,16 +240,13 @@ def pair_rows(
 
     Null without a partner.
     """
-    by = [_form(name, rules) for name in keys]
-    left, right = (
-        _with_forms(rows, keys, rules_of_side(rules, side))
-        for rows, side in zip((old, new), SIDES, strict=True)
-    )
+    by, left, right = _read_forms(old, new, keys, rules)
     # Most keys do not repeat. They take one plain join; only the others are paired by
     # content.
-    if not any(_repeats(side, by) for side in (left, right)):
-        return _join_full(_numbered(left, by, _OLD), _numbered(right, by, _NEW), by)
-    return _match_rows(left, right, keys, by, columns, rules)
+    pairs = _join_unrepeated(left, right, by)
+    if pairs is None:
+        pairs = _match_rows(left, right, keys, by, columns, rules)
+    return pairs
 
 
 def pair_unrepeated_keys(
@@ -260,11 +257,25 @@ def pair_unrepeated_keys(
     rules: Rules = NO_RULES,
 ) -> pl.DataFrame | None:
     """As `pair_rows`, of the key columns alone; None if a key repeats on a side."""
-    by = [_form(name, rules) for name in keys]
+    by, left, right = _read_forms(old, new, keys, rules)
+    return _join_unrepeated(left, right, by)
+
+
+def _read_forms(
+    old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], rules: Rules
+) -> tuple[list[str], pl.DataFrame, pl.DataFrame]:
+    """The columns by which rows are paired, and the rows of both sides with them."""
     left, right = (
         _with_forms(rows, keys, rules_of_side(rules, side))
         for rows, side in zip((old, new), SIDES, strict=True)
     )
+    return [_form(name, rules) for name in keys], left, right
+
+
+def _join_unrepeated(
+    left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]
+) -> pl.DataFrame | None:
+    """The pairs of rows by one plain join; None if a key repeats on a side."""
     if any(_repeats(side, by) for side in (left, right)):
         return None
     return _join_full(_numbered(left, by, _OLD), _numbered(right, by, _NEW), by)

@@ -101,7 +101,10 @@ class ColumnDecisions:
 
 
 class ColumnChoice:
-    """Decides about columns, and keeps the decisions (`decisions`)."""
+    """Decides about columns, and keeps the decisions (`decisions`).
+
+    `given`: names in OLD with their names in NEW that are not to be decided.
+    """
 
     def __init__(
         self,
@@ -109,47 +112,14 @@ class ColumnChoice:
         key: int,
         budget: Budget | None,
         limits: Limits,
+        given: Mapping[str, str],
     ) -> None:
         self.progress = progress
         self.key = key
         self.budget = budget
         self.limits = limits
         self.decisions: list[Decision] = []
-        self.given: Mapping[str, str] = {}
-
-    def pair(
-        self, sides: Sides, forms: tuple[NameForm, ...]
-    ) -> tuple[dict[Place, bool], tuple[list[int], list[int]]]:
-        """As `pair_by_name`, with the pairs that a person has given."""
-        pairs, alone = pair_by_name(sides, forms)
-        old, new = ({n: at for at, n in enumerate(side.names)} for side in sides)
-        given = {
-            (old[ours], new[theirs]): False
-            for ours, theirs in self.given.items()
-            if ours in old and theirs in new
-        }
-        taken = [{pair[side] for pair in given} for side in (0, 1)]
-        others = {
-            (ours, theirs): same
-            for (ours, theirs), same in pairs.items()
-            if ours not in taken[0] and theirs not in taken[1]
-        }
-        free = [
-            [at for at in range(len(side.names)) if at not in own]
-            for side, own in zip(sides, taken, strict=True)
-        ]
-        named = [
-            {pair[side] for pair, same in others.items() if same} for side in (0, 1)
-        ]
-        if given:
-            alone = (
-                [at for at in free[0] if at not in named[0]],
-                [at for at in free[1] if at not in named[1]],
-            )
-            others |= {
-                (ours, theirs): False for ours in alone[0] for theirs in alone[1]
-            }
-        return others | given, alone
+        self.given = given
 
     def decide(
         self,
@@ -171,7 +141,7 @@ class ColumnChoice:
         sides = rows.sides
         forms = find_name_forms(sides[0].names, sides[1].names)
         options = replace(rows.options, match_names=forms)
-        pairs, alone = self.pair(sides, forms)
+        pairs, alone = pair_by_name(sides, forms, self.given)
         if forms:
             self.note_names(forms, sides, pairs)
         candidates = keep_best(find_common_values(*sides, pairs, rows.sample))
@@ -182,7 +152,7 @@ class ColumnChoice:
         if split is not None:
             parted, derived = _derive(options, sides, split)
             parts = list_parts(split, len(sides[split.side].names))
-            named, apart = self.pair(derived, forms)
+            named, apart = pair_by_name(derived, forms, self.given)
             both = pair_parts(named, parts)
             others = [
                 derived[0].names[ours]
@@ -249,7 +219,8 @@ class ColumnChoice:
         None if there is no such column.
         """
         sides = rows.sides
-        pairs, _ = self.pair(sides, find_name_forms(sides[0].names, sides[1].names))
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        pairs, _ = pair_by_name(sides, forms, self.given)
         # The more values a column has, the more evenly they choose the rows. Columns
         # with most of them are tried first, and mostly no others are read.
         head = sides[0].head()

@@ -283,26 +283,27 @@ def find_renames(
     by_name = {
         name: chain_of(*chain) for (name, _), chain in zip(named, chains, strict=True)
     }
-    old, new = (
+    old, new = ((cells, side.names) for cells, side in zip(rows, sides, strict=True))
+    both = match_rows(old, new, named, by_name)
+    of_old, of_new = (
         (cells, side.names, [side.names[at] for at in others])
-        for cells, side, others in zip(rows, sides, alone, strict=True)
+        for cells, side, others in zip(both, sides, alone, strict=True)
     )
-    agreeing = compare_columns(old, new, named, by_name)
-    both = match_rows(old[:2], new[:2], named, by_name)
+    agreeing = compare_columns(of_old, of_new)
     found = {
         pair: _describe_agreement(*counts, both[0].height)
         for pair, counts in agreeing.items()
     }
     others = tuple(
         [name for name in every[2] if name not in {pair[at] for pair in agreeing}]
-        for at, every in enumerate((old, new))
+        for at, every in enumerate((of_old, of_new))
     )
     cells = [
-        rows.select(
-            pl.col(f"c{every[1].index(name)}").alias(f"v{at}")
+        matched.select(
+            pl.col(f"c{names.index(name)}").alias(f"v{at}")
             for at, name in enumerate(some)
         )
-        for rows, every, some in zip(both, (old, new), others, strict=True)
+        for (matched, names, _), some in zip((of_old, of_new), others, strict=True)
     ]
     coded = find_coded_columns((cells[0], cells[1]), (others[0], others[1]))
     for pair, (alike, compared, codes) in coded.items():

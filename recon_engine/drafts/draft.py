@@ -124,9 +124,10 @@ def draft_settings(
 
     Raises the error of the decision that failed, which says what it would need.
     """
-    drafting = _Drafting((old, new), progress, sample, key, counts_keys, budget, limits)
-    drafting.columns.given = dict(renames or {})
-    return drafting.draft()
+    given = dict(renames or {})
+    return _Drafting(
+        (old, new), progress, sample, key, counts_keys, budget, limits, given
+    ).draft()
 
 
 class _Drafting:
@@ -141,6 +142,7 @@ class _Drafting:
         counts_keys: bool,  # noqa: FBT001
         budget: Budget | None,
         limits: Limits,
+        given: Mapping[str, str],
     ) -> None:
         self.uris = uris
         self.progress = progress
@@ -150,7 +152,7 @@ class _Drafting:
         self.budget = budget
         self.limits = limits
         self.inputs: tuple[Input, ...] = ()
-        self.columns = ColumnChoice(progress, key, budget, limits)
+        self.columns = ColumnChoice(progress, key, budget, limits, given)
 
     @property
     def sources(self) -> tuple[str, str]:

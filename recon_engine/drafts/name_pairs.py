@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.name_forms import NameForm, fold_name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.drafts.columns import Frames, Place, Sides
 
@@ -40,24 +41,36 @@ def find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, .
 
 
 def pair_by_name(
-    sides: Sides, forms: tuple[NameForm, ...]
+    sides: Sides,
+    forms: tuple[NameForm, ...],
+    given: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[Place, bool], tuple[list[int], list[int]]]:
     """Pairs of columns that may belong together, and those that have no equal name.
 
-    A pair is True if the names are equal, and of columns without a partner otherwise.
+    A pair is True if the names are equal, and otherwise of columns without a partner,
+    or `given` by their names in OLD and NEW. A given column is in no other pair.
     """
     old, new = (side.names for side in sides)
+    places = [{name: at for at, name in enumerate(names)} for names in (old, new)]
+    fixed = [
+        (places[0][ours], places[1][theirs])
+        for ours, theirs in given.items()
+        if ours in places[0] and theirs in places[1]
+    ]
+    taken_old, taken_new = ({pair[side] for pair in fixed} for side in (0, 1))
     theirs = {fold_name(name, forms): at for at, name in enumerate(new)}
     common = [
         (at, theirs[folded])
         for at, name in enumerate(old)
-        if (folded := fold_name(name, forms)) in theirs
+        if at not in taken_old
+        and (folded := fold_name(name, forms)) in theirs
+        and theirs[folded] not in taken_new
     ]
-    paired = [{pair[side] for pair in common} for side in (0, 1)]
+    paired = [{pair[side] for pair in (*fixed, *common)} for side in (0, 1)]
     alone_old, alone_new = (
         [at for at in range(len(names)) if at not in taken]
         for names, taken in zip((old, new), paired, strict=True)
     )
     pairs = dict.fromkeys(common, True)
     pairs |= {(ours, theirs): False for ours in alone_old for theirs in alone_new}
-    return pairs, (alone_old, alone_new)
+    return pairs | dict.fromkeys(fixed, False), (alone_old, alone_new)

@@ -416,14 +416,15 @@ def pair_parts(
 
     A column that a part takes from another of the same name is in no other pair.
     """
-    kept = dict(pairs)
-    for each in parts:
-        if kept.get((each.old, each.new), False):
-            continue
-        kept = {
-            (ours, theirs): same
-            for (ours, theirs), same in kept.items()
-            if ours != each.old and theirs != each.new
-        }
-        kept[each.old, each.new] = False
-    return kept
+    others = [
+        (each.old, each.new)
+        for each in parts
+        if not pairs.get((each.old, each.new), False)
+    ]
+    old, new = ({pair[side] for pair in others} for side in (0, 1))
+    kept = {
+        (ours, theirs): same
+        for (ours, theirs), same in pairs.items()
+        if ours not in old and theirs not in new
+    }
+    return kept | dict.fromkeys(others, False)

@@ -162,10 +162,7 @@ class Scanning:
             reported = [0 for _ in advances]
             busy = True
             while busy:
-                thread = self._thread
-                busy = thread is not None and thread.is_alive()
-                if busy and thread is not None:
-                    thread.join(POLL_SECONDS)
+                busy = self._is_running(POLL_SECONDS)
                 for at, advance in enumerate(advances):
                     now = self._done[at].value
                     advance(now - reported[at])
@@ -177,6 +174,13 @@ class Scanning:
         for side in self.sides:
             with annotate_counted_in(side.header.origin):
                 check_trailer(side.header, side.side.facts.rows)
+
+    def _is_running(self, seconds: float) -> bool:
+        """Whether the pass is still under way, after so many seconds at most."""
+        if self._thread is None:
+            return False
+        self._thread.join(seconds)
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """End a pass under way, and free everything."""

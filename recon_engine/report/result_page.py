@@ -30,6 +30,7 @@ from recon_engine.formatting import (
     format_count,
     format_percent,
     format_share,
+    mark_accepted,
     pluralize,
 )
 from recon_engine.kinds import REWRITING_KINDS
@@ -255,7 +256,7 @@ def _summarize_result(result: Reconciliation) -> str:
     if result.agrees:
         every = "All " if n.matched > 1 else ""
         return f"{every}{result.agreement()}."
-    left, accepted = result.left, " (accepted)"
+    left = result.left
     differ = format_share(left.mismatched_rows, n.matched, "matched row", "differ")
     facts = [_format_rate(left.mismatched_rows, n.matched)]
     if result.accepted_rows:
@@ -265,11 +266,8 @@ def _summarize_result(result: Reconciliation) -> str:
     unpairable = result.old.unpairable + result.new.unpairable
     parts = (
         (n.mismatched_rows, f"{differ} ({'; '.join(facts)})"),
-        (
-            n.missing,
-            f"{n.missing:,} missing from NEW{'' if left.missing else accepted}",
-        ),
-        (n.extra, f"{n.extra:,} only in NEW{'' if left.extra else accepted}"),
+        (n.missing, f"{n.missing:,} missing from NEW{mark_accepted(left.missing)}"),
+        (n.extra, f"{n.extra:,} only in NEW{mark_accepted(left.extra)}"),
         (drifted, f"{format_count(drifted, 'column')} on one side only"),
         (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
         (unpairable, f"{format_count(unpairable, 'row')} unpairable"),

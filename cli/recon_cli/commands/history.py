@@ -27,71 +27,73 @@ def _limit_option(description: str) -> Any:
     )
 
 
+def _filter_option(
+    flag: str,
+    description: str,
+    metavar: str | None = None,
+    show_default: bool | str = True,
+) -> Any:
+    return typer.Option(
+        flag,
+        metavar=metavar,
+        help=description,
+        show_default=show_default,
+        rich_help_panel=Group.OUTPUT,
+    )
+
+
 BreakStates = Annotated[
     list[BreakState] | None,
-    typer.Option(
+    _filter_option(
         "--state",
-        help="Show only breaks in this state. Repeatable.",
+        "Show only breaks in this state. Repeatable.",
         show_default="every open state",
-        rich_help_panel=Group.OUTPUT,
     ),
 ]
 BreakColumns = Annotated[
     list[str] | None,
-    typer.Option(
+    _filter_option(
         "--column",
+        "Show only breaks of cells in this column. Repeatable.",
         metavar="COL",
-        help="Show only breaks of cells in this column. Repeatable.",
         show_default="every column, and missing and extra rows",
-        rich_help_panel=Group.OUTPUT,
     ),
 ]
 BreakKinds = Annotated[
     list[str] | None,
-    typer.Option(
+    _filter_option(
         "--kind",
+        "Show only breaks of this kind, such as number, missing or extra. Repeatable.",
         metavar="KIND",
-        help="Show only breaks of this kind, such as number, missing or extra."
-        " Repeatable.",
         show_default="every kind",
-        rich_help_panel=Group.OUTPUT,
     ),
 ]
 WithoutColumns = Annotated[
     list[str] | None,
-    typer.Option(
+    _filter_option(
         "--not-column",
+        "Leave out breaks of cells in this column. Repeatable.",
         metavar="COL",
-        help="Leave out breaks of cells in this column. Repeatable.",
-        rich_help_panel=Group.OUTPUT,
     ),
 ]
 WithoutKinds = Annotated[
     list[str] | None,
-    typer.Option(
-        "--not-kind",
-        metavar="KIND",
-        help="Leave out breaks of this kind. Repeatable.",
-        rich_help_panel=Group.OUTPUT,
+    _filter_option(
+        "--not-kind", "Leave out breaks of this kind. Repeatable.", metavar="KIND"
     ),
 ]
 WithAccepted = Annotated[
     bool,
-    typer.Option(
-        "--accepted",
-        help="Also show open breaks that a suppression accepts.",
-        rich_help_panel=Group.OUTPUT,
-    ),
+    _filter_option("--accepted", "Also show open breaks that a suppression accepts."),
 ]
 BreakKey = Annotated[
     list[str] | None,
-    typer.Option(
+    _filter_option(
         "--key-value",
+        "Show only breaks of this key: the value of each key column, in the order of"
+        " the key; or all values as one JSON array.",
         metavar="VALUE",
-        help="Show only breaks of this key: the value of each key column, in the order"
-        " of the key; or all values as one JSON array.",
         show_default="every key",
-        rich_help_panel=Group.OUTPUT,
     ),
 ]
 BreakTotals = Annotated[
@@ -174,8 +176,7 @@ def breaks(
             not_kinds=not_kind or (),
             accepted=accepted,
         )
-        place = database.choose_home(settings.source.get("file"))
-        with database.past_runs(place) as conninfo:
+        with database.past_runs(settings.config_file) as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
@@ -198,9 +199,8 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
         from recon_engine.postgres import history
         from recon_engine.postgres.connection import open_connection
 
-        place = database.choose_home(settings.source.get("file"))
         with (
-            database.past_runs(place) as conninfo,
+            database.past_runs(settings.config_file) as conninfo,
             open_connection(conninfo) as connection,
         ):
             dataset = history.choose_dataset(connection, settings["dataset"])
@@ -228,9 +228,8 @@ def report(
 
         dataset = settings["dataset"]
         path = render.check_page_path(output)
-        place = database.choose_home(settings.source.get("file"))
         with (
-            database.past_runs(place) as conninfo,
+            database.past_runs(settings.config_file) as conninfo,
             open_connection(conninfo) as connection,
         ):
             if past is None:
@@ -258,6 +257,5 @@ def sql(statement: Statement, settings: Settings) -> None:
         from recon_cli import render
         from recon_engine.postgres.connection import query_read_only
 
-        place = database.choose_home(settings.source.get("file"))
-        with database.past_runs(place) as conninfo:
+        with database.past_runs(settings.config_file) as conninfo:
             render.show_rows(*query_read_only(conninfo, statement), form)

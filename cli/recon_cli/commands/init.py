@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,9 +124,8 @@ def init(
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
-        # A cell of a notebook has a terminal, and nobody can answer there.
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        asks = not yes and terminal and session.KERNEL not in os.environ
+        asks = not yes and terminal and not session.is_in_notebook()
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: draft_settings(

@@ -77,7 +77,7 @@ def run(settings: Settings) -> None:
                 writers, "the whole difference is among the artifacts of the run"
             )
         asked = settings.options
-        home = database.choose_home(settings.source.get("file"))
+        home = database.choose_home(settings.config_file)
         config = RunConfig(
             options=asked,
             database="",
