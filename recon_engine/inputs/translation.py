@@ -8,7 +8,6 @@ back to the text as delivered (`Translation.map_offsets`).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -458,7 +457,7 @@ def hash_beside(path: Path, work: Callable[[], int]) -> tuple[int, str]:
     """The answer of `work`, and the SHA-256 of a file that is read meanwhile."""
     # A thread takes longer to start than a small file takes to read.
     if path.stat().st_size < SMALL_BYTES:
-        return work(), hashlib.sha256(path.read_bytes()).hexdigest()
+        return work(), sha256_of(path)
     with ThreadPoolExecutor(1, "hash") as pool:
         digest = pool.submit(sha256_of, path)
         return work(), digest.result()
