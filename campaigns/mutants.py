@@ -88,7 +88,7 @@ PREPARATION: Final = "compare/preparation"
 MUTANTS: Final = (
     Mutant(PAIRING, "both = check & key", "both = key", STRATEGIES),
     Mutant(PAIRING, 'filter(pl.col("rows") > 1)', 'filter(pl.col("rows") > 2)'),
-    Mutant(PAIRING, "if not any(_repeats(side", "if not all(_repeats(side"),
+    Mutant(PAIRING, "if any(_repeats(side", "if all(_repeats(side"),
     Mutant(PAIRING, "= ([*cells, *keys], cells, forms)", "= (cells, forms)"),
     Mutant(PAIRING, "= ([*cells, *keys], cells, forms)", "= ([*cells, *keys], cells)"),
     Mutant(PAIRING, "[*forms, *columns]\n", "[*forms]\n"),
