@@ -13,7 +13,7 @@ NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model mutants crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-frames-blind fuzz-native drafts sanitize lock clean
+.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model mutants crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-frames-blind fuzz-native drafts sanitize arm lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -101,6 +101,9 @@ fuzz-native: $(VENV)/dev  ## all short texts, and a million random inputs, for t
 
 sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-behaviour sanitizers
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --sanitize --inputs 20000
+
+arm: $(VENV)/dev  ## the wheel for ARM in emulation: its results and the tests of the kernel; Debian, qemu-user; 20 minutes
+	$(BIN)/python campaigns/arm.py
 
 bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
 	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2

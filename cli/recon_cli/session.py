@@ -70,17 +70,24 @@ def name_settings(name: Callable[[str], str]) -> None:
 @contextmanager
 def report_errors(form: Format = Format.TABLE) -> Iterator[None]:
     """Turn an error into one message and an exit code; no traceback, no cell values."""
+    with end_at_closed_pipe():
+        try:
+            yield
+        except (CommandEnded, BrokenPipeError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - signals pass
+            exit_with_error(to_recon_error(error), form)
+
+
+@contextmanager
+def end_at_closed_pipe() -> Iterator[None]:
+    """End the command as interrupted if the reader of stdout has left (`| head`)."""
     try:
         yield
     except BrokenPipeError:
-        # The reader of stdout has closed it (`| head`). Python flushes stdout at exit,
-        # and would report the same error again.
+        # Python flushes stdout at exit, and would report the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CommandEnded(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
-    except CommandEnded:
-        raise
-    except BaseException as error:  # noqa: BLE001 - signals pass
-        exit_with_error(to_recon_error(error), form)
 
 
 def exit_with_error(
@@ -268,7 +275,14 @@ def make_console(*, stderr: bool = False) -> rich.console.Console:  # type: igno
     """A console that prints values as they are: no markup, emoji or highlighting."""
     from rich.console import Console
 
+    class PipedConsole(Console):
+        """A console whose closed pipe has the exit code that it has everywhere."""
+
+        def on_broken_pipe(self) -> None:
+            # By default rich ends the process with 1, which says that rows differ.
+            raise BrokenPipeError
+
     # In a kernel's process, rich would display each print as an output of its own.
-    return Console(
+    return PipedConsole(
         stderr=stderr, force_jupyter=False, highlight=False, markup=False, emoji=False
     )

@@ -79,7 +79,8 @@ def _report_error(error: Exception) -> int:
     else:
         reported = to_recon_error(error)
     try:
-        session.exit_with_error(reported, form)
+        with session.end_at_closed_pipe():
+            session.exit_with_error(reported, form)
     except session.CommandEnded as ended:
         return ended.exit_code
 

@@ -73,6 +73,44 @@ def test_a_diff_that_is_stopped_is_gone_within_a_second(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["diff", "{old}", "{new}", "--key", "ID"],
+        ["diff", "{old}", "{new}", "--key", "ID", "--format", "json"],
+        ["diff", "{old}", "{new}", "--key", "UNKNOWN", "--format", "json"],
+        ["diff", "{old}", "--format", "json"],
+        ["keys", "{old}", "{new}"],
+        ["init", "{old}", "{new}", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_of_stdout_that_has_left_ends_the_command_quietly(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """Also where the output is an error as JSON; 1 would say that rows differ."""
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("ID,V\n1,a\n2,b\n")
+    new.write_text("ID,V\n1,a\n2,c\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "recon_cli"]
+            + [each.format(old=old, new=new) for each in arguments],
+            check=False,
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writing)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert "BrokenPipe" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped_is_undone_within_a_second(

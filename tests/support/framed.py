@@ -149,7 +149,7 @@ class Layout:
 
 # Options that exclude each other need many files: no file has two of the last three.
 SYNTAXES: Final = (
-    *("csv", "csv", "long", "none", "none", "none", "none"),
+    *("csv", "long", "none", "none", "none", "none"),
     *("excel", "excel", "excel", "excel", "fixed", "fixed", "fixed", "fixed"),
 )
 # Few options in a file show each alone; many show what they do to each other.
