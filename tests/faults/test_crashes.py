@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import signal
 import subprocess
@@ -253,6 +254,17 @@ def test_the_matrix_kills_at_every_place_of_the_archive_of_parts(
         for at in range(1, 1 + count)
     }
     assert len(planned) == 2 * len(delivery.files("today")) == 12
+
+
+def test_outcomes_of_several_processes_are_in_the_order_of_their_plans() -> None:
+    every = [*islice(crash_matrix.plans(), 7), *crash_matrix.part_plans()]
+    # As a process returns them: copies, also of the delivery of a plan.
+    shares = copy.deepcopy(
+        [[crash_matrix.Outcome(plan) for plan in every[at::3]] for at in range(3)]
+    )
+    outcomes = crash_matrix.put_in_order(shares)
+    assert [each.plan for each in outcomes] == every
+    assert [str(each.plan) for each in outcomes] == list(map(str, every))
 
 
 def test_a_page_keeps_the_section_of_a_delivery_that_was_not_played() -> None:
