@@ -188,7 +188,7 @@ def tried(stand: Stand, plan: Plan) -> Outcome:
 def try_all(some: Sequence[Plan]) -> list[Outcome]:
     """Play these cases on servers that no other process uses.
 
-    A run that is not made to fail is a call in this process.
+    A run that is not killed, stopped or left to hang is a call in this process.
     """
     outcomes = []
     with stand.opened(runs_here=True) as servers:

@@ -109,16 +109,19 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     the same column.
     """
     pair, name = many.columns
-    amount = _integer(name)
+    amounts = _integers(many[name])
+    if amounts.null_count() == len(amounts):
+        return 0, 0
     # With a text that is no amount the sum is null, which equals nothing.
+    amount = pl.col(name)
     whole = pl.when(amount.is_not_null().all()).then(amount.sum()).alias(SUM)
-    sums = many.lazy().group_by(pair).agg(whole)
+    sums = many.with_columns(amounts).group_by(pair).agg(whole)
     one, first = ("old", "new") if side else ("new", "old")
     # What the surplus rows have to make up for: 100 in one file, and 60 in the paired
     # row of the other, leave 40.
-    deltas = cells.lazy().select(
+    deltas = cells.select(
         pl.col("pair").alias(pair),
-        (_integer(one) - _integer(first)).alias(DELTA),
+        (_integers(cells[one]) - _integers(cells[first])).alias(DELTA),
         meaningful=True,
     )
     every = sums.join(deltas, on=pair, how="left").with_columns(
@@ -132,13 +135,22 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     found = every.select(
         adds.sum().alias("sums"), meaningful=(adds & pl.col("meaningful")).sum()
     )
-    sums_, meaningful = found.collect(engine="in-memory").row(0)
+    sums_, meaningful = found.row(0)
     return int(sums_), int(meaningful)
 
 
-def _integer(name: str) -> pl.Expr:
-    """A text as a whole number of 10**-`PLACES` units; null if it is not an amount."""
-    normal = Number().normal(pl.col(name).str.strip_chars())
-    read = normal.str.strip_prefix(NORMAL_PREFIX)
-    fits = normal.str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)
-    return as_scaled_integers(pl.when(fits).then(read), PLACES)
+def _integers(texts: pl.Series) -> pl.Series:
+    """Texts as whole numbers of 10**-`PLACES` units; null if one is not an amount.
+
+    In two steps: as one expression, each part would be evaluated many times.
+    """
+    text, form = pl.col("text"), pl.col("form")
+    forms = (
+        texts.alias("text")
+        .to_frame()
+        .select(Number().normal(text.str.strip_chars()).alias("form"))
+    )
+    read = form.str.strip_prefix(NORMAL_PREFIX)
+    fits = form.str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)
+    numbers = as_scaled_integers(pl.when(fits).then(read), PLACES)
+    return forms.select(numbers.alias(texts.name)).to_series()

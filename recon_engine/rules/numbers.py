@@ -206,7 +206,10 @@ class WrittenNumber(Amount):
         return plain.str.replace(".", ",", literal=True) if self.comma else plain
 
     def _read(self, texts: pl.Series) -> pl.Series:
-        """Step by step: as one expression, each part would be evaluated many times."""
+        """Step by step: as one expression, each part would be evaluated many times.
+
+        As one query without an optimizer, which takes longer than a step of few texts.
+        """
         text, bare, digits = pl.col("text"), pl.col("bare"), pl.col("digits")
         steps = [
             {"bare": self._without_signs(text), "moved": pl.lit(0, pl.Int64)},
@@ -242,14 +245,16 @@ class WrittenNumber(Amount):
         steps.append({"digits": bare.str.strip_chars("+-()")})
         if self.exp or self.percent:
             steps += _move_point(digits, pl.col("moved"))
-        frame = texts.alias("text").to_frame()
+        frame = texts.alias("text").to_frame().lazy()
         for step in steps:
             frame = frame.with_columns(**step)
         read = frame.with_columns(
             form=_form(pl.col("below"), digits), read=text.str.contains(self.pattern)
         )
         form = pl.when(pl.col("read")).then(pl.col("form")).otherwise(text)
-        return read.select(form).to_series()
+        as_written = pl.QueryOptFlags.none()
+        found = read.select(form).collect(engine="in-memory", optimizations=as_written)
+        return found.to_series()
 
     def _without_signs(self, text: pl.Expr) -> pl.Expr:
         """A number without its currency, blanks and groups, with a decimal point."""
