@@ -17,14 +17,16 @@ from recon_engine.drafts.columns import (
 )
 from recon_engine.drafts.decision import Decision
 from recon_engine.drafts.key_choice import (
+    SAME_ORDER,
     find_close,
     find_places,
     keep_best,
     matches_as_many,
     may_identify,
 )
-from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
+from recon_engine.drafts.name_pairs import find_name_forms, pair_by_name
 from recon_engine.drafts.reading_choice import without_reading
+from recon_engine.drafts.sampled_rows import hold_sample
 from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_parts
 from recon_engine.model import SIDES
 from recon_engine.name_forms import NameForm
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Sides,
         TableColumns,
     )
+    from recon_engine.drafts.sampled_rows import SampledRows
     from recon_engine.drafts.split_keys import SplitKey
     from recon_engine.runtime.memory import Budget
     from recon_engine.runtime.progress import Progress
@@ -64,6 +67,9 @@ KEY_WORDS: Final = {
     "unwrap": "the quotes of a spreadsheet",
     "strip": "punctuation and blanks",
 }
+FEW_VALUES: Final = 256
+# Fewer common values of a column may be a coincidence.
+MIN_COMMON: Final = 0.005
 # How often columns with the most values are read, before all columns are.
 FEW_TRIALS: Final = 2
 
@@ -88,13 +94,12 @@ class RowsToSearch:
 class ColumnDecisions:
     """What was decided about columns.
 
-    `options`: as for frames. `frames`: rows of equal keys, under the names of the
-    files. `close`: the key and those close to it. `key_at`: its place among the
-    decisions.
+    `options`: as for frames. `sample`: rows of equal keys. `close`: the key and those
+    close to it. `key_at`: its place among the decisions.
     """
 
     options: Options
-    frames: Frames
+    sample: SampledRows
     close: tuple[Proposal, ...]
     key: Proposal
     key_at: int
@@ -210,8 +215,32 @@ class ColumnChoice:
             rules=rules,
             on_schema_drift=drift,
         )
-        frames = name_cells(cells, sides)
-        return ColumnDecisions(options, frames, tuple(close), best, key_at)
+        sample = hold_sample(cells, sides, places, chains)
+        return ColumnDecisions(options, sample, tuple(close), best, key_at)
+
+    def have_other_rows(self, rows: RowsToSearch) -> bool:
+        """Whether rows at the same places of both files are others, as a column shows.
+
+        It identifies rows on both sides, has one name, and is written alike: some of
+        its values are on both sides, but less than rows of one order have.
+        """
+        sides = rows.sides
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        pairs, _ = pair_by_name(sides, forms, self.given)
+        old, new = (side.head() for side in sides)
+        for (ours, theirs), same in pairs.items():
+            columns = old[f"c{ours}"], new[f"c{theirs}"]
+            # The first rows rule most columns out.
+            if not (
+                same and all(may_identify(each.head(FEW_VALUES)) for each in columns)
+            ):
+                continue
+            if all(map(may_identify, columns)):
+                shared = int(columns[0].is_in(columns[1].implode()).sum())
+                most = max(map(len, columns))
+                if MIN_COMMON * most <= shared < SAME_ORDER * most:
+                    return True
+        return False
 
     def sample_alike(self, rows: RowsToSearch) -> Frames | None:
         """Rows of both sides that have the same values of a column, of which most have.
@@ -225,15 +254,23 @@ class ColumnChoice:
         # with most of them are tried first, and mostly no others are read.
         head = sides[0].head()
         values = {ours: head[f"c{ours}"].n_unique() for ours, _ in pairs}
-        shared: list[CommonValues] = []
-        for most in sorted({*values.values()}, reverse=True)[:FEW_TRIALS]:
-            some = {
-                pair: same for pair, same in pairs.items() if values[pair[0]] == most
+        # Of one name first: each column without a partner may belong to each other one.
+        trials = [
+            {
+                p: by_name
+                for p, by_name in pairs.items()
+                if values[p[0]] == most and by_name == named
             }
-            shared = find_common_values(*sides, some, rows.sample, ways=AS_WRITTEN)
-            if shared:
-                break
-        else:
+            for most in sorted({*values.values()}, reverse=True)[:FEW_TRIALS]
+            for named in (True, False)
+        ]
+        tried = (
+            find_common_values(*sides, some, rows.sample, ways=AS_WRITTEN)
+            for some in trials
+            if some
+        )
+        shared = next(filter(None, tried), None)
+        if shared is None:
             shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
         if not shared:
             return None
@@ -253,7 +290,7 @@ class ColumnChoice:
         pairs, alone = pair_by_name(sides, forms)
         old, new = (side.head() for side in sides)
         found = [
-            sides[0].names[ours]
+            (ours, theirs)
             for ours, theirs in pairs
             if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
         ]
@@ -262,11 +299,12 @@ class ColumnChoice:
         self.decisions.clear()
         if forms:
             self.note_names(forms, sides, pairs)
-        key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
-        self.decide("key", found[0], "", setting="keys")
+        name = sides[0].names[found[0][0]]
+        key = Proposal((name,), 0, 0, 0, 0.0, 0, 0)
+        self.decide("key", name, "", setting="keys")
         options = replace(near.options, match_names=forms, keys=key.columns)
-        frames = name_cells((old, new), sides)
-        return ColumnDecisions(options, frames, (key,), key, len(self.decisions) - 1)
+        sample = hold_sample((old, new), sides, found, [()])
+        return ColumnDecisions(options, sample, (key,), key, len(self.decisions) - 1)
 
     def note_names(
         self, forms: tuple[NameForm, ...], sides: Sides, pairs: Mapping[Place, bool]
