@@ -123,6 +123,7 @@ def made(chance: random.Random) -> tuple[bytes, Question]:
         if chance.random() < 0.6
         else tuple(chance.sample(range(width), chance.randint(1, width))),
         delimiter=ord(delimiter),
+        separator=ord(chance.choice((",", delimiter))),
         limits=chance.choice(SOME),
         bits=chance.choice((0, 3, 5)),
         every=chance.choice((1, 2, 3, 6, 8, 12)),

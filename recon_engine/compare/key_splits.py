@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, Splits
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import normal_form, rules_of_side
@@ -109,21 +110,23 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     the same column.
     """
     pair, name = many.columns
-    amounts = _integers(many[name])
-    if amounts.null_count() == len(amounts):
+    # Amounts are read once for all rows: an expression over the texts of each group
+    # takes a hundred times as long.
+    amounts = many.select(pair, _read_integers(many[name]).alias(SUM))
+    if not amounts[SUM].count():
         return 0, 0
     # With a text that is no amount the sum is null, which equals nothing.
-    amount = pl.col(name)
-    whole = pl.when(amount.is_not_null().all()).then(amount.sum()).alias(SUM)
-    sums = many.with_columns(amounts).group_by(pair).agg(whole)
+    whole = pl.when(pl.col(SUM).null_count() == 0).then(pl.col(SUM).sum())
+    sums = amounts.lazy().group_by(pair).agg(whole)
     one, first = ("old", "new") if side else ("new", "old")
     # What the surplus rows have to make up for: 100 in one file, and 60 in the paired
     # row of the other, leave 40.
-    deltas = cells.select(
-        pl.col("pair").alias(pair),
-        (_integers(cells[one]) - _integers(cells[first])).alias(DELTA),
-        meaningful=True,
-    )
+    deltas = pl.LazyFrame(
+        {
+            pair: cells["pair"],
+            DELTA: _read_integers(cells[one]) - _read_integers(cells[first]),
+        }
+    ).with_columns(meaningful=True)
     every = sums.join(deltas, on=pair, how="left").with_columns(
         pl.col("meaningful").fill_null(False)
     )
@@ -135,22 +138,14 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     found = every.select(
         adds.sum().alias("sums"), meaningful=(adds & pl.col("meaningful")).sum()
     )
-    sums_, meaningful = found.row(0)
+    sums_, meaningful = found.collect(engine="in-memory").row(0)
     return int(sums_), int(meaningful)
 
 
-def _integers(texts: pl.Series) -> pl.Series:
-    """Texts as whole numbers of 10**-`PLACES` units; null if one is not an amount.
-
-    In two steps: as one expression, each part would be evaluated many times.
-    """
-    text, form = pl.col("text"), pl.col("form")
-    forms = (
-        texts.alias("text")
-        .to_frame()
-        .select(Number().normal(text.str.strip_chars()).alias("form"))
-    )
-    read = form.str.strip_prefix(NORMAL_PREFIX)
-    fits = form.str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)
-    numbers = as_scaled_integers(pl.when(fits).then(read), PLACES)
-    return forms.select(numbers.alias(texts.name)).to_series()
+def _read_integers(texts: pl.Series) -> pl.Series:
+    """Texts as whole numbers of 10**-`PLACES` units; null if one is not an amount."""
+    forms, _, _ = apply_natively(Number(), texts.str.strip_chars())
+    read = pl.col("form").str.strip_prefix(NORMAL_PREFIX)
+    fits = pl.col("form").str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)
+    amount = as_scaled_integers(pl.when(fits).then(read), PLACES)
+    return forms.alias("form").to_frame().select(amount).to_series()

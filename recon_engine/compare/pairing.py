@@ -482,9 +482,8 @@ def _match_rows(
     `by`: the keys, or the normal forms of those that have rules.
     """
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
-    many = pl.concat(
-        [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
-    ).unique()
+    keyed = [side.select(by) for side in (old, new)]
+    many = pl.concat([rows.filter(_are_duplicated(rows)) for rows in keyed]).unique()
     single = _join_full(
         left.join(many, on=by, how="anti"),
         right.join(many, on=by, how="anti"),
@@ -506,6 +505,14 @@ def _repeats(rows: pl.DataFrame, by: Sequence[str]) -> bool:
     if len(by) == 1:
         return rows[by[0]].n_unique() < rows.height
     return rows.n_unique(by) < rows.height
+
+
+def _are_duplicated(rows: pl.DataFrame) -> pl.Series:
+    """Which rows are equal to another one."""
+    # Of one column Polars knows it without a copy of each row.
+    if rows.width == 1:
+        return rows.to_series().is_duplicated()
+    return rows.is_duplicated()
 
 
 def _numbered(rows: pl.DataFrame, by: Sequence[str], name: str) -> pl.LazyFrame:
@@ -542,23 +549,55 @@ def _pair_multisets(
     ways_to_be_equal = ([*cells, *keys], cells, forms)
     # Without rules, several ways name the same columns: each is taken once.
     for same in dict.fromkeys(tuple(dict.fromkeys(way)) for way in ways_to_be_equal):
-        equal = _number_within_groups(left, same).join(
-            _number_within_groups(right, same), on=[*same, _NTH], how="inner"
+        # In content order, equal rows are neighbors; spellings of a key are no content.
+        equal = _pair_equal_rows(
+            left, right, same, ordered={*same} <= {*forms, *columns}
         )
-        yield equal.select(old=_OLD, new=_NEW)
+        if equal.is_empty():
+            continue
+        yield equal
         left, right = (
-            side.join(equal, on=at, how="anti", maintain_order="left")
-            for side, at in ((left, _OLD), (right, _NEW))
+            side.join(
+                equal, left_on=at, right_on=pair, how="anti", maintain_order="left"
+            )
+            for side, at, pair in ((left, _OLD, "old"), (right, _NEW, "new"))
         )
     yield _join_full(
         _number_within_groups(left, by), _number_within_groups(right, by), [*by, _NTH]
     )
 
 
+def _pair_equal_rows(
+    left: pl.DataFrame, right: pl.DataFrame, same: Sequence[str], *, ordered: bool
+) -> pl.DataFrame:
+    """Rows that are equal in some columns, the first with the first, and so on.
+
+    `ordered`: whether equal rows of a side are neighbors.
+    """
+    left, right = left.select(*same, _OLD), right.select(*same, _NEW)
+    # Most rows are in no pair, and a hash finds these sooner than a join of texts. Rows
+    # of equal cells have equal hashes, so all of a group are kept, or none.
+    mine, other = (side.select(same).hash_rows() for side in (left, right))
+    left = left.filter(mine.is_in(other.implode()))
+    right = right.filter(other.is_in(mine.implode()))
+    if not ordered:
+        left, right = (s.sort(same, maintain_order=True) for s in (left, right))
+    return (
+        _number_within_groups(left, same)
+        .join(_number_within_groups(right, same), on=[*same, _NTH], how="inner")
+        .select(old=_OLD, new=_NEW)
+    )
+
+
 def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """The position of a row among the rows with equal `by`, in frame order."""
-    nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(by)
-    return rows.with_columns(nth.alias(_NTH))
+    """The position of a row among the rows with equal `by`, which are neighbors."""
+    # A window over each group takes microseconds for each of them, however small it is.
+    begins = pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(name).shift()) for name in by
+    )
+    at = pl.int_range(pl.len(), dtype=pl.UInt32)
+    first = pl.when(begins | (at == 0)).then(at).forward_fill()
+    return rows.with_columns((at - first).alias(_NTH))
 
 
 def _join_full(

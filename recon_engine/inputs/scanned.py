@@ -49,7 +49,6 @@ NEWLINE: Final = ord("\n")
 ALL: Final = slice(None)
 REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 # No byte of UTF-8 is one of these.
-SEPARATOR: Final = bytes([binding.SEPARATOR])
 MASKED_SEPARATOR: Final = b"\xff"
 KEY_END: Final = b"\xfe"
 ENTRY: Final = (
@@ -247,8 +246,9 @@ class ScannedFile:
         """
         if not self.scanned.has_keys:
             return None
-        packed = [_pack_key(key) for key in keys]
-        return _copy_numbers(*self.scanned.side.find(packed))
+        side = self.scanned.side
+        packed = [_pack_key(key, side.separator) for key in keys]
+        return _copy_numbers(*side.find(packed))
 
     def start_of(self, row: int) -> int:
         """The offset of a row in the file."""
@@ -453,9 +453,10 @@ def _collect_lists(scanning: Scanning) -> MatchedFiles:
     return MatchedFiles((old, new), kernel, found, folds)
 
 
-def _pack_key(key: Sequence[str]) -> bytes:
+def _pack_key(key: Sequence[str], separator: int) -> bytes:
     """A key as the kernel digests it."""
-    fields = [field.encode().replace(SEPARATOR, MASKED_SEPARATOR) for field in key]
+    mark = bytes([separator])
+    fields = [field.encode().replace(mark, MASKED_SEPARATOR) for field in key]
     return fields[0] if len(fields) == 1 else b"".join(f + KEY_END for f in fields)
 
 

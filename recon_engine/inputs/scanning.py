@@ -226,10 +226,12 @@ class Scanning:
             annotate_counted_in(header.origin),
             open_unchanged(header.path, header.uri, header.state) as descriptor,
         ):
-            if header.after or (header.hashes and header.origin is None):
+            if header.hashes and header.origin is None:
                 status = self._read_and_hash(scanned, descriptor, done)
             else:
-                status = scanned.side.scan(descriptor, BLOCK, self._cancel, done)
+                status = scanned.side.scan(
+                    descriptor, BLOCK, self._cancel, done, header.end
+                )
         if status is not Status.OK:
             self._cancel.value = 1  # the other side is of no use
         return status
@@ -240,7 +242,6 @@ class Scanning:
         """Read up to the end of the table, with a SHA-256 of the whole file."""
         side, header = scanned.side, scanned.header
         raw, end = header.raw, header.end
-        hashes = header.hashes and header.origin is None
         digest = hashlib.sha256(raw)
         slack, have, at = self.kernel.slack(), 0, len(raw)
         # One byte more than there are: a full buffer would be doubled.
@@ -251,17 +252,15 @@ class Scanning:
             stop = min(room, have + max(0, end - at))
             with memoryview(buffer) as whole, whole[have:stop] as view:
                 got = os.preadv(descriptor, [view], at)
-                if hashes:
-                    digest.update(view[:got])
+                digest.update(view[:got])
             at, have = at + got, have + got
             taken = side.feed(address, have, last=not got)
             if taken < 0:
                 return Status(side.facts.status)
             done.value = at
             if not got:
-                if hashes:
-                    digest.update(os.pread(descriptor, header.after, end))
-                    scanned.sha256 = digest.hexdigest()
+                digest.update(os.pread(descriptor, header.after, end))
+                scanned.sha256 = digest.hexdigest()
                 return Status.OK
             ctypes.memmove(address, address + taken, have - taken)
             have -= taken
@@ -345,6 +344,9 @@ def plan_sides(
     whole = [None not in side.compared for side in columns]
     first = columns[0] if whole[0] or not whole[1] else columns[1]
     order = [name for name in first.compared if name is not None]
+    # A file is not written with another delimiter if both have the same.
+    delimiters = {ord(header.delimiter) for header in headers}
+    separator = binding.SEPARATOR if len(delimiters) > 1 else delimiters.pop()
     for header, side in zip(headers, columns, strict=True):
         place = {name: number for number, name in enumerate(side.compared)}
         folding = side.folding
@@ -355,6 +357,7 @@ def plan_sides(
             keys=side.keys,
             random=random,
             delimiter=ord(header.delimiter),
+            separator=separator,
             order=() if order == list(side.compared) else [place[n] for n in order],
             offset=len(header.raw),
             field_bytes=header.limits.field_bytes,

@@ -175,7 +175,7 @@ def _settings_of(
     keys, order = map(binding.make_numbers, (asked.keys, asked.order))
     settings = SideSettings(
         delimiter=asked.delimiter,
-        separator=binding.SEPARATOR,
+        separator=asked.separator,
         width=asked.width,
         key_count=len(asked.keys),
         order_count=len(asked.order),

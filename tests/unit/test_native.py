@@ -144,6 +144,42 @@ def test_what_is_at_the_border_of_a_block_is_read_as_elsewhere(
             side.free()
 
 
+@pytest.mark.parametrize("behind", [b"", b"TRL,1,2\n", b'"', b"\0", b"\n" * 99])
+def test_what_is_behind_the_end_of_the_table_is_not_read(
+    kernel: Kernel, behind: bytes
+) -> None:
+    data = b'a,"b""c"\n1,2\r\n3,"4\n5"\n'
+    with tempfile.TemporaryFile() as stream:
+        stream.write(data + behind)
+        stream.flush()
+        for block, end in product((1, 7, 64), range(len(data) + 1)):
+            wanted = reference(data[:end], Question())
+            side = opened(kernel, Question(), SECRET)
+            status = side.scan(stream.fileno(), block, end=end)
+            assert (status is Status.OK) == (wanted is not None)
+            assert wanted is None or side.facts.rows == len(wanted[0])
+            side.free()
+
+
+@given(rows=st.lists(st.tuples(*[st.text('a;,"', max_size=3)] * 2), max_size=5))
+def test_a_delimiter_of_both_sides_stays_in_digests(
+    kernel: Kernel, rows: list[tuple[str, str]]
+) -> None:
+    """Digests are equal if and only if rows are, however these are quoted."""
+
+    def spelled(field: str, *, quote: bool) -> str:
+        inside = quote or not {*field}.isdisjoint(';"') or not field
+        return '"' + field.replace('"', '""') + '"' if inside else field
+
+    for mark in ";,":
+        asked = Question(delimiter=ord(";"), separator=ord(mark))
+        seen = Seen()
+        for quote in (False, True):
+            lines = [";".join(spelled(f, quote=quote) for f in row) for row in rows]
+            data = "".join(f"{line}\n" for line in lines).encode()
+            assert check(kernel, data, asked, SECRET, seen)
+
+
 @pytest.mark.parametrize("longest", [1, 2, 3, 70])
 def test_a_field_may_be_as_long_as_the_limit(kernel: Kernel, longest: int) -> None:
     for size in range(longest + 4):

@@ -40,6 +40,7 @@ from recon_engine.inputs import csv_reader, frames, scanner, scanning
 from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import read_header
 from recon_engine.rules import numbers
+from recon_engine.rules.assembly import chain_of
 from recon_engine.runtime import concurrency, memory
 from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.memory import BASE_BYTES, Budget
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from random import Random
 
     from recon_engine import Reconciliation
     from recon_engine.compare.buckets import Buckets
@@ -347,6 +349,79 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
         ) as reading:
             d = compare_tables(reading, DAY)
     assert answer(d, pair.columns) == expected(pair)
+
+
+NUMBERS = st.sampled_from(["1", "1.0", "x"])
+# The last letter of a key, and two cells.
+ROWS = st.lists(
+    st.tuples(st.sampled_from("aA"), NUMBERS, st.sampled_from(["1", "1.0"])), max_size=5
+)
+
+
+@pytest.mark.slow
+@FEWER
+@given(
+    groups=st.lists(st.tuples(ROWS, ROWS), min_size=1, max_size=6),
+    times=st.sampled_from([1, 40]),
+    rules=st.sampled_from(
+        [
+            {},
+            {"v": ("decimal",)},
+            {"id": ("casefold",)},
+            {"id": ("casefold",), "v": ("decimal",)},
+        ]
+    ),
+    old_rules=st.sampled_from([{}, {"w": ("decimal",)}]),
+    random=st.randoms(use_true_random=False),
+)
+def test_repeated_keys_by_the_hundred_are_paired_as_the_oracle_says(
+    groups: list[tuple[list[tuple[str, ...]], ...]],
+    times: int,
+    rules: dict[str, tuple[str, ...]],
+    old_rules: dict[str, tuple[str, ...]],
+    random: Random,
+) -> None:
+    """The oracle pairs the rows of each key alone, the engine those of all at once.
+
+    A key has up to five rows on either side. A column that is not compared takes rows
+    of equal cells and keys apart, because rows are sorted by it before the key.
+    """
+    sides: tuple[list[tuple[str, ...]], ...] = ([], [])
+    for side, rows in enumerate(sides):
+        for at, both in enumerate(groups):
+            for again in range(times):
+                rows += [(f"{at}-{again}{end}", *cells) for end, *cells in both[side]]
+        random.shuffle(rows)
+    pair = Pair(["id", "v", "w"], 1, *sides)
+    schema = dict.fromkeys(["a", *pair.names], pl.String)
+    old, new = (
+        import_frame(
+            pl.DataFrame(
+                [(str(at % 3), *row) for at, row in enumerate(rows)],
+                schema=schema,
+                orient="row",
+            ),
+            "frame",
+        )
+        for rows in sides
+    )
+    options = Options(
+        keys=("id",), ignore=("a",), rules=rules, old=SideOptions(rules=old_rules)
+    )
+    with read_tables(old, new, options) as reading:
+        d = compare_tables(reading, DAY)
+    assert answer(d, pair.columns) == expected(pair, rules, old_rules)
+
+
+def test_rows_of_one_spelling_are_numbered_wherever_a_column_sorts_them() -> None:
+    rows = [("0", "k", "1"), ("1", "K", "1"), ("2", "k", "1")]
+    old, new = (
+        pl.DataFrame(side, schema=["a", "id", "v"], orient="row")
+        for side in (rows, rows[:2])
+    )
+    rules = {"id": chain_of("casefold")}
+    pairs = pairing.pair_rows(old, new, keys=["id"], columns=["v"], rules=rules)
+    assert sorted(pairs.rows(), key=str) == [(0, 0), (1, 1), (2, None)]
 
 
 real_hash = digests.hash_cells

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
+# Between fields in digests, where the sides have no delimiter in common.
 SEPARATOR: Final = ord(",")
+# More than a file has.
+MOST_BYTES: Final = (1 << 64) - 1
 # Rows are numbered in 32 bits, from 1 on.
 MOST_ROWS: Final = (1 << 32) - 2
 
@@ -253,7 +256,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "side_start": (c_uint64, c_void_p, c_uint64),
     "side_runs": (c_uint64, c_void_p, c_uint64, c_void_p, c_uint64),
     "feed": (c_int64, c_void_p, c_void_p, c_uint64, c_int),
-    "scan": (c_int, c_void_p, c_int, c_uint64, c_void_p, c_void_p),
+    "scan": (c_int, c_void_p, c_int, c_uint64, c_uint64, c_void_p, c_void_p),
     "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
     "join_folded": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32, c_int),
     "found_folded": (c_uint64, c_void_p, c_int),
@@ -452,11 +455,13 @@ class ReadPlan:
 
     `keys`, `order`: numbers of columns. Without keys a file is only validated: nothing
     is digested or sampled. If `order` is not empty, the digest of a row is that of
-    these columns, in this order. `random`: `random_size` bytes, the same for both
-    sides; `bits`: digests have 2**bits partitions, as many on both sides.
-    `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
-    instruction set, as `best_isa` numbers them; -1 is the best. `trailing`: whether a
-    record has one more, empty field. `marks`: a file in which the first field of a
+    these columns, in this order. `separator`: what is between fields in digests, the
+    same for both sides, as which another `delimiter` is digested. `random`:
+    `random_size` bytes, the same for both sides; `bits`: digests have 2**bits
+    partitions, as many on both sides. `sample_every`: the rows of one in so many keys
+    are listed; 0 lists none. `isa`: the instruction set, as `best_isa` numbers them;
+    -1 is the best. `trailing`: whether a record has one more, empty field. `marks`: a
+    file in which the first field of a
     record is one of them is refused. `sums`: columns of numbers, as many as the other
     side has; no digest has them, so `order` is needed; `added`: which of them are added
     up where the rows of a key become one; `folds`: whether they do on this side.
@@ -466,6 +471,7 @@ class ReadPlan:
     keys: Sequence[int]
     random: bytes
     delimiter: int = SEPARATOR
+    separator: int = SEPARATOR
     order: Sequence[int] = ()
     offset: int = 0
     field_bytes: int = 1 << 20
@@ -488,10 +494,11 @@ class Side:
 
     def __init__(self, kernel: ctypes.CDLL, plan: ReadPlan) -> None:
         self.kernel = kernel
+        self.separator = plan.separator
         text = ctypes.create_string_buffer(plan.random, len(plan.random))
         settings = SideSettings(
             delimiter=plan.delimiter,
-            separator=SEPARATOR,
+            separator=plan.separator,
             width=plan.width,
             key_count=len(plan.keys),
             order_count=len(plan.order),
@@ -530,13 +537,14 @@ class Side:
         block: int,
         cancel: c_uint32 | None = None,
         done: c_uint64 | None = None,
+        end: int = MOST_BYTES,
     ) -> Status:
-        """Read a file from `offset` to its end, in one call.
+        """Read a file from `offset` to `end`, or to its own end, in one call.
 
         Another thread ends it by setting `cancel`; `done` is the offset it has reached.
         """
         words = (byref(word) if word is not None else None for word in (cancel, done))
-        return Status(self.kernel.scan(self.pointer, descriptor, block, *words))
+        return Status(self.kernel.scan(self.pointer, descriptor, end, block, *words))
 
     def feed(self, address: int, size: int, *, last: bool) -> int:
         """Take a block, after which `slack` more bytes may be written to.
@@ -550,7 +558,7 @@ class Side:
         """The rows whose key has the digest of one of these: their address and number.
 
         A key is the text of its field, or, of several fields, each with 0xFE after it;
-        `SEPARATOR` is 0xFF in it. The rows are unordered; valid until the next call.
+        `separator` is 0xFF in it. The rows are unordered; valid until the next call.
         """
         offsets = (c_uint64 * (len(keys) + 1))(0, *itertools.accumulate(map(len, keys)))
         text = b"".join(keys) + bytes(self.kernel.slack())

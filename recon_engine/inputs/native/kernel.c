@@ -1069,13 +1069,14 @@ API i64 feed(side *s, u8 *p, u64 n, int last) {
 static i64 read_at(int file, u8 *to, u64 size, u64 at) {
     return (i64)pread(file, to, size, (off_t)at);
 }
-// All of a file from `offset` on. `cancel`, once not 0, ends it; `done` is how far it is.
-API int scan(side *s, int file, u64 block, const u32 *cancel, u64 *done) {
+// A file from `offset` to `end`, or to its end if that is before. `cancel`, once not 0, ends it; `done` is how far it is.
+API int scan(side *s, int file, u64 end, u64 block, const u32 *cancel, u64 *done) {
     u64 have = 0;
     u8 *buffer = malloc(block + SLACK);
     if (!buffer) s->status = MEMORY;
     for (int last = 0; !last && s->status == OK;) {
-        i64 got = read_at(file, buffer + have, block - have, s->base + have);
+        u64 at = s->base + have, left = end > at ? end - at : 0, size = block - have;
+        i64 got = read_at(file, buffer + have, size < left ? size : left, at);
         if (got < 0 || (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))) {
             s->status = got < 0 ? IO : CANCELLED;
             break;
