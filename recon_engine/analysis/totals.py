@@ -107,14 +107,20 @@ def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
     }
 
 
-def _read_sum(texts: pl.Series, summed: SummedColumn) -> ColumnSum:
-    """The sum of a column as the kernel has computed it, if it could."""
+def read_summed(summed: SummedColumn) -> ColumnSum | None:
+    """The sum of a column as the kernel has computed it; None if it could not."""
     form = _read_form(summed)
     if form.widths is None:
         return ColumnSum(Decimal(0), form)
     if not summed.exact:
-        return _sum_column(texts, form)
+        return None
     return ColumnSum(EXACT.scaleb(Decimal(summed.digits), -summed.places), form)
+
+
+def _read_sum(texts: pl.Series, summed: SummedColumn) -> ColumnSum:
+    """The sum of a column as the kernel has computed it, or else of its texts."""
+    found = read_summed(summed)
+    return _sum_column(texts, _read_form(summed)) if found is None else found
 
 
 def _read_form(summed: SummedColumn) -> AmountForm:

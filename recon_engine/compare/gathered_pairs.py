@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.analysis import segments
+from recon_engine.compare.native_judges import NativeJudges
 from recon_engine.compare.pairing import (
     Difference,
     count_equal_keys,
     pair_unrepeated_keys,
 )
-from recon_engine.compare.pairs import CELLS, apply_rules
+from recon_engine.compare.pairs import CELLS, NOT_JUDGED, apply_rules
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.texts import take_columns
 from recon_engine.records import dataclass
@@ -78,8 +79,13 @@ class _PairedRows:
     ) -> Difference:
         """The difference of some pairs, with these rows without a partner."""
         ours, pairs = self.names[0], self.pairs[group]
+        judges = NativeJudges(ours.columns, ours.chains)
+        found = self._find_cells(pairs, judges)
+        judged = judges.results()
+        if judged is None:
+            judged, found = NOT_JUDGED, self._find_cells(pairs)
         cells, tolerated, tallies, sums = apply_rules(
-            self._find_cells(pairs), ours.columns, ours.chains
+            found, ours.columns, ours.chains, judged
         )
         tolerated_keys, of_keys = count_equal_keys(
             *self.keys, pairs, ours.keys, ours.chains
@@ -99,10 +105,13 @@ class _PairedRows:
             ),
         )
 
-    def _find_cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
+    def _find_cells(
+        self, pairs: pl.DataFrame, judges: NativeJudges | None = None
+    ) -> pl.DataFrame:
         """The cells that differ as text, and all cells of columns that are read apart.
 
-        `pair` counts from the first of `pairs`; `column` is an ordinal.
+        `pair` counts from the first of `pairs`; `column` is an ordinal. `judges`: takes
+        those that are equal by rules, and counts them.
         """
         ours, theirs = self.names
         columns, apart = ours.columns, {*ours.read_apart}
@@ -123,6 +132,7 @@ class _PairedRows:
             *places,
             *(each.ctypes.data for each in numbers),
             bytes(name in apart for name in columns),
+            judges and judges.array,
         )
         cells, _ = take_columns(self.old.kernel, found, list(CELLS))
         return cells

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from recon_engine.analysis import segments
+from recon_engine.compare.native_judges import JudgedColumn, NativeJudges
 from recon_engine.compare.pairing import Difference, judge_cells
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
@@ -23,7 +25,7 @@ from recon_engine.runtime.concurrency import WORKERS, map_ordered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.analysis.evidence import ValueCounts
@@ -42,6 +44,7 @@ CELLS: Final = {
     "new": pl.String,
 }
 NO_VALUES: Final = Counter[str]()
+NOT_JUDGED: Final[Mapping[str, JudgedColumn]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,17 @@ def _compare_group(
         files.take(which, group) for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
     )
     ours = names[0]
-    cells, collisions = _find_differing_cells(old, new, names)
+    judges = NativeJudges(ours.compared, ours.chains, len(ours.keys))
+    cells, collisions = _find_differing_cells(old, new, names, judges)
     if collisions:
         return group
-    cells, tolerated, tallies, sums = apply_rules(cells, ours.columns, ours.chains)
+    judged = judges.results()
+    if judged is None:
+        judged = NOT_JUDGED
+        cells, _ = _find_differing_cells(old, new, names)
+    cells, tolerated, tallies, sums = apply_rules(
+        cells, ours.columns, ours.chains, judged
+    )
     return Difference(
         keys=old.frame(ours.all, ours.keys),
         cells=cells,
@@ -128,30 +138,52 @@ def _compare_group(
 
 
 def _find_differing_cells(
-    old: GatheredRows, new: GatheredRows, names: Sequence[ColumnIds]
+    old: GatheredRows,
+    new: GatheredRows,
+    names: Sequence[ColumnIds],
+    judges: NativeJudges | None = None,
 ) -> tuple[pl.DataFrame, int]:
-    """The cells that differ as text, and the number of cells of keys that do."""
+    """The cells that differ as text, and the number of cells of keys that do.
+
+    `judges`: takes those that are equal by rules, and counts them.
+    """
     compared = names[0].compared
     places = [{name: at for at, name in enumerate(side.all)} for side in names]
     ordinals = [binding.make_numbers([of[name] for name in compared]) for of in places]
     rows = old.raw, new.raw
     keys = len(names[0].keys)
     pointer = old.kernel.compare(
-        *map(ctypes.byref, rows), 0, old.rows, len(compared), keys, *ordinals
+        *map(ctypes.byref, rows),
+        0,
+        old.rows,
+        len(compared),
+        keys,
+        *ordinals,
+        judges and judges.array,
     )
     return take_columns(old.kernel, pointer, list(CELLS))
 
 
 def apply_rules(
-    cells: pl.DataFrame, columns: Sequence[str], rules: Rules
+    cells: pl.DataFrame,
+    columns: Sequence[str],
+    rules: Rules,
+    judged: Mapping[str, JudgedColumn] = NOT_JUDGED,
 ) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
-    """The cells that no rule makes equal; of the others the number and the sums."""
+    """The cells that no rule makes equal; of the others the number and the sums.
+
+    `judged`: the columns of which only unequal cells are left.
+    """
     tolerated = [0] * len(columns)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
     kept: pl.Series | None = None
     for ordinal, name in enumerate(columns):
-        if name not in rules:
+        if name in judged:
+            known = judged[name]
+            tolerated[ordinal] = known.tolerated
+            tallies[name], sums[name] = known.tally, known.sums
+        if name in judged or name not in rules:
             continue
         mine = (cells["column"] == ordinal).arg_true()
         if mine.is_empty():

@@ -23,8 +23,9 @@ from recon_engine.drafts.key_choice import (
     matches_as_many,
     may_identify,
 )
-from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
+from recon_engine.drafts.name_pairs import find_name_forms, pair_by_name
 from recon_engine.drafts.reading_choice import without_reading
+from recon_engine.drafts.sampled_rows import hold_sample
 from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_parts
 from recon_engine.model import SIDES
 from recon_engine.name_forms import NameForm
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Sides,
         TableColumns,
     )
+    from recon_engine.drafts.sampled_rows import SampledRows
     from recon_engine.drafts.split_keys import SplitKey
     from recon_engine.runtime.memory import Budget
     from recon_engine.runtime.progress import Progress
@@ -88,13 +90,12 @@ class RowsToSearch:
 class ColumnDecisions:
     """What was decided about columns.
 
-    `options`: as for frames. `frames`: rows of equal keys, under the names of the
-    files. `close`: the key and those close to it. `key_at`: its place among the
-    decisions.
+    `options`: as for frames. `sample`: rows of equal keys. `close`: the key and those
+    close to it. `key_at`: its place among the decisions.
     """
 
     options: Options
-    frames: Frames
+    sample: SampledRows
     close: tuple[Proposal, ...]
     key: Proposal
     key_at: int
@@ -210,8 +211,8 @@ class ColumnChoice:
             rules=rules,
             on_schema_drift=drift,
         )
-        frames = name_cells(cells, sides)
-        return ColumnDecisions(options, frames, tuple(close), best, key_at)
+        sample = hold_sample(cells, sides, places, chains)
+        return ColumnDecisions(options, sample, tuple(close), best, key_at)
 
     def sample_alike(self, rows: RowsToSearch) -> Frames | None:
         """Rows of both sides that have the same values of a column, of which most have.
@@ -253,7 +254,7 @@ class ColumnChoice:
         pairs, alone = pair_by_name(sides, forms)
         old, new = (side.head() for side in sides)
         found = [
-            sides[0].names[ours]
+            (ours, theirs)
             for ours, theirs in pairs
             if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
         ]
@@ -262,11 +263,12 @@ class ColumnChoice:
         self.decisions.clear()
         if forms:
             self.note_names(forms, sides, pairs)
-        key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
-        self.decide("key", found[0], "", setting="keys")
+        name = sides[0].names[found[0][0]]
+        key = Proposal((name,), 0, 0, 0, 0.0, 0, 0)
+        self.decide("key", name, "", setting="keys")
         options = replace(near.options, match_names=forms, keys=key.columns)
-        frames = name_cells((old, new), sides)
-        return ColumnDecisions(options, frames, (key,), key, len(self.decisions) - 1)
+        sample = hold_sample((old, new), sides, found, [()])
+        return ColumnDecisions(options, sample, (key,), key, len(self.decisions) - 1)
 
     def note_names(
         self, forms: tuple[NameForm, ...], sides: Sides, pairs: Mapping[Place, bool]

@@ -123,7 +123,7 @@ class TableColumns:
         self, columns: Sequence[int], rules: Sequence[str], one_in: int
     ) -> list[pl.Series]:
         """For each column its distinct values whose form has a chosen hash."""
-        form = _parse_rules(rules)
+        form = parse_rules(rules)
 
         def choose(column: pl.Series) -> pl.Series:
             keep = pl.col("v") != ""
@@ -255,7 +255,7 @@ def sample_matching_rows(
     """
     rows = max(side.table.rows for side in sides)
     one_in = 1 if sample is None else max(1, rows // sample)
-    rules = [_parse_rules(chain) for chain in chains]
+    rules = [parse_rules(chain) for chain in chains]
     old, new = (
         side.sample_rows([pair[at] for pair in keys], rules, one_in)
         for at, side in enumerate(sides)
@@ -357,7 +357,7 @@ class Values:
             needed = (
                 rule for rule in rules if rule != "unwrap" or self._may_be_wrapped
             )
-            form = normal_form(_parse_rules([*needed]), pl.col("v"))
+            form = normal_form(parse_rules([*needed]), pl.col("v"))
             found = self.values.alias("v").to_frame().select(form).to_series()
             self.forms[rules] = found.unique()
         return self.forms[rules]
@@ -389,5 +389,6 @@ def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:
     return float(common) / max(1, min(ours.len(), theirs.len()))
 
 
-def _parse_rules(rules: Sequence[str]) -> tuple[Rule, ...]:
+def parse_rules(rules: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of texts such as `lstrip0`, in order."""
     return chain_of(*rules).of("old")

@@ -42,7 +42,7 @@ from recon_engine.drafts.spelling import (
     add_spelling,
     check_code_tables,
     keep_explaining,
-    propose_spelling,
+    propose_by_sample,
     rules_by_column,
 )
 from recon_engine.drafts.spread_rows import read_spread_rows
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.compare.keys import Proposal
-    from recon_engine.drafts.columns import Sides
+    from recon_engine.drafts.columns import Frames, Sides
     from recon_engine.drafts.decision import Decision
     from recon_engine.drafts.inputs import Input
     from recon_engine.drafts.reading import Reading
@@ -323,10 +323,7 @@ class _Drafting:
 
         The rows of the sample propose them, all rows check them.
         """
-        # Of the sample only hints are used, no rows.
-        alone = replace(found.options, detail_limit=1)
-        sampled = compare_inputs(*found.frames, alone, budget=self.budget)
-        likely = propose_spelling(found.options, sampled)
+        likely = propose_by_sample(found.options, found.sample, self.compare_frames)
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)
@@ -405,6 +402,11 @@ class _Drafting:
                     help="OLD=NEW is a column of OLD and a column of NEW; the decisions"
                     " OLD header and NEW header of recon init name them",
                 )
+
+    def compare_frames(self, frames: Frames, options: Options) -> Reconciliation:
+        # Of a sample only hints are used, no rows.
+        alone = replace(options, detail_limit=1)
+        return compare_inputs(*frames, alone, budget=self.budget)
 
     def compare(self, options: Options) -> Reconciliation:
         return compare_inputs(

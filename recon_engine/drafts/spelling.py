@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from recon_engine.compare.alignment import ALL_COLUMNS, given_rules
+from recon_engine.compare.column_names import pair_names
+from recon_engine.drafts.sampled_rows import FEW_ROWS
 from recon_engine.hint_settings import read_settings
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, HintKind
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.config import Options
+    from recon_engine.drafts.columns import Frames
+    from recon_engine.drafts.sampled_rows import SampledRows
     from recon_engine.model import Hint
     from recon_engine.result import Reconciliation
     from recon_engine.rules.chains import Chain
 
     Compare = Callable[[Options], Reconciliation]
+    CompareFrames = Callable[[Frames, Options], Reconciliation]
     # By setting (`rules`, `old_rules`, `new_rules`), for a column.
     RulesOfColumn = Mapping[str, tuple[str, ...]]
 
@@ -52,12 +58,46 @@ def is_spelling(rule: str) -> bool:
     return name in SPELLING and not any(word in inner for word in NO_SPELLING)
 
 
+def propose_by_sample(
+    options: Options, sample: SampledRows, compare: CompareFrames
+) -> Options:
+    """Options with the rules of spelling that the rows of a sample propose.
+
+    Few rows propose them first: of a column in which every row differs these show as
+    much. Then all rows are read by them. If some columns still differ in few rows,
+    rules are proposed for these columns once more, for these rows beside the first: a
+    notation may be rare. `compare` compares two frames.
+    """
+    few = sample.take_few()
+    if few is None:
+        return propose_spelling(options, compare(sample.whole, options))
+    proposed = compare(few, options)
+    found = _find_rules(options, proposed)
+    likely = _with_rules(options, found)
+    keys, (old, new) = sample.pair_rows()
+    names = pair_names(old.columns, new.columns, options)
+    spared: dict[str, float] = {}
+    differing = [keys.clear()]
+    for name in (each.name for each in proposed.by_column):
+        ours, theirs = old[name], new[names.renames.get(name, name)]
+        equal = equal_under_rules(_assemble(likely, name), ours, theirs, apply_natively)
+        left = equal.len() - int(equal.sum())
+        if 0 < left <= FEW_ROWS:
+            # As few cells as rules leave of all rows are no reason to have none,
+            # although they are a larger share of the rows that are compared below.
+            most = (1 - MIN_EXPLAINED) * int((ours != theirs).sum())
+            spared[name] = min(left, most) if name in found else 0
+            differing.append(keys.filter(~equal))
+    if not spared:
+        return likely
+    more = sample.take_few_and(pl.concat(differing).unique())
+    again = compare(more, _compare_only(options, spared))
+    return _with_rules(options, found | _find_rules(options, again, spared))
+
+
 def propose_spelling(options: Options, result: Reconciliation) -> Options:
     """Options with the rules of spelling that the hints of a sample propose."""
-    likely = _find_booleans(result) | _find_spelling(result)
-    explained = 1 - MIN_EXPLAINED
-    left = {each.name: explained * each.mismatched for each in result.by_column}
-    return _with_rules(options, _drop_ambiguous_days(options, result, likely, left))
+    return _with_rules(options, _find_rules(options, result))
 
 
 def add_spelling(
@@ -74,7 +114,7 @@ def add_spelling(
         The options with the rules, and their result.
     """
     for _ in range(MOST_ROUNDS):
-        added = _find_spelling(result)
+        added = _find_spelling(result, _most_unexplained(result))
         if not added:
             break
         tried = _with_rules(options, added)
@@ -184,8 +224,36 @@ def rules_by_column(options: Options) -> dict[str, str]:
     return {name: ", ".join(texts) for name, texts in found.items()}
 
 
-def _find_spelling(result: Reconciliation) -> dict[str, RulesOfColumn]:
-    """Rules of spelling by column, where they explain nearly all that differs."""
+def _find_rules(
+    options: Options,
+    result: Reconciliation,
+    spared: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, RulesOfColumn]:
+    """The rules of spelling that the hints of a sample propose, by column.
+
+    `spared`: by column, so many cells that differ may be left in any case.
+    """
+    most = {
+        name: max(share, spared.get(name, 0))
+        for name, share in _most_unexplained(result).items()
+    }
+    likely = _find_booleans(result, most) | _find_spelling(result, most)
+    return _drop_ambiguous_days(options, result, likely, most)
+
+
+def _most_unexplained(result: Reconciliation) -> dict[str, float]:
+    """How many differing cells of each column its rules may leave."""
+    explained = 1 - MIN_EXPLAINED
+    return {each.name: explained * each.mismatched for each in result.by_column}
+
+
+def _find_spelling(
+    result: Reconciliation, most: Mapping[str, float]
+) -> dict[str, RulesOfColumn]:
+    """Rules of spelling by column, where they leave few cells that differ.
+
+    `most`: how many.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     explained: dict[str, int] = {}
     for hint in result.hints:
@@ -199,23 +267,30 @@ def _find_spelling(result: Reconciliation) -> dict[str, RulesOfColumn]:
     return {
         name: {setting: tuple(chain) for setting, chain in rules.items()}
         for name, rules in found.items()
-        if explained[name] >= MIN_EXPLAINED * mismatched[name]
+        if mismatched[name] - explained[name] <= most[name]
     }
 
 
-def _find_booleans(result: Reconciliation) -> dict[str, RulesOfColumn]:
-    """The columns whose sides say yes and no in other words, by the rule `boolean`."""
-    cells = result.mismatches().group_by("column", "old", "new").len()
+def _find_booleans(
+    result: Reconciliation, most: Mapping[str, float]
+) -> dict[str, RulesOfColumn]:
+    """The columns whose sides say yes and no in other words, by the rule `boolean`.
+
+    It leaves at most so many cells that differ.
+    """
+    # Two words on each side make two pairs, or four with errors.
+    likely = [each.column for each in result.patterns if each.distinct <= MOST_WORDS]
+    if not likely:
+        return {}
+    cells = result.frames.cells.filter(pl.col("column").is_in(likely))
+    counted = cells.group_by("column", "old", "new").len().collect()
     found: dict[str, RulesOfColumn] = {}
-    for column in result.differing:
-        pairs = cells.filter(pl.col("column") == column.name)
-        # Two words on each side make two pairs, or four with errors.
-        if pairs.height > MOST_WORDS:
-            continue
+    for name in likely:
+        pairs = counted.filter(pl.col("column") == name)
         equal = equal_under_rules(chain_of("boolean"), pairs["old"], pairs["new"])
         count = int(pairs.filter(equal)["len"].sum())
-        if count and count >= MIN_EXPLAINED * column.mismatched:
-            found[column.name] = {BOTH: ("boolean",)}
+        if count and int(pairs["len"].sum()) - count <= most[name]:
+            found[name] = {BOTH: ("boolean",)}
     return found
 
 

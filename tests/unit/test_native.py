@@ -485,7 +485,7 @@ def test_fields_are_not_read_over_the_end_of_a_record(kernel: Kernel) -> None:
         kernel.library.columns_free(first)
         at = binding.make_numbers([0, 1])
         assert not kernel.library.extract(rows, 0, 1, 2, at)
-        assert not kernel.library.compare(rows, rows, 0, 1, 2, 1, at, at)
+        assert not kernel.library.compare(rows, rows, 0, 1, 2, 1, at, at, None)
 
 
 @given(st.data())

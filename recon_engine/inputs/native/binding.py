@@ -215,6 +215,27 @@ class Reading(ctypes.Structure):
     )
 
 
+class Judging(ctypes.Structure):
+    """How the cells of a column are read and compared, and what was counted of them.
+
+    `old`, `new`: how the texts of a side are read; None leaves the cells as they are.
+    `forms_old`, `forms_new`: whether numbers are added up as they were read. Of the
+    cells that were `seen`: how many were read, and how many were neither read nor
+    blank; of those that are `equal`, but not by their bytes, the number and the sums.
+    """
+
+    _fields_ = (
+        ("old", POINTER(Reading)),
+        ("new", POINTER(Reading)),
+        ("forms_old", c_uint32),
+        ("forms_new", c_uint32),
+        ("seen", c_uint64),
+        ("counts", c_uint64 * 4),
+        ("equal", c_uint64),
+        ("sums", SummedColumn * 2),
+    )
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
@@ -273,6 +294,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         c_uint32,
         POINTER(c_uint32),
         POINTER(c_uint32),
+        POINTER(Judging),
     ),
     "compare_pairs": (
         c_void_p,
@@ -286,6 +308,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         c_void_p,
         c_void_p,
         c_char_p,
+        POINTER(Judging),
     ),
     "columns_text": (
         c_uint64,

@@ -1708,17 +1708,35 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
     free(fields);
     return right ? c : (columns_free(c), (columns *)0);
 }
+// How the rules of a column read its cells, and what they say of them (`judge`, below).
+typedef struct judging judging;
+typedef struct {
+    u8 *at[2];
+    u64 room[2];
+} judged_text;
+static int judges(judging *all, u32 count);
+static int is_judged(const judging *all, u32 column);
+static int judge(judging *all, u32 column, judged_text *room, span old, span new, int same);
 static columns *compare_places(const rows *old, const rows *new, u64 from, u64 to, u32 count,
                                u32 key_count, const u32 *olds, const u32 *news, const u32 *at_old,
-                               const u32 *at_new, const u8 *every) {
+                               const u32 *at_new, const u8 *every, judging *judged) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
+    judged_text room = {0};
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
+    if (judged) right = right && judges(judged, count);
     if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
         right = split_row(old, at_old ? at_old[i] : i, a) && split_row(new, at_new ? at_new[i] : i, b);
         for (u32 j = 0; right && j < count; j++) {
-            if (!(every && every[j]) && alike(a[olds[j]], b[news[j]])) continue;
+            int by_rules = judged && is_judged(judged, j), is_every = every && every[j];
+            int same = (by_rules || !is_every) && alike(a[olds[j]], b[news[j]]);
+            if (same && !is_every) continue;
+            if (by_rules) {
+                int equal = judge(judged, j, &room, a[olds[j]], b[news[j]], same);
+                right = equal >= 0;
+                if (equal) continue;
+            }
             u64 n = c->of[0].count;
             c->collisions += j < key_count;
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
@@ -1727,23 +1745,24 @@ static columns *compare_places(const rows *old, const rows *new, u64 from, u64 t
             if (right) c->pairs[n] = (u32)(i - from), c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
-    free(a), free(b);
+    free(a), free(b), free(room.at[0]), free(room.at[1]);
     return right ? c : (columns_free(c), (columns *)0);
 }
 // The cells that differ between rows of the same place, in `count` columns that are at
 // `olds` and `news`: pair, column and both texts. The first `key_count` of these columns
 // are the key: a pair that differs in it is none, and counted as a collision. The numbers
-// of columns begin behind the key, those of pairs with `from`.
+// of columns begin behind the key, those of pairs with `from`. `judged`: by column, which
+// cells of other bytes are equal, and what is counted of them; without it none are.
 API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
-                     const u32 *olds, const u32 *news) {
-    return compare_places(old, new, from, to, count, key_count, olds, news, 0, 0, 0);
+                     const u32 *olds, const u32 *news, judging *judged) {
+    return compare_places(old, new, from, to, count, key_count, olds, news, 0, 0, 0, judged);
 }
 // The same without a key, of the pairs of rows in `at_old` and `at_new`; of the columns
-// that are marked in `every`, all cells.
+// that are marked in `every`, all cells, unless they are judged to be equal.
 API columns *compare_pairs(const rows *old, const rows *new, u64 from, u64 to, u32 count,
                            const u32 *olds, const u32 *news, const u32 *at_old, const u32 *at_new,
-                           const u8 *every) {
-    return compare_places(old, new, from, to, count, 0, olds, news, at_old, at_new, every);
+                           const u8 *every, judging *judged) {
+    return compare_places(old, new, from, to, count, 0, olds, news, at_old, at_new, every, judged);
 }
 
 // ---------------------------------------------------------------- values
@@ -1988,29 +2007,33 @@ static void add_amount(summed_column *c, __int128 *sum, const amount *a) {
     c->exact &= (u8)(!a->large && raise10(&value, c->places - a->places));
     c->exact &= (u8)!__builtin_add_overflow(*sum, value, sum);
 }
+static void add_text(summed_column *c, __int128 *sum, span s) {
+    amount a;
+    u64 size;
+    if (read_normal(s, &a, &size)) { // no text begins like it
+        c->point |= a.places > 0;
+    } else {
+        span text = stripped(s);
+        size = (u64)(text.end - text.at);
+        if (!size) return;
+        c->amounts = (u8)read_amount(text, &a);
+        c->point |= c->amounts && memchr(text.at, '.', size);
+    }
+    if (!c->longest || size < c->shortest) c->shortest = size;
+    if (size > c->longest) c->longest = size;
+    if (c->amounts && c->exact) add_amount(c, sum, &a);
+}
+static void put_sum(summed_column *c, __int128 sum) {
+    c->low = (u64)sum, c->high = (u64)((unsigned __int128)sum >> 64);
+}
 API void table_sums(const table_of_views *t, summed_column *out) {
     for (u32 i = 0; i < t->width; i++) {
         summed_column c = {.amounts = 1, .exact = 1};
         cursor at = {t, i, 0, 0};
         __int128 sum = 0;
         span s;
-        while (c.amounts && next_text(&at, &s)) {
-            amount a;
-            u64 size;
-            if (read_normal(s, &a, &size)) { // no text begins like it
-                c.point |= a.places > 0;
-            } else {
-                span text = stripped(s);
-                size = (u64)(text.end - text.at);
-                if (!size) continue;
-                c.amounts = (u8)read_amount(text, &a);
-                c.point |= c.amounts && memchr(text.at, '.', size);
-            }
-            if (!c.longest || size < c.shortest) c.shortest = size;
-            if (size > c.longest) c.longest = size;
-            if (c.amounts && c.exact) add_amount(&c, &sum, &a);
-        }
-        c.low = (u64)sum, c.high = (u64)((unsigned __int128)sum >> 64);
+        while (c.amounts && next_text(&at, &s)) add_text(&c, &sum, s);
+        put_sum(&c, sum);
         out[i] = c;
     }
 }
@@ -2128,6 +2151,18 @@ static u64 day_form(const reading *r, span s, u8 *to) {
     }
     return 0;
 }
+// The size of the form of a text, for which there is room; whether the text is read. What is
+// not read is its own form, behind `apart`; a blank is one.
+INLINE u64 write_form(const reading *r, span s, u8 *form, int *is_read) {
+    u64 n = (u64)(s.end - s.at);
+    u64 length = !n ? 0 : r->formats ? day_form(r, s, form) : r->places ? implied_form(r, s, form)
+                                                                       : number_form(r, s, form);
+    *is_read = length > 0;
+    if (length || !n) return length;
+    if (r->apart_size) memcpy(form, r->apart, r->apart_size);
+    memcpy(form + r->apart_size, s.at, n);
+    return r->apart_size + n;
+}
 // The forms of a column as an array of views, and in `counts` the texts that are read, and
 // those that are neither read nor blank. 0 where memory is out, or the forms have more
 // bytes than a view can point to.
@@ -2146,15 +2181,9 @@ API int table_forms(const table_of_views *t, const reading *r, array *to, schema
         right = size + most <= INT32_MAX && grow(&text, &room, size + most, 1);
         if (!right) break;
         u8 *form = text + size;
-        u64 length = !n ? 0 : r->formats ? day_form(r, s, form) : r->places ? implied_form(r, s, form)
-                                                                           : number_form(r, s, form);
-        if (length) {
-            read++;
-        } else if (n) {
-            unread++, length = r->apart_size + n;
-            if (r->apart_size) memcpy(form, r->apart, r->apart_size);
-            memcpy(form + r->apart_size, s.at, n);
-        }
+        int is_read;
+        u64 length = write_form(r, s, form, &is_read);
+        read += (u64)is_read, unread += n && !is_read;
         view v = {.size = (u32)length};
         if (length <= sizeof v.text) {
             memcpy(v.text, form, length);
@@ -2170,6 +2199,70 @@ API int table_forms(const table_of_views *t, const reading *r, array *to, schema
     buffers[1] = views, buffers[2] = text, buffers[3] = sizes;
     *to = (array){.length = (i64)rows, .buffer_count = 4, .buffers = buffers, .release = release_array};
     *described = (schema){.format = "vu", .name = name, .release = release_schema, .private = name};
+    return 1;
+}
+
+// A column in which two cells are equal if their forms are. `sides`: how OLD and NEW are
+// read, 0 if its cells are not judged. `by_form`: by side, whether numbers are added up as
+// they were read, and not as they are written. What was found: the cells `seen`; those of
+// them that are read, and those that are neither read nor blank, first of OLD; those that are
+// equal, but not by their bytes, and their sums.
+struct judging {
+    const reading *sides[2];
+    u32 by_form[2];
+    u64 seen, counts[4], equal;
+    summed_column sums[2];
+};
+static int is_judged(const judging *all, u32 column) { return all[column].sides[0] != 0; }
+// Nothing is counted yet; 0 where a column is read on one side only.
+static int judges(judging *all, u32 count) {
+    for (u32 i = 0; i < count; i++) {
+        if (!all[i].sides[0] != !all[i].sides[1]) return 0;
+        all[i].seen = all[i].equal = 0;
+        for (int j = 0; j < 4; j++) all[i].counts[j] = 0;
+        for (int j = 0; j < 2; j++) all[i].sums[j] = (summed_column){.amounts = 1, .exact = 1};
+    }
+    return 1;
+}
+// The text of a field behind room for its form, which begins at `to->at`.
+static int hold_text(judged_text *to, int side, u64 apart, span *s) {
+    u64 n = (u64)(s->end - s->at), form = n + apart + FORM_ROOM;
+    if (!grow(&to->at[side], &to->room[side], form + n, 1)) return 0;
+    if (!n || *s->at != '"') return 1;
+    u8 *out = to->at[side] + form, *first = out;
+    for (const u8 *p = s->at + 1; p < s->end - 1; p++) {
+        *out++ = *p;
+        p += *p == '"'; // of a doubled quote one
+    }
+    *s = (span){first, out};
+    return 1;
+}
+// Whether the cells of a pair are equal by their forms; -1 where memory is out. `same`:
+// whether they are without them.
+static int judge(judging *all, u32 column, judged_text *room, span old, span new, int same) {
+    judging *j = all + column;
+    span s[2] = {old, new};
+    u64 size[2];
+    j->seen++;
+    for (int side = 0; side < 2; side++) {
+        const reading *r = j->sides[side];
+        int is_read;
+        if (!hold_text(room, side, r->apart_size, s + side)) return -1;
+        size[side] = write_form(r, s[side], room->at[side], &is_read);
+        j->counts[2 * side] += (u64)is_read;
+        j->counts[2 * side + 1] += s[side].at < s[side].end && !is_read;
+    }
+    if (size[0] != size[1] || memcmp(room->at[0], room->at[1], size[0])) return 0;
+    if (same) return 1;
+    j->equal++;
+    for (int side = 0; side < 2; side++) {
+        summed_column *c = j->sums + side;
+        if (!c->amounts) continue;
+        __int128 sum = (__int128)((unsigned __int128)c->high << 64 | c->low);
+        u8 *form = room->at[side];
+        add_text(c, &sum, j->by_form[side] ? (span){form, form + size[side]} : s[side]);
+        put_sum(c, sum);
+    }
     return 1;
 }
 
