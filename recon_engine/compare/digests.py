@@ -50,7 +50,7 @@ from recon_engine.rules.chains import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -447,16 +447,19 @@ def mark_places(
 
 
 def find_apart_forms(
-    cells: pl.DataFrame, strategy: DigestedSide
+    cells: pl.DataFrame, strategy: DigestedSide, but: Collection[str] = ()
 ) -> tuple[pl.DataFrame, Tallies]:
     """The cells with the forms of columns that are read apart, and what rules read.
 
     Rows of equal bytes are identical only if the sides read them alike: the normal
-    forms of columns in which they may not are hashed with the bytes.
+    forms of columns in which they may not are hashed with the bytes. `but`: those of
+    these columns that are digested elsewhere.
     """
     names, tallies = strategy.names, Tallies()
     forms = cells.clone()
     for name in names.read_apart:
+        if name in but:
+            continue
         texts, tally = read_and_counted(
             names.chains[name], cells[name], strategy.side, apply_natively
         )

@@ -46,7 +46,6 @@ from recon_engine.suggestions import did_you_mean, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from recon_engine.compare.column_names import NamePairs
     from recon_engine.compare.preparation import DerivedColumns
@@ -274,13 +273,13 @@ def _rules(
 def _rank_proposal(
     proposal: Proposal,
     columns: Sequence[str],
-    measures: AbstractSet[str],
+    measures: _Measures,
     exact: bool,  # noqa: FBT001
 ) -> tuple[object, ...]:
     return (
         not proposal.is_key,
         proposal.overlap < ENOUGH_OVERLAP,
-        not measures.isdisjoint(proposal.columns),
+        measures.has_any(proposal.columns),
         -proposal.overlap if exact else -int(100 * proposal.overlap),
         proposal.repeats_old + proposal.repeats_new,
         len(proposal.columns),
@@ -320,13 +319,11 @@ class _KeySide:
     rules: Mapping[str, Sequence[Rule]]
     derived: Sequence[DerivedColumns] = ()
 
-    def sample(self) -> tuple[pl.DataFrame, set[str]]:
-        """Hashes of the first rows' cells, and the columns that are measures there."""
+    def sample(self) -> pl.DataFrame:
+        """The cells of the first rows."""
         none = pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         first = [self._cells(part, self.names) for part in self._parts()[:1]]
-        cells = pl.concat([none, *first]).head(SAMPLE_ROWS)
-        hashed = pl.DataFrame([column.hash(SEED) for column in cells])
-        return hashed, {column.name for column in cells if is_measure(column)}
+        return pl.concat([none, *first]).head(SAMPLE_ROWS)
 
     def hashes(self, sets: Sequence[ColumnSet], share: HashShare) -> list[pl.Series]:
         """The hashes of each set of columns, for a share of the rows."""
@@ -411,6 +408,24 @@ class _Counts:
     blanks: Sequence[int]
 
 
+class _Measures:
+    """Which columns are measures in a sample; computed for those that are asked for.
+
+    `cells`: of each column those of both sides.
+    """
+
+    def __init__(self, cells: Mapping[str, Sequence[pl.Series]]) -> None:
+        self._cells = cells
+        self._known: dict[str, bool] = {}
+
+    def has_any(self, columns: Sequence[str]) -> bool:
+        """Whether one of these columns is a measure on a side."""
+        for name in columns:
+            if name not in self._known:
+                self._known[name] = any(map(is_measure, self._cells[name]))
+        return any(self._known[name] for name in columns)
+
+
 class _KeySearch:
     """Search sets of columns, from small to large."""
 
@@ -427,13 +442,13 @@ class _KeySearch:
         shares = _count_shares([side.table for side in sides], budget)
         self.shares = [HashShare(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
-        samples = [side.sample() for side in sides]
-        self.samples = [hashed for hashed, _ in samples]
-        self.measures = {
-            self.names[name]
-            for name in set[str]().union(*(found for _, found in samples))
-            if name in self.names
-        }
+        cells = [side.sample() for side in sides]
+        self.samples = [
+            pl.DataFrame([column.hash(SEED) for column in each]) for each in cells
+        ]
+        self.measures = _Measures(
+            {name: [each[at] for each in cells] for at, name in self.names.items()}
+        )
         self.distinct = {
             name: min(sample[name].n_unique() for sample in self.samples)
             for name in self.names
@@ -454,7 +469,7 @@ class _KeySearch:
                     found.append(columns)
                     enough = enough or (
                         proposal.overlap >= self.enough_overlap
-                        and self.measures.isdisjoint(proposal.columns)
+                        and not self.measures.has_any(proposal.columns)
                     )
                     yield proposal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -256,6 +257,7 @@ def _digest_scanned(
     """Digest what the kernel has read; `strategies`: those that it makes needless."""
     one_line = all(file.has_one_line_per_record for file in files)
     derived = {name for names in plan.names for name in names.prepared.new_names}
+    random = secrets.token_bytes(files[OLD].scanned.side.kernel.random_size())
     made = [
         ScannedDigests(
             side=each.side,
@@ -265,6 +267,7 @@ def _digest_scanned(
             name=each.name if one_line else "columns",
             mixed=[name for name in each.names.columns if name in derived],
             file=file,
+            random=random,
         )
         for each, file in zip(strategies, files, strict=True)
     ]

@@ -7,6 +7,7 @@ all rows, and what they say is added to its digests.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
@@ -19,20 +20,24 @@ from recon_engine.compare.digests import (
     make_empty_sample,
     mark_places,
 )
+from recon_engine.errors import InternalError
+from recon_engine.inputs.native import binding
+from recon_engine.inputs.native.forms import describe_reading
 from recon_engine.records import dataclass
-from recon_engine.rules.chains import Tallies, added
+from recon_engine.rules.chains import READ, Tallies, added, no_tally
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
     from recon_engine.compare.buckets import Buckets
     from recon_engine.compare.digests import ColumnIds, Seeds
-    from recon_engine.inputs.scanned import ScannedFile
+    from recon_engine.inputs.native.binding import Reading
+    from recon_engine.inputs.scanned import GatheredRows, ScannedFile
 
 
 # Rows at once, at most, and about the bytes of them: a group takes some milliseconds,
@@ -48,7 +53,8 @@ class ScannedDigests:
     """The digests of a file in the kernel.
 
     `name`: that of the strategy without the kernel. `mixed`: the compared columns that
-    the kernel does not digest.
+    the kernel does not digest. `random`: the secret of the forms of columns, the same
+    for both sides.
     """
 
     side: str
@@ -58,6 +64,7 @@ class ScannedDigests:
     name: str
     mixed: list[str]
     file: ScannedFile
+    random: bytes
     sampled: list[NDArray[np.uint32]] = field(default_factory=list)
     counted: list[Tallies] = field(default_factory=list)
 
@@ -93,10 +100,12 @@ class ScannedDigests:
     def _digest_group(
         self, first: int, words: NDArray[np.uint64], ends: NDArray[np.uint64]
     ) -> pl.DataFrame:
-        names = self.names
-        cells = self._read_text(ends)
+        names, rows = self.names, self.file.take_range(ends)
+        readings = self._describe_apart()
+        by_kernel = self._mix_forms(rows, readings, words)
+        cells = self._read_text(rows, readings)
         key, is_sampled, tallies = digest_keys(cells, self)
-        forms, of_forms = find_apart_forms(cells, self)
+        forms, of_forms = find_apart_forms(cells, self, readings)
         digests = {"row": words[:, ROW], "check": words[:, CHECK]}
         mixed = forms.select(*self.mixed, *forms.columns[cells.width :])
         if mixed.width:
@@ -107,17 +116,63 @@ class ScannedDigests:
         found, is_sampled = mark_places(found, is_sampled, cells, names)
         drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
         self.sampled.append(drawn + np.uint32(first))
-        self.counted.append(tallies | of_forms)
+        self.counted.append(tallies | of_forms | by_kernel)
         return found
 
-    def _read_text(self, ends: NDArray[np.uint64]) -> pl.DataFrame:
-        """The columns that decide by more than their bytes, of some rows."""
-        names, prepared = self.names, self.names.prepared
-        wanted = dict.fromkeys(
-            [*names.keys, *self.mixed, *names.read_apart, *prepared.judged]
+    def _describe_apart(self) -> dict[str, Reading]:
+        """How the kernel reads columns that are read apart, for those that it can."""
+        names = self.names
+        in_file = {*self._columns} - {*names.keys}
+        return {
+            name: reading
+            for name in names.read_apart
+            if name in in_file and len(rules := names.chains[name].of(self.side)) == 1
+            for reading in [describe_reading(rules[0])]
+            if reading is not None
+        }
+
+    def _mix_forms(
+        self,
+        rows: GatheredRows,
+        readings: Mapping[str, Reading],
+        words: NDArray[np.uint64],
+    ) -> Tallies:
+        """Mix the forms of these columns into the digests; what rules read of them."""
+        if not readings:
+            return {}
+        columns = binding.make_numbers([self._columns.index(n) for n in readings])
+        how = [*map(ctypes.pointer, readings.values())]
+        counts = (ctypes.c_uint64 * (2 * len(how)))()
+        mixed = rows.kernel.digest_forms(
+            ctypes.byref(rows.raw),
+            rows.rows,
+            len(how),
+            columns,
+            (ctypes.POINTER(binding.Reading) * len(how))(*how),
+            self.random,
+            words.ctypes.data,
+            counts,
         )
+        if not mixed:
+            raise InternalError("the native kernel could not split rows it had read")
+        found = {}
+        for at, name in enumerate(readings):
+            steps = self.names.chains[name].steps
+            found[name] = no_tally(steps)
+            for row, step in zip(found[name], steps, strict=True):
+                if step.of(self.side) is not None:
+                    row[READ[self.side]] = counts[2 * at : 2 * at + 2]
+        return found
+
+    def _read_text(self, rows: GatheredRows, but: Collection[str]) -> pl.DataFrame:
+        """The columns that decide by more than their bytes, of some rows.
+
+        `but`: those of them that are digested already.
+        """
+        names, prepared = self.names, self.names.prepared
+        apart = [name for name in names.read_apart if name not in but]
+        wanted = dict.fromkeys([*names.keys, *self.mixed, *apart, *prepared.judged])
         read = [name for name in wanted if name not in prepared.new_names]
-        rows = self.file.take_range(ends)
         cells = prepared.with_derived(rows.frame(self._columns, read).lazy())
         return cells.select(*wanted).collect(engine="in-memory")
 

@@ -305,6 +305,12 @@ class ScannedFile:
             yield RowGroup(start, size, row, after - row)
 
 
+def find_source(table: object) -> ScannedFile | None:
+    """The kernel's access to the rows of a table; None if it has not read it."""
+    source = table.source if isinstance(table, CsvFile) else None
+    return source if isinstance(source, ScannedFile) and source.is_open else None
+
+
 @dataclass(frozen=True, slots=True)
 class MatchedFiles:
     """Both files, matched. `found`: in the kernel, the rows that are not identical.

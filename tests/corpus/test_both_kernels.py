@@ -17,6 +17,7 @@ from support.strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
 from recon_engine.compare import keys as keys_module
+from recon_engine.compare import local_engine
 from recon_engine.compare import pairs as pairs_module
 from recon_engine.compare.explain import explain_key
 from recon_engine.compare.keys import propose_keys
@@ -372,3 +373,74 @@ def test_a_key_is_counted_by_the_kernel(
     ]
     monkeypatch.setattr(binding, "load_library", lambda: None)
     assert propose_keys(*paths) == native
+
+
+WRITTEN_NUMBERS: Final = st.one_of(
+    st.sampled_from(
+        [
+            *("", " ", "x", "0", "-0", "007", "1.234,50", "1234.5", "1,234.50", "12-"),
+            *("+1", "1234,5", "-,5", ".5", "5,", "12345", "1 234"),
+            *("9" * 40, f"-{'9' * 40},5"),
+        ]
+    ),
+    st.text("0123456789.,-", max_size=7),
+)
+WRITTEN_DAYS: Final = st.sampled_from(
+    [
+        *("", "x", "31.12.2024", "2024-12-31", "1.2.2024", "2024-02-01", "30.02.2024"),
+        *("0999-01-01", "31.12.1969", "1969-12-31", "20241231", "2024-12-31 "),
+    ]
+)
+NUMBER_RULES: Final[tuple[dict[str, Any], ...]] = (
+    {"rules": "decimal"},
+    {"rules": "decimal(comma)"},
+    {"rules": "decimal(abs=0.5)"},
+    {"rules": ("trim", "decimal")},
+    {"old_rules": "decimal(comma)"},
+    {"new_rules": "decimal(comma,trailing)"},
+    {"old_rules": "scale(2)"},
+    {"old_rules": "decimal(comma)", "new_rules": "scale(3)"},
+    {"old_rules": "trim", "rules": "decimal"},
+    {},
+)
+DAY_RULES: Final[tuple[dict[str, Any], ...]] = (
+    {"rules": "date(%d.%m.%Y|%Y-%m-%d)"},
+    {"rules": "date(%Y%m%d|eu|iso)"},
+    {"old_rules": "date(eu)", "new_rules": "date(iso)"},
+    {"rules": "date(eu|iso,within=1)"},
+    {},
+)
+WRITTEN_ROWS: Final = st.lists(
+    st.tuples(st.integers(0, 12), WRITTEN_NUMBERS, WRITTEN_DAYS, WRITTEN_NUMBERS),
+    max_size=12,
+    unique_by=lambda row: row[0],
+)
+
+
+@given(old=WRITTEN_ROWS, new=WRITTEN_ROWS, data=st.data())
+def test_cells_that_rules_read_have_one_answer(
+    tmp_path: Path,
+    old: list[tuple[int, str, str, str]],
+    new: list[tuple[int, str, str, str]],
+    data: st.DataObject,
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows, zeros in zip(paths, (old, new), ("0", ""), strict=True):
+        texts: list[tuple[str, ...]] = [(f"{zeros}{row[0]}", *row[1:]) for row in rows]
+        raw, _ = data.draw(csv_bytes(["ID", "A", "DAY", "B"], texts))
+        path.write_bytes(raw)
+    options: dict[str, Any] = {"rules": {"ID": "lstrip0"}}
+    if data.draw(st.booleans()):
+        options["rules"] = {"ID": "decimal"}
+    for column, choices in (("A", NUMBER_RULES), ("DAY", DAY_RULES), ("B", DAY_RULES)):
+        for setting, rule in data.draw(st.sampled_from(choices)).items():
+            options.setdefault(setting, {})[column] = rule
+    if data.draw(st.booleans()):
+        # Keys of equal bytes: the kernel matches the rows where both are read alike.
+        paths[0].write_bytes(paths[0].read_bytes().replace(b"\n0", b"\n"))
+        del options["rules"]["ID"]
+    with pytest.MonkeyPatch.context() as patch:
+        cells = data.draw(st.sampled_from([1, 9, 1 << 21]))
+        patch.setattr(pairs_module, "GROUP_CELLS", cells)
+        patch.setattr(local_engine, "GROUP_CELLS", cells)
+        assert assert_the_same(patch, paths, keys="ID", **options) in {"native", None}

@@ -2266,6 +2266,44 @@ static int judge(judging *all, u32 column, judged_text *room, span old, span new
     return 1;
 }
 
+// Mixes the forms of some columns into the digests of rows, three words each: key, row,
+// check. `random`: as for `side_new`, the same for both sides. In `counts` are added, by
+// column, the texts that are read, and those that are neither read nor blank. 0 where memory
+// is out or a row is no record.
+API int digest_forms(const rows *r, u64 n, u32 count, const u32 *wanted, const reading *const *how,
+                     const u8 *random, u64 *words, u64 *counts) {
+    span *fields = malloc(sizeof *fields * r->width);
+    keys *secret = malloc(LEVELS * sizeof *secret);
+    judged_text room = {0};
+    u8 *forms = 0;
+    u64 forms_room = 0;
+    int right = fields && secret && are_below(wanted, count, r->width);
+    u32 need = 0;
+    if (secret) memcpy(secret, random, LEVELS * sizeof *secret);
+    for (u32 j = 0; right && j < count; j++) need = wanted[j] < need ? need : wanted[j] + 1;
+    for (u64 i = 0; right && i < n; i++, words += 3) {
+        u64 size = 0, out[2];
+        const u8 *row = r->text + r->offsets[i], *end = r->text + r->offsets[i + 1];
+        right = split_first(row, end, (u8)r->delimiter, r->width, need, fields);
+        for (u32 j = 0; right && j < count; j++) {
+            span s = fields[wanted[j]];
+            int is_read;
+            u64 apart = how[j]->apart_size;
+            right = hold_text(&room, 0, 0, &s) &&
+                    grow(&forms, &forms_room, size + (u64)(s.end - s.at) + apart + FORM_ROOM + SLACK, 1);
+            if (!right) break;
+            size += write_form(how[j], s, forms + size, &is_read);
+            forms[size++] = 0xFE; // no byte of UTF-8
+            counts[2 * j] += (u64)is_read, counts[2 * j + 1] += s.at < s.end && !is_read;
+        }
+        if (!right) break;
+        digest(secret, forms, size, out);
+        words[1] ^= out[0], words[2] ^= out[1];
+    }
+    free(fields), free(secret), free(forms), free(room.at[0]);
+    return right;
+}
+
 // The digests of all rows in file order, three words each: key, row, check.
 API void digests(const side *s, u64 *out) {
     for (u32 i = 0; i < 1u << s->bits; i++)
