@@ -440,6 +440,11 @@ typedef struct {
 #define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
 static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
     const u8 *p = *at;
+    if (!(a->digits >> 59)) { // in words, as long as one more digit is within 64 bits
+        u64 digits = (u64)a->digits;
+        for (; p < end && *p >= '0' && *p <= '9' && !(digits >> 59); p++) digits = 10 * digits + (*p - '0');
+        a->digits = digits;
+    }
     for (; p < end && *p >= '0' && *p <= '9'; p++) {
         if (a->digits >= LARGEST) a->large = 1;
         else a->digits = 10 * a->digits + (*p - '0');
@@ -474,6 +479,9 @@ static int read_amount(span s, amount *a) {
     return whole && p == s.end;
 }
 static int raise10(__int128 *x, u32 places) {
+    // A product within 128 bits needs no check, which takes longer than it.
+    const __int128 safe = (__int128)1 << 120;
+    for (; places && *x < safe && *x > -safe; places--) *x *= 10;
     for (; places; places--)
         if (__builtin_mul_overflow(*x, (__int128)10, x)) return 0;
     return 1;
@@ -1486,10 +1494,35 @@ static int split_unquoted(const u8 *p, const u8 *end, u8 delimiter, u32 width, s
     to[field] = (span){at, stop};
     return field + 1 == width;
 }
+// The same of a record with quotes; 0 also where one is not where it may be.
+static int split_quoted(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
+    const u8 *at = p, *stop = end - 1 - (end - p > 1 && end[-2] == '\r');
+    u64 carry = 0, border1 = 1, close1 = 0, wrong = 0;
+    u32 field = 0;
+    for (const u8 *x = p; x < stop; x += 64) {
+        u64 real = stop - x < 64 ? below((u64)(stop - x)) : ~0ull;
+        u64 quotes = where(x, '"') & real, in = inside(quotes) ^ carry;
+        u64 borders = where(x, delimiter) & real & ~in, open = quotes & in, close = quotes & ~in;
+        // As in `unquote`: a quote opens behind a border, or doubles the one before it.
+        wrong |= (where(x, '\n') | where(x, '\r')) & real & ~in;
+        wrong |= open & ~((borders | close) << 1 | border1 | close1);
+        wrong |= (close << 1 | close1) & real & ~(borders | open);
+        carry = (u64)((i64)in >> 63), border1 = borders >> 63, close1 = close >> 63;
+        for (; borders; borders &= borders - 1) {
+            if (field + 1 == width) return 0;
+            to[field++] = (span){at, x + lowest(borders)};
+            at = x + lowest(borders) + 1;
+        }
+    }
+    to[field] = (span){at, stop};
+    return field + 1 == width && !carry && !wrong;
+}
 // The fields of a record, quotes included; 0 where these are not `width` of them.
 static int split(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
-    if (p < end && end[-1] == '\n' && !memchr(p, '"', (u64)(end - p)))
-        return split_unquoted(p, end, delimiter, width, to);
+    if (p < end && end[-1] == '\n') {
+        if (!memchr(p, '"', (u64)(end - p))) return split_unquoted(p, end, delimiter, width, to);
+        if (split_quoted(p, end, delimiter, width, to)) return 1;
+    }
     for (u32 i = 0; i < width; i++) {
         const u8 *at = p;
         if (p < end && *p == '"')
@@ -2257,7 +2290,7 @@ static int judge(judging *all, u32 column, judged_text *room, span old, span new
     j->equal++;
     for (int side = 0; side < 2; side++) {
         summed_column *c = j->sums + side;
-        if (!c->amounts) continue;
+        if (!c->amounts) continue; // its sum is not asked for
         __int128 sum = (__int128)((unsigned __int128)c->high << 64 | c->low);
         u8 *form = room->at[side];
         add_text(c, &sum, j->by_form[side] ? (span){form, form + size[side]} : s[side]);
