@@ -17,6 +17,7 @@ from recon_engine.drafts.columns import (
 )
 from recon_engine.drafts.decision import Decision
 from recon_engine.drafts.key_choice import (
+    SAME_ORDER,
     find_close,
     find_places,
     keep_best,
@@ -66,6 +67,9 @@ KEY_WORDS: Final = {
     "unwrap": "the quotes of a spreadsheet",
     "strip": "punctuation and blanks",
 }
+FEW_VALUES: Final = 256
+# Fewer common values of a column may be a coincidence.
+MIN_COMMON: Final = 0.005
 # How often columns with the most values are read, before all columns are.
 FEW_TRIALS: Final = 2
 
@@ -214,6 +218,30 @@ class ColumnChoice:
         sample = hold_sample(cells, sides, places, chains)
         return ColumnDecisions(options, sample, tuple(close), best, key_at)
 
+    def have_other_rows(self, rows: RowsToSearch) -> bool:
+        """Whether rows at the same places of both files are others, as a column shows.
+
+        It identifies rows on both sides, has one name, and is written alike: some of
+        its values are on both sides, but less than rows of one order have.
+        """
+        sides = rows.sides
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        pairs, _ = pair_by_name(sides, forms, self.given)
+        old, new = (side.head() for side in sides)
+        for (ours, theirs), same in pairs.items():
+            columns = old[f"c{ours}"], new[f"c{theirs}"]
+            # The first rows rule most columns out.
+            if not (
+                same and all(may_identify(each.head(FEW_VALUES)) for each in columns)
+            ):
+                continue
+            if all(map(may_identify, columns)):
+                shared = int(columns[0].is_in(columns[1].implode()).sum())
+                most = max(map(len, columns))
+                if MIN_COMMON * most <= shared < SAME_ORDER * most:
+                    return True
+        return False
+
     def sample_alike(self, rows: RowsToSearch) -> Frames | None:
         """Rows of both sides that have the same values of a column, of which most have.
 
@@ -226,15 +254,23 @@ class ColumnChoice:
         # with most of them are tried first, and mostly no others are read.
         head = sides[0].head()
         values = {ours: head[f"c{ours}"].n_unique() for ours, _ in pairs}
-        shared: list[CommonValues] = []
-        for most in sorted({*values.values()}, reverse=True)[:FEW_TRIALS]:
-            some = {
-                pair: same for pair, same in pairs.items() if values[pair[0]] == most
+        # Of one name first: each column without a partner may belong to each other one.
+        trials = [
+            {
+                p: by_name
+                for p, by_name in pairs.items()
+                if values[p[0]] == most and by_name == named
             }
-            shared = find_common_values(*sides, some, rows.sample, ways=AS_WRITTEN)
-            if shared:
-                break
-        else:
+            for most in sorted({*values.values()}, reverse=True)[:FEW_TRIALS]
+            for named in (True, False)
+        ]
+        tried = (
+            find_common_values(*sides, some, rows.sample, ways=AS_WRITTEN)
+            for some in trials
+            if some
+        )
+        shared = next(filter(None, tried), None)
+        if shared is None:
             shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
         if not shared:
             return None

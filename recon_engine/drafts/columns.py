@@ -150,6 +150,8 @@ class TableColumns:
         parts = [
             [*map_ordered(choose, rows.iter_columns())] for rows in self.read(columns)
         ]
+        if len(parts) == 1:
+            return parts[0]
         none = pl.Series("v", dtype=pl.String)
         return [
             pl.concat([none, *(part[at] for part in parts)]).unique()
@@ -367,6 +369,8 @@ class Values:
 
     def under(self, rules: tuple[str, ...]) -> pl.Series:
         """The distinct forms."""
+        if not rules:
+            return self.values
         if rules not in self.forms:
             # The longest rule by far, and most columns have no such text.
             needed = (

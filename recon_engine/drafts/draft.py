@@ -29,6 +29,7 @@ from recon_engine.drafts.columns import TableColumns
 from recon_engine.drafts.inputs import name_inputs, open_plain
 from recon_engine.drafts.key_choice import SAME_ORDER, count_key, is_key_of_most
 from recon_engine.drafts.layout_pairs import adopt_names, split_columns
+from recon_engine.drafts.opened_files import OpenedFiles
 from recon_engine.drafts.reading import refuse_layout
 from recon_engine.drafts.reading_choice import (
     correct_reading,
@@ -153,6 +154,7 @@ class _Drafting:
         self.limits = limits
         self.inputs: tuple[Input, ...] = ()
         self.columns = ColumnChoice(progress, key, budget, limits, given)
+        self.opened = OpenedFiles(limits, progress)
 
     @property
     def sources(self) -> tuple[str, str]:
@@ -167,6 +169,7 @@ class _Drafting:
                 open_plain(uri, side, self.limits, stack, self.progress)
                 for side, uri in zip(SIDES, self.uris, strict=True)
             )
+            stack.callback(self.opened.close)
             with name_inputs(self.inputs):
                 readings = name_columns([*map(read_first_rows, self.inputs, SIDES)])
                 for _ in range(MOST_TRIALS):
@@ -185,6 +188,7 @@ class _Drafting:
 
         Rows at the same places of both files come first.
         """
+        self.opened.begin(self.sources, read_options(readings))
         near = self.read_near(readings)
         if near is not None:
             split = split_columns(readings, near.sides)
@@ -192,7 +196,7 @@ class _Drafting:
                 return self.draft_from(split)
         for source, side, each in zip(self.inputs, SIDES, readings, strict=True):
             refuse_layout(each, source.uri, side)
-        found = None if near is None else self.columns.choose(near)
+        found = None if near is None else self.choose_near(readings, near)
         named = self.name_by_values(readings, found)
         if named != [*readings]:
             return self.draft_from(named)
@@ -205,6 +209,18 @@ class _Drafting:
             found = None if alike is None else self.columns.choose(alike)
             drafted = alike and self.draft_by_rows(readings, alike, found)
         return drafted or self.draft_from_all(readings)
+
+    def choose_near(
+        self, readings: Sequence[Reading], near: RowsToSearch
+    ) -> ColumnDecisions | None:
+        """What rows at the same places show; None if they are of two orders.
+
+        Columns of a fixed width get their names by values, whatever the order is.
+        """
+        fixed = any(each.layout is not None for each in readings)
+        if not (near.whole or fixed) and self.columns.have_other_rows(near):
+            return None
+        return self.columns.choose(near)
 
     def draft_by_rows(
         self,
@@ -307,7 +323,7 @@ class _Drafting:
         """Read both files to their ends; raises the error of the first bad row."""
         with ExitStack() as own:
             sides = own.enter_context(
-                open_headers(*self.sources, options, self.limits, self.progress)
+                open_headers(*self.opened.both(), options, self.limits, self.progress)
             )
             scanning = start_validation(sides)
             old, new = own.enter_context(
@@ -410,7 +426,7 @@ class _Drafting:
 
     def compare(self, options: Options) -> Reconciliation:
         return compare_inputs(
-            *self.sources,
+            *self.opened.both(),
             options,
             self.progress,
             budget=self.budget,

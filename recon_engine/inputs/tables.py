@@ -204,13 +204,15 @@ def open_side(
     """Open one input and read its header; temporary files are registered with `stack`.
 
     Args:
-        source: A path, an s3:// URL, or a frame.
+        source: A path, an s3:// URL, a frame, or a file that is open already.
         name: "old" or "new".
         options: Encodings, delimiters and the policy for malformed rows.
         limits: Size limits of the input.
         stack: Removes the temporary files when it closes.
         progress: Reports download and decompression.
     """
+    if isinstance(source, Header):
+        return source
     if not isinstance(source, str | Path):
         from recon_engine.inputs.frames import import_frame
 
