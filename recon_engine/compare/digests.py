@@ -28,6 +28,7 @@ from recon_engine.compare.preparation import (
     NO_PREPARATION,
     Place,
     Preparation,
+    clear_places,
     with_places,
 )
 from recon_engine.compare.sampling import stable_hash
@@ -439,6 +440,8 @@ def mark_places(
     if not names.prepared.places:
         return digests, is_sampled
     places = names.prepared.find_places(cells)
+    if not (places != Place.KEPT).any():
+        return digests.with_columns(clear_places(digests["check"])), is_sampled
     kept = places == Place.KEPT
     marked = digests.with_columns(
         with_places(digests["check"], places).alias("check"), digests["blank"] & kept

@@ -496,6 +496,9 @@ def _take_others(sides: list[pl.DataFrame]) -> list[pl.DataFrame]:
     others = []
     for at, side in enumerate(sides):
         kept = place_of(side["check"]) == Place.KEPT
+        if kept.all():
+            others.append(side.clear())
+            continue
         sides[at] = side.filter(kept)
         others.append(side.filter(~kept))
     return others

@@ -328,6 +328,11 @@ def place_of(check: pl.Series) -> pl.Series:
     return pl.Series(check.to_numpy() & np.uint64(PLACE_BITS))
 
 
+def clear_places(check: pl.Series) -> pl.Series:
+    """Digests (u64) with the place `KEPT`, which is 0."""
+    return pl.Series(check.name, check.to_numpy() & ~np.uint64(PLACE_BITS))
+
+
 def with_places(check: pl.Series, places: pl.Series) -> pl.Series:
     """Digests (u64) with the places of their rows in the lowest bits."""
     # Equal rows of one place stay equal; 62 random bits are left of 64.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # Rows at once, at most, and about the bytes of them: a group takes some milliseconds,
 # however small it is.
 GROUP_ROWS: Final = 1 << 17
-GROUP_BYTES: Final = 1 << 23
+GROUP_BYTES: Final = 1 << 24
 # Of the digests of the kernel: key, row, check.
 ROW, CHECK, WORDS = 1, 2, 3
 

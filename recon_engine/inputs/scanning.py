@@ -128,7 +128,8 @@ class Scanning:
         self._statuses: list[Status] = []
         self._error: BaseException | None = None
         rows = max(header.expected_rows for header in headers)
-        self._bits = min(MOST_BITS, (rows // PARTITION_ROWS).bit_length())
+        # Only a join needs partitions. Without them digests are in file order.
+        self._bits = min(MOST_BITS, (rows // PARTITION_ROWS).bit_length() * joins)
         self._stack = ExitStack()
         self.sides: list[ScannedSide] = []
         plans = plan_sides(kernel, headers, columns, self._bits)
