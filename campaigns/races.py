@@ -38,7 +38,8 @@ SEED: Final = 2026
 OFFSET_SECONDS: Final = 0.4
 HEAD: Final = """# The races
 
-`make races` writes this page. [campaigns/races.py](../campaigns/races.py) defines a race.
+`make races` writes this page.
+[campaigns/races.py](../campaigns/races.py) defines a race.
 """
 
 
