@@ -8,6 +8,7 @@ equal bytes may be different, all cells are parsed.
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,7 +20,7 @@ from recon_engine.compare.pairing import (
     count_equal_keys,
     pair_unrepeated_keys,
 )
-from recon_engine.compare.pairs import CELLS, NOT_JUDGED, apply_rules
+from recon_engine.compare.pairs import CELLS, apply_rules
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.texts import take_columns
 from recon_engine.records import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recon_engine.compare.digests import ColumnIds
+    from recon_engine.inputs.native.binding import Judging
     from recon_engine.inputs.scanned import GatheredRows
 
 
@@ -80,10 +82,7 @@ class _PairedRows:
         """The difference of some pairs, with these rows without a partner."""
         ours, pairs = self.names[0], self.pairs[group]
         judges = NativeJudges(ours.columns, ours.chains)
-        found = self._find_cells(pairs, judges)
-        judged = judges.results()
-        if judged is None:
-            judged, found = NOT_JUDGED, self._find_cells(pairs)
+        found, judged = judges.judge(partial(self._find_cells, pairs))
         cells, tolerated, tallies, sums = apply_rules(
             found, ours.columns, ours.chains, judged
         )
@@ -106,12 +105,12 @@ class _PairedRows:
         )
 
     def _find_cells(
-        self, pairs: pl.DataFrame, judges: NativeJudges | None = None
+        self, pairs: pl.DataFrame, judging: ctypes.Array[Judging] | None
     ) -> pl.DataFrame:
         """The cells that differ as text, and all cells of columns that are read apart.
 
-        `pair` counts from the first of `pairs`; `column` is an ordinal. `judges`: takes
-        those that are equal by rules, and counts them.
+        `pair` counts from the first of `pairs`; `column` is an ordinal. `judging`:
+        which of them are equal by rules, and left out.
         """
         ours, theirs = self.names
         columns, apart = ours.columns, {*ours.read_apart}
@@ -132,7 +131,7 @@ class _PairedRows:
             *places,
             *(each.ctypes.data for each in numbers),
             bytes(name in apart for name in columns),
-            judges and judges.array,
+            judging,
         )
         cells, _ = take_columns(self.old.kernel, found, list(CELLS))
         return cells

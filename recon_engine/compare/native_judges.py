@@ -8,7 +8,7 @@ counts is what `pairing.judge_cells` counts of such cells.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from recon_engine.analysis.totals import read_summed
 from recon_engine.inputs.native import binding
@@ -19,11 +19,13 @@ from recon_engine.rules.chains import MADE_EQUAL, READ, has_notation, no_tally
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.inputs.native.binding import Judging, Reading
     from recon_engine.rules.chains import Chain, Rules, Tally
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ class NativeJudges:
     """The columns whose cells the kernel judges, of those that it compares.
 
     `columns`: all that it compares, in their order; `keys`: how many of them are of the
-    key, which is compared by bytes. `array`: what the kernel takes and fills; None if
-    it judges no column.
+    key, which is compared by bytes.
     """
 
     def __init__(self, columns: Sequence[str], rules: Rules, keys: int = 0) -> None:
@@ -53,21 +54,29 @@ class NativeJudges:
             if name in rules and (found := _describe_readings(rules[name]))
         }
         self.chains = {name: rules[name] for name in readings}
-        self.array: ctypes.Array[Judging] | None = None
+        self._array: ctypes.Array[Judging] | None = None
         if readings:
             every = (_make_judging(rules, name, readings) for name in columns)
-            self.array = (binding.Judging * len(columns))(*every)
+            self._array = (binding.Judging * len(columns))(*every)
         self._columns = columns
         # The array holds their addresses only.
         self._readings = readings
 
-    def results(self) -> Mapping[str, JudgedColumn] | None:
-        """What was found, by column, where cells were seen.
+    def judge(
+        self, find: Callable[[ctypes.Array[Judging] | None], Found]
+    ) -> tuple[Found, Mapping[str, JudgedColumn]]:
+        """The cells that `find` finds, and the columns that the kernel has judged.
 
-        None if a sum has more digits than the kernel adds up.
+        `find`: compares rows with what the kernel takes and fills; None judges nothing.
+        So it is called once more if a sum has more digits than the kernel adds up.
         """
+        found, judged = find(self._array), self._results()
+        return (find(None), {}) if judged is None else (found, judged)
+
+    def _results(self) -> Mapping[str, JudgedColumn] | None:
+        """What was found, by column, where cells were seen; None without a sum."""
         found = {}
-        for name, each in zip(self._columns, self.array or (), strict=False):
+        for name, each in zip(self._columns, self._array or (), strict=False):
             if name not in self.chains or not each.seen:
                 continue
             old, new = map(read_summed, each.sums)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from recon_engine.analysis import segments
-from recon_engine.compare.native_judges import JudgedColumn, NativeJudges
+from recon_engine.compare.native_judges import NativeJudges
 from recon_engine.compare.pairing import Difference, judge_cells
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.digests import ColumnIds
+    from recon_engine.compare.native_judges import JudgedColumn
+    from recon_engine.inputs.native.binding import Judging
     from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
     from recon_engine.rules.chains import Rules, Tallies
 
@@ -44,7 +46,6 @@ CELLS: Final = {
     "new": pl.String,
 }
 NO_VALUES: Final = Counter[str]()
-NOT_JUDGED: Final[Mapping[str, JudgedColumn]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,10 @@ def _compare_group(
     )
     ours = names[0]
     judges = NativeJudges(ours.compared, ours.chains, len(ours.keys))
-    cells, collisions = _find_differing_cells(old, new, names, judges)
+    find = partial(_find_differing_cells, old, new, names)
+    (cells, collisions), judged = judges.judge(find)
     if collisions:
         return group
-    judged = judges.results()
-    if judged is None:
-        judged = NOT_JUDGED
-        cells, _ = _find_differing_cells(old, new, names)
     cells, tolerated, tallies, sums = apply_rules(
         cells, ours.columns, ours.chains, judged
     )
@@ -141,11 +139,11 @@ def _find_differing_cells(
     old: GatheredRows,
     new: GatheredRows,
     names: Sequence[ColumnIds],
-    judges: NativeJudges | None = None,
+    judging: ctypes.Array[Judging] | None,
 ) -> tuple[pl.DataFrame, int]:
     """The cells that differ as text, and the number of cells of keys that do.
 
-    `judges`: takes those that are equal by rules, and counts them.
+    `judging`: which of them are equal by rules, and left out.
     """
     compared = names[0].compared
     places = [{name: at for at, name in enumerate(side.all)} for side in names]
@@ -159,7 +157,7 @@ def _find_differing_cells(
         len(compared),
         keys,
         *ordinals,
-        judges and judges.array,
+        judging,
     )
     return take_columns(old.kernel, pointer, list(CELLS))
 
@@ -168,7 +166,7 @@ def apply_rules(
     cells: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-    judged: Mapping[str, JudgedColumn] = NOT_JUDGED,
+    judged: Mapping[str, JudgedColumn],
 ) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
     """The cells that no rule makes equal; of the others the number and the sums.
 

@@ -337,7 +337,7 @@ def with_places(check: pl.Series, places: pl.Series) -> pl.Series:
     """Digests (u64) with the places of their rows in the lowest bits."""
     # Equal rows of one place stay equal; 62 random bits are left of 64.
     bits = places.to_numpy().astype(np.uint64)
-    return pl.Series((check.to_numpy() & ~np.uint64(PLACE_BITS)) | bits)
+    return pl.Series(clear_places(check).to_numpy() | bits)
 
 
 def _fails(test: RowTest) -> pl.Expr:

@@ -67,6 +67,7 @@ KEY_WORDS: Final = {
     "unwrap": "the quotes of a spreadsheet",
     "strip": "punctuation and blanks",
 }
+# First values by which most columns are known not to identify rows.
 FEW_VALUES: Final = 256
 # Fewer common values of a column may be a coincidence.
 MIN_COMMON: Final = 0.005

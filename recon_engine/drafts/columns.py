@@ -164,14 +164,9 @@ class TableColumns:
         """The rows whose key, under its rules, has a chosen hash, with all columns."""
         if one_in == 1:
             return self.read_rows()
-        forms = [
-            normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
-            for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
-        ]
         # Only the chosen rows are read with all columns.
         numbers = [
-            part.first
-            + np.flatnonzero(rows.select(forms).hash_rows(SEED) % one_in == 0)
+            part.first + np.flatnonzero(hash_keys(rows, keys, chains) % one_in == 0)
             for part, rows in zip(self.table.parts, self.read(keys), strict=True)
         ]
         chosen = self.table.take(np.concatenate([np.zeros(0, np.int64), *numbers]))
@@ -406,6 +401,16 @@ def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:
     ours, theirs = old.under(rules), new.under(rules)
     common = ours.is_in(theirs.implode()).sum()
     return float(common) / max(1, min(ours.len(), theirs.len()))
+
+
+def hash_keys(
+    rows: pl.DataFrame, keys: Sequence[int], chains: Sequence[Sequence[Rule]]
+) -> pl.Series:
+    """The hash of the key of each row under its rules; `keys`: places of columns."""
+    return rows.select(
+        normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
+        for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
+    ).hash_rows(SEED)
 
 
 def parse_rules(rules: Sequence[str]) -> tuple[Rule, ...]:

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.drafts.columns import SEED, parse_rules
+from recon_engine.drafts.columns import hash_keys, parse_rules
 from recon_engine.drafts.name_pairs import name_cells
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.rules.chains import normal_form
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recon_engine.drafts.columns import Frames, Place, Sides
-    from recon_engine.rules.base import Rule
 
 
 FEW_ROWS: Final = 2_000
@@ -33,12 +31,11 @@ class SampledRows:
     """Rows of both sides.
 
     `whole`: all of them, under the names of the files. `hashes`: of the keys of the
-    rows of each side, in normal form; `chains`: the rules of each key column.
+    rows of each side, in normal form.
     """
 
     whole: Frames
     hashes: tuple[pl.Series, pl.Series]
-    chains: Sequence[Sequence[Rule]]
 
     def take_few(self) -> Frames | None:
         """The rows of about `FEW_ROWS` keys; None if there are hardly more."""
@@ -95,17 +92,7 @@ def hold_sample(
     """
     rules = [parse_rules(chain) for chain in chains]
     old, new = (
-        _hash_keys(rows, [pair[at] for pair in keys], rules)
+        hash_keys(rows, [pair[at] for pair in keys], rules)
         for at, rows in enumerate(cells)
     )
-    return SampledRows(name_cells(cells, sides), (old, new), rules)
-
-
-def _hash_keys(
-    rows: pl.DataFrame, keys: Sequence[int], chains: Sequence[Sequence[Rule]]
-) -> pl.Series:
-    """The hash of the key of each row, in normal form."""
-    return rows.select(
-        normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
-        for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
-    ).hash_rows(SEED)
+    return SampledRows(name_cells(cells, sides), (old, new))

@@ -444,3 +444,15 @@ def test_cells_that_rules_read_have_one_answer(
         patch.setattr(pairs_module, "GROUP_CELLS", cells)
         patch.setattr(local_engine, "GROUP_CELLS", cells)
         assert assert_the_same(patch, paths, keys="ID", **options) in {"native", None}
+
+
+@pytest.mark.parametrize("of_key", [{}, {"ID": "lstrip0"}])
+def test_sums_of_more_digits_than_the_kernel_adds_up_have_one_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_key: dict[str, str]
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, zeros in zip(paths, (".0", ".00"), strict=True):
+        rows = [f"{at},{'9' * 37}{zeros}\n" for at in range(9)]
+        path.write_text("ID,V\n" + "".join(rows) + f"9,1{zeros}{path.stem}\n")
+    options: dict[str, Any] = {"keys": "ID", "rules": {"V": "decimal"} | of_key}
+    assert assert_the_same(monkeypatch, paths, **options) == "native"

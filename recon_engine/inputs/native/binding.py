@@ -461,10 +461,10 @@ class ReadPlan:
     partitions, as many on both sides. `sample_every`: the rows of one in so many keys
     are listed; 0 lists none. `isa`: the instruction set, as `best_isa` numbers them;
     -1 is the best. `trailing`: whether a record has one more, empty field. `marks`: a
-    file in which the first field of a
-    record is one of them is refused. `sums`: columns of numbers, as many as the other
-    side has; no digest has them, so `order` is needed; `added`: which of them are added
-    up where the rows of a key become one; `folds`: whether they do on this side.
+    file in which the first field of a record is one of them is refused. `sums`: columns
+    of numbers, as many as the other side has; no digest has them, so `order` is needed;
+    `added`: which of them are added up where the rows of a key become one; `folds`:
+    whether they do on this side.
     """
 
     width: int

@@ -1069,7 +1069,8 @@ API i64 feed(side *s, u8 *p, u64 n, int last) {
 static i64 read_at(int file, u8 *to, u64 size, u64 at) {
     return (i64)pread(file, to, size, (off_t)at);
 }
-// A file from `offset` to `end`, or to its end if that is before. `cancel`, once not 0, ends it; `done` is how far it is.
+// A file from `offset` to `end`, or to its end if that is before. `cancel`, once not 0,
+// ends it; `done` is how far it is.
 API int scan(side *s, int file, u64 end, u64 block, const u32 *cancel, u64 *done) {
     u64 have = 0;
     u8 *buffer = malloc(block + SLACK);
