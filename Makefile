@@ -90,7 +90,7 @@ fuzz-frames: $(VENV)/fuzz  ## files with a frame around the table, guided by cov
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --inputs 20000000
 
 fuzz-frames-blind: $(VENV)/test  ## the same files without guidance, which is faster; resumes where it ended
-	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --blind --inputs 9000000
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --blind --inputs 9000000 --each 2000000
 
 drafts: $(VENV)/dev  ## seeded pairs of unknown files: recon init and diff show exactly what was planted
 	PYTHONPATH=tests $(BIN)/python campaigns/drafts.py --pairs 2000

@@ -16,7 +16,8 @@ stopped and resumed. There are two targets:
   Polars and Arrow one in 256. Files are read in blocks of one byte and more. What the
   pieces judged is counted for each option. With `--blind` the same generator draws
   without atheris, which is faster: 8 files in turn have the same options, and the
-  kernel reads two at once.
+  kernel reads two at once. With `--each N` the search goes on until each option was in
+  N files, and prefers files with the options that are furthest from that.
 
 The first disagreement is kept in the folder and ends the search with exit code 1.
 `--replay FILE` judges it again; one of a search with `--blind` is in disagreement.txt.
@@ -78,7 +79,9 @@ from recon_engine.inputs.scanner import RecordIndex, count_newlines, index_recor
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from support.framed import Layout
 
 DELIMITERS: Final = b",;\t|"
 LIMITS: Final = (Limits(), Limits(40, 100), Limits(1 << 20, 3), Limits(90, 2))
@@ -110,6 +113,8 @@ SPLIT: Final = 32
 PARSED: Final = 256
 # So many files in turn have the same options, which take as long to check as a file.
 ALIKE: Final = 8
+# With `--each`, so many layouts are drawn for one that is used.
+DRAWN: Final = 6
 # After so many inputs what was judged is written down: libFuzzer never returns.
 COUNTED: Final = 1_000
 PLAIN: Final = Frame()
@@ -359,8 +364,13 @@ def search(target: Target, folder: Path, runs: int, seed: int) -> None:
     atheris.Fuzz()
 
 
-def search_blindly(folder: Path, runs: int, seed: int) -> None:
-    """One piece of files with a frame without guidance, which is faster."""
+def search_blindly(
+    folder: Path, runs: int, seed: int, missing: Mapping[str, float]
+) -> None:
+    """One piece of files with a frame without guidance, which is faster.
+
+    `missing`: the options that files should have, and how much each counts.
+    """
     logging.disable()
     # What a file leaves behind is no cycle, except for some errors.
     gc.freeze()
@@ -372,7 +382,7 @@ def search_blindly(folder: Path, runs: int, seed: int) -> None:
         checker = Checker(Path(name), kernel=binding.load_library() is not None)
         try:
             while done < runs:
-                layout = make_layout(draw)
+                layout = draw_layout(draw, missing)
                 read_in_blocks(draw.choice(BLOCKS))
                 for _ in range(min(ALIKE, runs - done)):
                     made = make_file(draw, layout)
@@ -394,6 +404,24 @@ def search_blindly(folder: Path, runs: int, seed: int) -> None:
     (folder / "piece.json").write_text(json.dumps(counts))
 
 
+def draw_layout(draw: QuickDraws, missing: Mapping[str, float]) -> Layout:
+    """A layout; of several, the one whose files have most of the missing options."""
+    if not missing:
+        return make_layout(draw)
+
+    def weigh(layout: Layout) -> float:
+        used = used_options(layout.frame(layout.lines))
+        return sum(missing.get(option, 0.0) for option in used)
+
+    return max((make_layout(draw) for _ in range(DRAWN)), key=weigh)
+
+
+def find_missing(counts: Mapping[str, int], each: int) -> dict[str, float]:
+    """The options that were in fewer files, and the share of these that is missing."""
+    names = [field.name for field in dataclasses.fields(Frame)]
+    return {name: 1 - counts[name] / each for name in names if counts[name] < each}
+
+
 def instrument(each: object) -> None:
     """Have the branches of a function, or of the methods of a class, counted."""
     import atheris
@@ -406,10 +434,8 @@ def instrument(each: object) -> None:
         atheris.instrument_func(each)
 
 
-def campaign(
-    name: str, folder: Path, inputs: int, seconds: float, seed: int, *, blind: bool
-) -> int:
-    """Pieces until so many inputs were judged in all; the exit code.
+def campaign(name: str, folder: Path, goal: Goal, seed: int, *, blind: bool) -> int:
+    """Pieces until the goal is reached; the exit code.
 
     The seed of a piece is this one and the number of inputs before it.
     """
@@ -420,11 +446,13 @@ def campaign(
     cpu = known.get("cpu_seconds", 0.0) - children_cpu()
     counts = Counter[str](known.get("counts", {}))
     began = time.monotonic()
-    while done < inputs and time.monotonic() - began < seconds:
-        runs = min(TARGETS[name].piece, inputs - done)
+    while not goal.is_reached(done, counts, time.monotonic() - began):
+        runs = min(TARGETS[name].piece, goal.inputs - done)
         command = [sys.executable, __file__, "--folder", str(folder)]
         command += ["--target", name, "--piece", str(runs)]
         command += ["--seed", str(seed + done), *["--blind"] * blind]
+        if goal.each:
+            command += ["--missing", json.dumps(find_missing(counts, goal.each))]
         start = time.monotonic()
         counted.unlink(missing_ok=True)
         ended = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -444,6 +472,23 @@ def campaign(
     for option, count in sorted(counts.items()):
         print(f"  {option}: {count:,}")
     return 0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a campaign ends: after so many inputs in all, or seconds of this call.
+
+    `each`: it ends too when each option was in so many files, if not 0.
+    """
+
+    inputs: int
+    seconds: float
+    each: int = 0
+
+    def is_reached(self, done: int, counts: Counter[str], seconds: float) -> bool:
+        """Whether no piece is left to do."""
+        enough = self.each > 0 and not find_missing(counts, self.each)
+        return enough or done >= self.inputs or seconds >= self.seconds
 
 
 def children_cpu() -> float:
@@ -469,21 +514,27 @@ def main() -> None:
     parser.add_argument("--piece", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--blind", action="store_true", help="frames, without guidance")
+    parser.add_argument("--each", type=int, default=0, help="files with each option")
+    parser.add_argument(
+        "--missing", type=json.loads, default={}, help=argparse.SUPPRESS
+    )
     given = parser.parse_args()
     target = TARGETS[given.target]
     if given.blind and given.target != "frames":
         parser.error("only --target frames is searched with --blind")
+    if given.each and not given.blind:
+        parser.error("--each is for a search with --blind")
     names = {"text": "", "frames": "blind" if given.blind else "frames"}
     folder = given.folder or Path(".fuzz", names[given.target])
     if given.replay:
         target.case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
     elif given.piece and given.blind:
-        search_blindly(folder, given.piece, given.seed)
+        search_blindly(folder, given.piece, given.seed, given.missing)
     elif given.piece:
         search(target, folder, given.piece, given.seed)
     else:
-        ways = given.inputs, given.seconds, given.seed
-        sys.exit(campaign(given.target, folder, *ways, blind=given.blind))
+        goal = Goal(given.inputs, given.seconds, given.each)
+        sys.exit(campaign(given.target, folder, goal, given.seed, blind=given.blind))
 
 
 if __name__ == "__main__":
