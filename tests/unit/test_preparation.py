@@ -57,6 +57,7 @@ new_rows = st.lists(
     max_size=7,
 )
 Rules = dict[str, tuple[str, ...]]
+Rows = list[tuple[str, ...]]
 # For both sides, for OLD, for NEW.
 RULES: list[tuple[Rules, Rules, Rules]] = [
     ({}, {}, {}),
@@ -196,6 +197,112 @@ def test_every_combination_of_options_gives_what_the_oracle_says(
     assert listed.count("new") == wanted.new.unpairable
 
 
+# What a user writes, and the same as the oracle has it.
+ALIKE: list[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = [
+    (("p=slice(a,1,2)",), (("slice", "p", "a", "1", "2"),)),
+    (("p=slice(k,2)",), (("slice", "p", "k", "2", ""),)),
+    (('p,q=split(a,"-")',), (("split", "p", "q", "a", "-"),)),
+    (('p=join(k,a,"-")',), (("join", "p", "k", "a", "-"),)),
+    (
+        ('p,q=split(a,"-")', "r=slice(p,1,1)"),
+        (("split", "p", "q", "a", "-"), ("slice", "r", "p", "1", "1")),
+    ),
+]
+ALIKE_RULES: list[Rules] = [
+    {},
+    {"a": ("trim",), "b": ("decimal",)},
+    {"p": ("casefold",), "b": ("decimal(abs=0.5)",)},
+    {"k": ("lstrip0",)},
+]
+alike_tests = st.lists(
+    st.sampled_from(
+        [
+            ("p", "!=", ("",)),
+            ("p", "=", ("a", "1")),
+            ("b", ">", ("0",)),
+            ("b", "in", ("1", "2")),
+            ("k", "<", ("2",)),
+            ("a", "!=", ("a-1",)),
+        ]
+    ).map(lambda test: (test[0], test[1], test[2][:1] if test[1] != "in" else test[2])),
+    max_size=2,
+).map(tuple)
+
+
+@st.composite
+def alike_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
+    """Rows of OLD and NEW, most of which are identical, in another order."""
+    keys = st.sampled_from(["1", "2", "3", "04", "4", ""])
+    texts = st.sampled_from(["a-1", "a-1", "A-1", "a", "", "1", "é-2", "a-b-c"])
+    numbers = st.sampled_from(["1", "1", "2", "2.0", "-1", "", "x"])
+    row = st.tuples(keys, texts, numbers)
+    old = draw(st.lists(row, max_size=8))
+    new = [
+        draw(row) if draw(st.integers(0, 5)) == 0 else each
+        for each in old
+        if draw(st.integers(0, 7))
+    ]
+    new += draw(st.lists(row, max_size=1))
+    return old, draw(st.permutations(new))
+
+
+@given(
+    rows=alike_sides(),
+    derived=st.sampled_from(ALIKE),
+    rules=st.sampled_from(ALIKE_RULES),
+    both=alike_tests,
+    ignored=st.sampled_from([(), (), (), ("a",), ("p",)]),
+    how=st.sampled_from(["kernel", "kernel", "kernel", "memory", "spark"]),
+)
+def test_rows_that_are_prepared_alike_are_those_of_the_oracle(
+    tmp_path: Path,
+    rows: tuple[Rows, Rows],
+    derived: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]],
+    rules: Rules,
+    both: tuple[pairing_oracle.Test, ...],
+    ignored: tuple[str, ...],
+    how: str,
+) -> None:
+    """The kernel matches them by their bytes, and a place is found for each."""
+    written, steps = derived
+    sides = SideOptions(derive=written)
+    new_names = [name for name in ("p", "q", "r") if any(name in s for s in steps)]
+    columns = [name for name in ("a", "b", *new_names) if name not in ignored]
+    # A rule is for a compared column.
+    rules = {name: each for name, each in rules.items() if name in ("k", *columns)}
+    options = Options(
+        keys=("k",),
+        rules=rules,
+        where=expression(both),
+        ignore=ignored,
+        old=sides,
+        new=sides,
+    )
+    plan = SidePlan(derive=steps, both=both)
+    paths = (
+        write_table(tmp_path / "o.csv", ["k", "a", "b"], rows[0]),
+        write_table(tmp_path / "n.csv", ["k", "a", "b"], rows[1]),
+    )
+    chains = pairing_oracle.chains_of(rules)
+    if has_unreadable((plan, plan), chains):
+        with pytest.raises(ConfigError, match="cannot read"):
+            compare_by(how, paths, options)
+        return
+    old, new = ([dict(zip("kab", row, strict=True)) for row in each] for each in rows)
+    wanted = pairing_oracle.compare(old, new, ["k"], columns, chains, (plan, plan))
+    if is_emptied(wanted.old) or is_emptied(wanted.new):
+        with pytest.raises(ConfigError, match="leaves no row"):
+            compare_by(how, paths, options)
+        return
+    d = compare_by(how, paths, options)
+    assert said(d, columns) == wanted
+    if how == "kernel" and load_library():
+        assert d.engine.kernel == "native"
+    listed = [row["side"] for row in d.unpairable().to_dicts()]
+    assert listed.count("old") == wanted.old.unpairable
+    assert listed.count("new") == wanted.new.unpairable
+
+
 # Spellings of numbers, and texts that are none.
 SPELLINGS: list[list[str]] = [
     ["1", "1", "01", "+1", "1.", "1.0"],
@@ -207,7 +314,6 @@ SPELLINGS: list[list[str]] = [
     ["9" * 17, "9" * 17, "0" + "9" * 17],
     ["", "x", "--1", "+-1", "-", ".", "1,0", "0001,000"],
 ]
-Rows = list[tuple[str, ...]]
 
 
 @st.composite
