@@ -593,14 +593,13 @@ def _find_undecided_by_places(
     found, suspects = find_undecided(
         placed.take_repeated, all_is_compared(plan.names), judged=True
     )
+    listed, failing = placed.find_listed()
     left = [
-        pl.concat(
-            [rows, placed.find_listed(at), as_unpairable(unpairable[at]["number"])]
-        )
+        pl.concat([rows, listed[at], as_unpairable(unpairable[at]["number"])])
         for at, rows in enumerate(found.left)
     ]
     left_out = [
-        count + unkept[at].height - unpairable[at].height
+        count + failing[at] + unkept[at].height - unpairable[at].height
         for at, count in enumerate(found.left_out)
     ]
     return (

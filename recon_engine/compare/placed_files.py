@@ -58,9 +58,28 @@ class PlacedFiles:
         marked = with_places(digests["check"], pl.Series(places))
         return digests.with_columns(marked.alias("check"))
 
-    def find_listed(self, at: int) -> pl.DataFrame:
-        """The digests of the other rows of a side that are not identical."""
-        return pl.concat([self.matched.digests(which) for which in LISTED[at]])
+    def find_listed(self) -> tuple[list[pl.DataFrame], list[int]]:
+        """The digests of the other rows that are not identical, for each side.
+
+        Without those that fail the filter and have no partner that does not: these are
+        left out, and counted.
+        """
+        paired, unmatched = zip(*LISTED, strict=True)
+        pairs = [self.matched.digests(which) for which in paired]
+        alone = [self.matched.digests(which) for which in unmatched]
+        fail = [self._find_failing(at, rows) for at, rows in enumerate(pairs)]
+        listed, left_out = [], []
+        for at, (ours, theirs) in enumerate(zip(pairs, alone, strict=True)):
+            kept = ours.filter(~(fail[0] & fail[1]))
+            others = theirs.filter(~self._find_failing(at, theirs))
+            listed.append(pl.concat([kept, others]))
+            left_out.append(ours.height + theirs.height - listed[at].height)
+        return listed, left_out
+
+    def _find_failing(self, at: int, rows: pl.DataFrame) -> NDArray[np.bool_]:
+        places = self.sides[at].places[rows["number"].to_numpy()]
+        found: NDArray[np.bool_] = places == Place.FAILING
+        return found
 
     def find_unkept(self, at: int) -> pl.DataFrame:
         """The `number`s of identical rows that are not kept, with the `place` of each.
@@ -68,13 +87,11 @@ class PlacedFiles:
         Both rows of a pair have the same place. Callable before `take_repeated`.
         """
         places = self.sides[at].places
-        numbers = np.flatnonzero(places != Place.KEPT)
-        if len(numbers):
-            listed = [
-                self.matched.digests(which)["number"].to_numpy()
-                for which in (*LISTED[at], REPEATED[at])
-            ]
-            numbers = np.setdiff1d(numbers, np.concatenate(listed))
+        unkept = places != Place.KEPT
+        if unkept.any():
+            for which in (*LISTED[at], REPEATED[at]):
+                unkept[self.matched.digests(which)["number"].to_numpy()] = False
+        numbers = np.flatnonzero(unkept)
         return pl.DataFrame({"number": numbers, "place": places[numbers]})
 
     def keep(self, at: int, rows: pl.DataFrame) -> pl.DataFrame:

@@ -236,8 +236,8 @@ def alike_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
     texts = st.sampled_from(["a-1", "a-1", "A-1", "a", "", "1", "é-2", "a-b-c"])
     numbers = st.sampled_from(["1", "1", "2", "2.0", "-1", "", "x"])
     row = st.tuples(keys, texts, numbers)
-    old = draw(st.lists(row, max_size=8))
-    new = [
+    old: Rows = draw(st.lists(row, max_size=8))
+    new: Rows = [
         draw(row) if draw(st.integers(0, 5)) == 0 else each
         for each in old
         if draw(st.integers(0, 7))
