@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine import Reconciliation
+    from recon_engine.compare.lookup import Ask
     from recon_engine.config import Options
 
 
@@ -125,10 +126,13 @@ def has_unreadable(
     )
 
 
-def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
+def compare_by(
+    how: str, paths: tuple[Path, Path], options: Options, ask: Ask | None = None
+) -> Reconciliation:
     """Compare two files: in memory, on disk, in pieces of a bucket, on Spark.
 
-    "kernel": as by default, where the native kernel reads what it can.
+    "kernel": as by default, where the native kernel reads what it can. `ask`: for the
+    keys of open breaks, but not on Spark.
     """
     ours, theirs = (
         open_input(
@@ -168,4 +172,4 @@ def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconcil
             read = read_tables(
                 *headers, options, buckets=buckets, budget=budget, scanning=scanning
             )
-            return compare_tables(stack.enter_context(read), DAY)
+            return compare_tables(stack.enter_context(read), DAY, ask=ask)
