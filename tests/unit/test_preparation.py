@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import pairing_oracle
 from support.flags import diff
@@ -270,6 +270,17 @@ def alike_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
     "focus", ["nothing", "ignored", "filtered", "unlike", "folded"]
 )
 @EACH
+@example(
+    # A pair of which one row fails the filter, and rows that differ in the source.
+    rows=(
+        [("1", "a-1", "-1"), ("2", "a-1", "1"), ("3", "a-1", "1")],
+        [("1", "a-1", "1"), ("2", "b-1", "1"), ("3", "a-1", "1")],
+    ),
+    derived=ALIKE[1],
+    rules={},
+    both=(("b", ">", ("0",)),),
+    how="kernel",
+)
 @given(
     rows=alike_sides(),
     derived=st.sampled_from(ALIKE),
