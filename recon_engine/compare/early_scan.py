@@ -23,6 +23,7 @@ from recon_engine.inputs.scanning import (
 )
 from recon_engine.model import SIDES
 from recon_engine.runtime.memory import default_budget
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -61,22 +62,23 @@ def begin_scan(
         # Several buckets are kept on disk, and only the path in Python writes them.
         if (budget or default_budget()).buckets(rows) > 1:
             return None
-        return scan_both((old, new), layout, filtered=plain != options)
+        matches = plain == options or _tests_compared(options, layout)
+        return scan_both((old, new), layout, matches=matches)
     # The usual path finds the same error again, with more to say about it.
     except (ReconError, KernelRefusal, _Undecided):
         return None
 
 
 def scan_both(
-    sides: Sequence[object], layout: Alignment, *, filtered: bool = False
+    sides: Sequence[object], layout: Alignment, *, matches: bool = True
 ) -> Scanning | None:
     """Begin to read both sides, to match their rows or only to digest them.
 
-    The kernel matches rows that are compared by their bytes. `filtered`: whether there
-    are filters of which `layout` does not know. None if the kernel does not apply.
-    Raises KernelRefusal if it cannot hold such columns.
+    The kernel matches rows that are compared by their bytes. `matches`: False if there
+    are filters, of which `layout` does not know, by more than these bytes. None if the
+    kernel does not apply. Raises KernelRefusal if it cannot hold such columns.
     """
-    scanning = None if filtered else scan_aligned(sides, layout)
+    scanning = scan_aligned(sides, layout) if matches else None
     headers = [side for side in sides if isinstance(side, Header)]
     if scanning is not None or len(headers) < len(sides):
         return scanning
@@ -108,10 +110,10 @@ def columns_by_bytes(
     """What the kernel does with the columns of both files.
 
     None if bytes do not decide which rows are equal: if a column of the key has rules,
-    if a compared column is read in two ways, or if rows are prepared before they are
-    paired.
+    if a compared column is read in two ways, or if rows of equal bytes may be prepared
+    in two ways before they are paired.
     """
-    if any(layout.prepared) or not _are_read_alike(layout):
+    if not (_are_read_alike(layout) and _are_prepared_alike(layout)):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
     compared = {*layout.keys, *layout.columns}
@@ -160,6 +162,23 @@ def _are_read_alike(layout: Alignment) -> bool:
     """Whether keys of equal bytes are equal, no others, and so are other cells."""
     has_rules = any(key in layout.rules for key in layout.keys)
     return not has_rules and all(chain.is_reflexive for chain in layout.rules.values())
+
+
+def _are_prepared_alike(layout: Alignment) -> bool:
+    """Whether rows of equal bytes have equal derived columns, and the same place.
+
+    Where that is so, a place is found for each row that the kernel has matched.
+    """
+    old, new = layout.prepared
+    known = {*layout.keys, *layout.columns}
+    steps = [[each.derivation for each in side.derived] for side in (old, new)]
+    return not (
+        old.either_folds
+        or any(side.own or side.codes for side in (old, new))
+        or steps[0] != steps[1]
+        or not known.issuperset(old.judged)
+        or not {*layout.keys}.isdisjoint(old.new_names)
+    )
 
 
 def columns_to_digest(
@@ -214,6 +233,18 @@ def _side_columns(
         keys=[names.index(key) for key in keys],
         sample_every=sample_every,
     )
+
+
+def _tests_compared(options: Options, layout: Alignment) -> bool:
+    """Whether rows are filtered alike, by columns that are compared, and not folded.
+
+    A column that a filter calls by another name than the result does is not found.
+    """
+    sides = options.old, options.new
+    if any(side.where or side.fold for side in sides):
+        return False
+    tested = {condition.column for condition in parse_where(options.where)}
+    return tested <= {*layout.keys, *layout.columns}
 
 
 def _without_filters(options: Options) -> Options:

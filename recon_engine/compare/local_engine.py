@@ -38,6 +38,7 @@ from recon_engine.compare.partial_result import (
     no_repeats,
     summarize_difference,
 )
+from recon_engine.compare.placed_files import as_unpairable, find_places
 from recon_engine.compare.plan import ComparisonPlan, make_plan
 from recon_engine.compare.preparation import PLACE_BITS, Place, place_of
 from recon_engine.compare.prepared_rows import compare_prepared
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.pairs import KernelSample
     from recon_engine.compare.partial_result import Repeats
+    from recon_engine.compare.placed_files import PlacedFiles
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.scanned import MatchedFiles, ScannedFile
@@ -115,8 +117,8 @@ class ReadTables:
 
     The first of each pair is that of OLD. A bucket of `digests` can be taken once.
     `strategies` computed the digests, and hold a sample of the rows. `matched`: what
-    the native kernel has matched; it leaves no digests. `by_kernel`: whether it has
-    read the tables.
+    the native kernel has matched; it leaves no digests. `placed`: the places of these
+    rows, if some may not be kept. `by_kernel`: whether it has read the tables.
     """
 
     plan: ComparisonPlan
@@ -126,11 +128,21 @@ class ReadTables:
     buckets: int
     budget: Budget
     matched: MatchedFiles | None = None
+    placed: PlacedFiles | None = None
     by_kernel: bool = False
+
+    @property
+    def paired(self) -> MatchedFiles | None:
+        """What the kernel has matched, if its pairs are those of the comparison."""
+        if self.matched is None or self.matched.folds or self.placed is not None:
+            return None
+        return self.matched
 
     @property
     def blanks(self) -> list[int]:
         """The rows of each side whose key has a blank."""
+        if self.placed is not None:
+            return [side.blank_keys for side in self.placed.sides]
         if self.matched is not None:
             return self.matched.blank_keys
         return [side.blanks for side in self.digests]
@@ -243,7 +255,18 @@ def _describe_matched(
         pairs.KernelSample(name, side, names)
         for side, names in zip(matched.sides, plan.names, strict=True)
     ]
-    return ReadTables(plan, (old, new), samples, [], 0, budget, matched, by_kernel=True)
+    are_placed = are_judged(plan.names)
+    return ReadTables(
+        plan=plan,
+        tables=(old, new),
+        strategies=samples,
+        digests=[],
+        buckets=0,
+        budget=budget,
+        matched=matched,
+        placed=find_places(matched, plan.names) if are_placed else None,
+        by_kernel=True,
+    )
 
 
 def _digest_scanned(
@@ -345,10 +368,14 @@ def compare_tables(
         _find_undecided_in_bucket(reading, at, wanted) for at in range(reading.buckets)
     ]
     if reading.matched is not None:
-        every = [_find_undecided_by_kernel(reading.matched, plan, sides, asked)]
+        every = [
+            _find_undecided_by_kernel(
+                reading.matched, reading.placed, plan, sides, asked
+            )
+        ]
     rests = [left for left, _ in every]
     # Checked before any row is parsed, which takes far longer.
-    differing = _differing(sides, rests, reading.matched)
+    differing = _differing(sides, rests, reading.paired)
     reading.budget.check_result(differing)
     repeats: list[tuple[Repeats, Repeats]] = []
     for _, suspects in every:
@@ -358,7 +385,7 @@ def compare_tables(
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
         batches = reading.budget.batches(differing.text)
-        found = _compare_undecided(sides, rests, batches, reading.matched)
+        found = _compare_undecided(sides, rests, batches, reading.paired)
         advance(rows)
     identical = sum(each.identical for each in rests)
     old_aside, new_aside = (
@@ -526,16 +553,23 @@ def _with_others(found: Undecided, others: Sequence[pl.DataFrame]) -> Undecided:
 
 def _find_undecided_by_kernel(
     matched: MatchedFiles,
+    placed: PlacedFiles | None,
     plan: ComparisonPlan,
     sides: Sequence[_TableSide],
     asked: Sought | None,
 ) -> tuple[Undecided, Suspects]:
     """What the kernel leaves to be paired: the rows of repeated keys.
 
-    If it has folded rows: of all keys whose rows it has not found to be identical.
+    If it has folded rows: of all keys whose rows it has not found to be identical. If
+    rows have places: all that are not identical, and identical ones that are listed as
+    unpairable.
     """
     old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
     matched.forget_digests()
+    if placed is not None:
+        found, suspects = _find_undecided_by_places(placed, plan)
+        ours, theirs = placed.keep(OLD, old), placed.keep(NEW, new)
+        return replace(found, sought=(ours, theirs)), suspects
     if matched.has_repeats:
         left, suspects = find_undecided(
             lambda side: matched.take_digests(REPEATED[side]),
@@ -548,6 +582,36 @@ def _find_undecided_by_kernel(
     identical = matched.identical + left.identical
     found = replace(left, identical=identical, sought=(old, new))
     return replace(found, folded_away=matched.folded_away), suspects
+
+
+def _find_undecided_by_places(
+    placed: PlacedFiles, plan: ComparisonPlan
+) -> tuple[Undecided, Suspects]:
+    """All rows that the kernel does not find to be identical, and be paired."""
+    unkept = [placed.find_unkept(at) for at in (OLD, NEW)]
+    unpairable = [rows.filter(pl.col("place") == Place.UNPAIRABLE) for rows in unkept]
+    found, suspects = find_undecided(
+        placed.take_repeated, all_is_compared(plan.names), judged=True
+    )
+    listed, failing = placed.find_listed()
+    left = [
+        pl.concat([rows, listed[at], as_unpairable(unpairable[at]["number"])])
+        for at, rows in enumerate(found.left)
+    ]
+    left_out = [
+        count + failing[at] + unkept[at].height - unpairable[at].height
+        for at, count in enumerate(found.left_out)
+    ]
+    return (
+        replace(
+            found,
+            # Identical rows are not kept on both sides, or on none.
+            identical=placed.matched.identical + found.identical - unkept[OLD].height,
+            left=(left[OLD], left[NEW]),
+            left_out=(left_out[OLD], left_out[NEW]),
+        ),
+        suspects,
+    )
 
 
 def _find_sought_rows(
@@ -651,12 +715,15 @@ def _compare_undecided(
     sides: Sequence[_TableSide],
     rests: Sequence[Undecided],
     count: int,
-    matched: MatchedFiles | None,
+    paired: MatchedFiles | None,
 ) -> Difference:
-    """Compare what is left, in about so many batches of buckets."""
+    """Compare what is left, in about so many batches of buckets.
+
+    `paired`: the files whose pairs the kernel lists.
+    """
     parts: Iterator[Difference]
-    if matched is not None and not matched.folds:
-        parts = _compare_matched(sides, rests[0], matched)
+    if paired is not None:
+        parts = _compare_matched(sides, rests[0], paired)
     else:
         size = -(-len(rests) // count)
         batches = [rests[at : at + size] for at in range(0, len(rests), size)]
@@ -689,9 +756,9 @@ def _compare_matched(
 def _differing(
     sides: Sequence[_TableSide],
     rests: Sequence[Undecided],
-    matched: MatchedFiles | None,
+    paired: MatchedFiles | None,
 ) -> Differing:
-    known = (0, 0) if matched is None else matched.differing
+    known = (0, 0) if paired is None else paired.differing
     every = [
         (left.height + more, side.table.row_bytes)
         for each in rests

@@ -17,6 +17,7 @@ import polars as pl
 from recon_engine.analysis import segments
 from recon_engine.compare.native_judges import NativeJudges
 from recon_engine.compare.pairing import Difference, judge_cells
+from recon_engine.compare.preparation import Place
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.native.texts import take_columns
@@ -62,10 +63,11 @@ class KernelSample:
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""
         rows, names = self.file.take_sample(), self.names
-        if not names.prepared.derived:
+        if not (names.prepared or names.prepared.derived):
             return rows.frame(names.all, names.compared)
-        cells = names.read_cells(rows).select(names.compared)
-        return cells.collect(engine="in-memory")
+        cells = names.read_cells(rows).collect(engine="in-memory")
+        kept = names.prepared.find_places(cells) == Place.KEPT
+        return cells.filter(kept).select(names.compared)
 
     def tallies(self) -> Tallies:
         """Nothing: the kernel reads no key that has rules."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from recon_engine.inputs.scanned import GatheredRows, ScannedFile
 
 
-# Rows at once, at most, and about the bytes of them: a group takes some milliseconds,
-# however small it is.
-GROUP_ROWS: Final = 1 << 17
-GROUP_BYTES: Final = 1 << 24
 # Of the digests of the kernel: key, row, check.
 ROW, CHECK, WORDS = 1, 2, 3
 
@@ -74,12 +70,9 @@ class ScannedDigests:
         words = np.empty((side.facts.rows, WORDS), np.uint64)
         side.kernel.digests(side.pointer, words.ctypes.data)
         side.forget()
-        ends = self.file.find_ends()
-        row_bytes = int(ends[-1] - ends[0]) // max(1, len(words)) + 1
-        size = min(GROUP_ROWS, 1 + GROUP_BYTES // row_bytes)
         groups = (
-            (first, words[first : first + size], ends[first : first + size + 1])
-            for first in range(0, len(words), size)
+            (first, words[first : first + len(ends) - 1], ends)
+            for first, ends in self.file.ranges()
         )
         for digests in map_ordered(lambda group: self._digest_group(*group), groups):
             into.add(digests)

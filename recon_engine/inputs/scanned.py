@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from recon_engine.runtime.progress import Progress
 
 ROW_GROUP_BYTES: Final = 1 << 22
+# Consecutive rows that are read at once, at most, and about the bytes of them: a group
+# takes some milliseconds, however small it is.
+RANGE_ROWS: Final = 1 << 17
+RANGE_BYTES: Final = 1 << 24
 NEWLINE: Final = ord("\n")
 ALL: Final = slice(None)
 REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
@@ -202,6 +206,15 @@ class ScannedFile:
         ends[0] = side.kernel.side_start(side.pointer, 0)
         side.kernel.side_ends(side.pointer, ends[1:].ctypes.data)
         return ends
+
+    def ranges(self) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        """The first of some rows, and their part of `find_ends`, for all rows."""
+        ends = self.find_ends()
+        rows = len(ends) - 1
+        row_bytes = int(ends[-1] - ends[0]) // max(1, rows) + 1
+        size = min(RANGE_ROWS, 1 + RANGE_BYTES // row_bytes)
+        for first in range(0, rows, size):
+            yield first, ends[first : first + size + 1]
 
     def take_range(self, ends: NDArray[np.uint64]) -> GatheredRows:
         """Consecutive rows, which begin and end at a part of `find_ends`.

@@ -70,7 +70,10 @@ def plan_for_kernel(
     The secret of the digests is in it: it is new in each job, and stays within it.
     """
     kernel, columns = load_kernel(headers), columns_by_bytes(headers, plan.layout)
-    if kernel is None or columns is None or any(map(summed_columns, headers)):
+    # The kernel knows no places of rows.
+    if any(plan.layout.prepared) or any(map(summed_columns, headers)):
+        return None
+    if kernel is None or columns is None:
         return None
     old, new = plan_sides(kernel, headers, columns)
     return old, new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,10 @@ from support.pairing_oracle import Places, Prepared
 from support.spark_cluster import InProcess
 from support.suppressed_pairs import DAY
 
-from recon_engine.compare import scanned_digests
+from recon_engine.compare.early_scan import begin_scan
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
+from recon_engine.inputs import scanned
 from recon_engine.inputs.opening import open_input
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import start_no_threads_if_small
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine import Reconciliation
+    from recon_engine.compare.lookup import Ask
     from recon_engine.config import Options
 
 
@@ -123,10 +126,13 @@ def has_unreadable(
     )
 
 
-def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
+def compare_by(
+    how: str, paths: tuple[Path, Path], options: Options, ask: Ask | None = None
+) -> Reconciliation:
     """Compare two files: in memory, on disk, in pieces of a bucket, on Spark.
 
-    "kernel": as by default, where the native kernel reads what it can.
+    "kernel": as by default, where the native kernel reads what it can. `ask`: for the
+    keys of open breaks, but not on Spark.
     """
     ours, theirs = (
         open_input(
@@ -152,12 +158,18 @@ def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconcil
     with pytest.MonkeyPatch.context() as patch:
         if how == "pieces":
             patch.setattr(Budget, "pieces", lambda *_: 3)
-        patch.setattr(scanned_digests, "GROUP_ROWS", 3)
+        patch.setattr(scanned, "RANGE_ROWS", 3)
         in_memory = how in {"memory", "kernel"}
         budget = None if in_memory else Budget(BASE_BYTES + 20_000)
         buckets = {"memory": 1, "kernel": None}.get(how, 3)
-        with (
-            start_no_threads_if_small(0),
-            read_tables(*headers, options, buckets=buckets, budget=budget) as reading,
-        ):
-            return compare_tables(reading, DAY)
+        with ExitStack() as stack:
+            stack.enter_context(start_no_threads_if_small(0))
+            scanning = None
+            if how == "kernel":
+                scanning = begin_scan(*headers, options, budget)
+                if scanning is not None:
+                    stack.callback(scanning.close)
+            read = read_tables(
+                *headers, options, buckets=buckets, budget=budget, scanning=scanning
+            )
+            return compare_tables(stack.enter_context(read), DAY, ask=ask)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import pairing_oracle
 from support.flags import diff
@@ -30,6 +30,7 @@ import recon_engine as rx
 from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
 from recon_engine.compare.keys import propose_keys
+from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import NO_KEY, OnBadRow, Options, SideOptions
 from recon_engine.derive_syntax import Derivation, parse_derivation
 from recon_engine.errors import ConfigError, KeyMissing
@@ -37,6 +38,7 @@ from recon_engine.inputs.native.binding import load_library
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -57,6 +59,7 @@ new_rows = st.lists(
     max_size=7,
 )
 Rules = dict[str, tuple[str, ...]]
+Rows = list[tuple[str, ...]]
 # For both sides, for OLD, for NEW.
 RULES: list[tuple[Rules, Rules, Rules]] = [
     ({}, {}, {}),
@@ -196,6 +199,161 @@ def test_every_combination_of_options_gives_what_the_oracle_says(
     assert listed.count("new") == wanted.new.unpairable
 
 
+EACH = settings(max_examples=settings().max_examples // 3)
+# What a user writes, and the same as the oracle has it.
+ALIKE: list[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = [
+    ((), ()),
+    (("p=slice(a,1,2)",), (("slice", "p", "a", "1", "2"),)),
+    (("p=slice(k,2)",), (("slice", "p", "k", "2", ""),)),
+    (('p,q=split(a,"-")',), (("split", "p", "q", "a", "-"),)),
+    (('p=join(k,a,"-")',), (("join", "p", "k", "a", "-"),)),
+    (
+        ('p,q=split(a,"-")', "r=slice(p,1,1)"),
+        (("split", "p", "q", "a", "-"), ("slice", "r", "p", "1", "1")),
+    ),
+]
+ALIKE_RULES: list[Rules] = [
+    {},
+    {},
+    {"a": ("trim",), "b": ("decimal",)},
+    {"p": ("casefold",), "b": ("decimal(abs=0.5)",)},
+    {"k": ("lstrip0",)},
+]
+OTHERWISE = (("p=slice(a,2)",), (("slice", "p", "a", "2", ""),))
+
+
+def ask_for_keys(_: Sequence[str]) -> Lookup:
+    """Open breaks of some keys, as a run asks for them."""
+    return Lookup([OpenKey((key,)) for key in ("1", "04", "4", "9", "")], 1_000)
+
+
+alike_tests = st.lists(
+    st.sampled_from(
+        [
+            ("p", "!=", ("",)),
+            ("p", "=", ("a", "1")),
+            ("b", ">", ("0",)),
+            ("b", "in", ("1", "2")),
+            ("k", "<", ("2",)),
+            ("a", "!=", ("a-1",)),
+        ]
+    ).map(lambda test: (test[0], test[1], test[2][:1] if test[1] != "in" else test[2])),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+
+
+@st.composite
+def alike_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
+    """Rows of OLD and NEW, most of which are identical, in another order."""
+    keys = st.sampled_from(["1", "2", "3", "5", "6", "7", "04", "4", ""])
+    texts = st.sampled_from(["a-1", "A-1", "é-2", "b", "", "a-b-c"])
+    numbers = st.sampled_from(["1", "1", "2", "2.0", "-1", "", "x"])
+    row = st.tuples(keys, texts, numbers)
+    old: Rows = draw(st.lists(row, min_size=draw(st.sampled_from([0, 4])), max_size=8))
+    new: Rows = []
+    for each in old:
+        _, text, number = draw(row)
+        match draw(st.sampled_from(["same", "same", "text", "number", "gone"])):
+            # One cell differs, so that the row still has a partner.
+            case "text":
+                new.append((each[0], text, each[2]))
+            case "number":
+                new.append((*each[:2], number))
+            case "same":
+                new.append(each)
+    new += draw(st.lists(row, max_size=1))
+    return old, draw(st.permutations(new))
+
+
+@pytest.mark.parametrize(
+    "focus", ["nothing", "ignored", "filtered", "unlike", "folded"]
+)
+@EACH
+@example(
+    # A pair of which one row fails the filter, and rows that differ in the source.
+    rows=(
+        [("1", "a-1", "-1"), ("2", "a-1", "1"), ("3", "a-1", "1")],
+        [("1", "a-1", "1"), ("2", "b-1", "1"), ("3", "a-1", "1")],
+    ),
+    derived=ALIKE[1],
+    rules={},
+    both=(("b", ">", ("0",)),),
+    how="kernel",
+)
+@given(
+    rows=alike_sides(),
+    derived=st.sampled_from(ALIKE),
+    rules=st.sampled_from(ALIKE_RULES),
+    both=alike_tests,
+    how=st.sampled_from(["kernel", "kernel", "kernel", "memory", "spark"]),
+)
+def test_rows_that_are_prepared_alike_are_those_of_the_oracle(
+    tmp_path: Path,
+    rows: tuple[Rows, Rows],
+    derived: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]],
+    rules: Rules,
+    both: tuple[pairing_oracle.Test, ...],
+    how: str,
+    focus: str,
+) -> None:
+    """The kernel matches them by their bytes, and a place is found for each.
+
+    `focus`: what may decide more than the bytes of rows. An ignored source of a derived
+    column, a filter, another derivation of the same column on NEW, filtered rows that
+    are folded.
+    """
+    written, steps = derived
+    new_names = [name for name in ("p", "q", "r") if any(name in s for s in steps)]
+    unlike = focus == "unlike" and new_names == ["p"]
+    of_new = OTHERWISE if unlike else derived
+    folds = focus == "folded"
+    ignored = ("a",) if focus == "ignored" else ()
+    columns = [name for name in ("a", "b", *new_names) if name not in ignored]
+    # A rule is for a compared column, and a test for one that there is.
+    rules = {name: each for name, each in rules.items() if name in ("k", *columns)}
+    tested = {"k", "a", "b", *new_names} if focus in {"filtered", "folded"} else ()
+    both = tuple(test for test in both if test[0] in tested)
+    options = Options(
+        keys=("k",),
+        rules=rules,
+        where=expression(both),
+        ignore=ignored,
+        old=SideOptions(derive=written, fold=folds),
+        new=SideOptions(derive=of_new[0]),
+    )
+    plans = (
+        SidePlan(derive=steps, both=both, fold=folds),
+        SidePlan(derive=of_new[1], both=both),
+    )
+    paths = (
+        write_table(tmp_path / "o.csv", ["k", "a", "b"], rows[0]),
+        write_table(tmp_path / "n.csv", ["k", "a", "b"], rows[1]),
+    )
+    chains = pairing_oracle.chains_of(rules)
+    if has_unreadable(plans, chains):
+        with pytest.raises(ConfigError, match="cannot read"):
+            compare_by(how, paths, options)
+        return
+    old, new = ([dict(zip("kab", row, strict=True)) for row in each] for each in rows)
+    wanted = pairing_oracle.compare(old, new, ["k"], columns, chains, plans)
+    if is_emptied(wanted.old) or is_emptied(wanted.new):
+        with pytest.raises(ConfigError, match="leaves no row"):
+            compare_by(how, paths, options)
+        return
+    d = compare_by(how, paths, options, ask_for_keys)
+    assert said(d, columns) == wanted
+    if how == "kernel" and load_library() and not folds:
+        assert d.engine.kernel == "native"
+        other = compare_by("memory", paths, options, ask_for_keys)
+        assert d.looked_up == other.looked_up
+        for ours, theirs in ((d.old, other.old), (d.new, other.new)):
+            assert ours.blank_keys == theirs.blank_keys
+    listed = [row["side"] for row in d.unpairable().to_dicts()]
+    assert listed.count("old") == wanted.old.unpairable
+    assert listed.count("new") == wanted.new.unpairable
+
+
 # Spellings of numbers, and texts that are none.
 SPELLINGS: list[list[str]] = [
     ["1", "1", "01", "+1", "1.", "1.0"],
@@ -207,7 +365,6 @@ SPELLINGS: list[list[str]] = [
     ["9" * 17, "9" * 17, "0" + "9" * 17],
     ["", "x", "--1", "+-1", "-", ".", "1,0", "0001,000"],
 ]
-Rows = list[tuple[str, ...]]
 
 
 @st.composite

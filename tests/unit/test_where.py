@@ -69,7 +69,7 @@ tests = st.lists(
     rules=st.sampled_from(RULES),
     both=tests,
     own=st.tuples(tests, tests),
-    how=st.sampled_from(["memory", "disk", "pieces", "spark"]),
+    how=st.sampled_from(["kernel", "kernel", "memory", "disk", "pieces", "spark"]),
 )
 def test_filters_give_what_the_oracle_says(
     tmp_path: Path,
