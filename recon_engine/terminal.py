@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
+    from recon_engine.compare.explained_rows import (
+        ExplainedPair,
+        ExplainedRow,
+        Explanation,
+    )
     from recon_engine.errors import ReconError
     from recon_engine.model import Column, GateResult, Total
     from recon_engine.result import Reconciliation

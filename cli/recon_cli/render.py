@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_cli.run_end import RunClock
-    from recon_engine.compare.explain import Explanation
+    from recon_engine.compare.explained_rows import Explanation
     from recon_engine.compare.keys import Proposal
     from recon_engine.model import Breaks, PastRun
     from recon_engine.pipeline.runner import Outcome

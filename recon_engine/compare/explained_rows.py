@@ -1,8 +1,7 @@
-"""Explain one key: its rows on both sides, their places, and how they differ."""
+"""The rows of one key on both sides, their places, and how they differ."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -11,24 +10,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.alignment import align_columns
 from recon_engine.compare.digests import assign_ids
-from recon_engine.compare.early_scan import scan_for_keys
 from recon_engine.compare.masks import make_masks
 from recon_engine.compare.pairing import compare_rows, with_kinds
 from recon_engine.compare.preparation import REASON
 from recon_engine.compare.prepared_rows import arrange_rows
-from recon_engine.config import LIMITS, Limits
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.inputs.tables import open_headers, open_tables
+from recon_engine.inputs.tables import open_tables
 from recon_engine.model import SIDES
 from recon_engine.rules.chains import NO_CHAIN, normal_form
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.runtime.error_boundary import within_error_boundary
-from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import did_you_mean
 
 
@@ -43,7 +36,9 @@ if TYPE_CHECKING:
     from recon_engine.compare.prepared_rows import ArrangedRows
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
+    from recon_engine.runtime.progress import Progress
 
 
 QUOTE: Final = ord('"')
@@ -131,54 +126,42 @@ class Explanation:
         return bool(self.pairs) and not (differ or lost)
 
 
-@within_error_boundary
-def explain_key(
-    old: object,
-    new: object,
+def explain_rows(
+    sides: tuple[Unread, Unread],
+    layout: Alignment,
     options: Options,
-    values: Sequence[str],
-    progress: Progress = SILENT,
+    key: Sequence[str],
+    progress: Progress,
     *,
-    limits: Limits = LIMITS,
-    context: Sequence[str] = (),
+    context: Sequence[str],
+    scanning: Scanning | None,
 ) -> Explanation:
-    """Explain the key with these `values`, in the order of the key columns.
+    """Explain a key of two files whose columns are paired.
 
     Args:
-        old: A path, a URL or a frame.
-        new: A path, a URL or a frame.
-        options: As for `diff`; rows are paired and masked as `diff` does.
-        values: One value for each key column, or one JSON array, as results show keys.
+        sides: Both files, with their headers read.
+        layout: Their columns.
+        options: How the files are read.
+        key: A value for each column of the key.
         progress: Reports the steps.
-        limits: Size limits of inputs.
-        context: Columns that are shown besides the compared ones, such as those that
-            are ignored or that one file has; "all" is every column.
+        context: Columns that are shown besides the compared ones.
+        scanning: The pass of both files through the native kernel, if it has begun.
 
     Raises ConfigError if neither side has the key, or no side a column of `context`.
     """
-    key = _parse_key(values, options.keys)
-    with open_headers(old, new, options, limits, progress) as sides:
-        layout = align_columns(
-            sides[0].columns,
-            sides[1].columns,
-            options,
-            uris=(sides[0].uri, sides[1].uri),
-            heads=(sides[0].head, sides[1].head),
-        )
-        names = (
-            assign_ids(sides[0].columns, layout, "old"),
-            assign_ids(sides[1].columns, layout, "new"),
-        )
-        extra = _find_context(layout, names, sides, context)
-        scanning = scan_for_keys(sides, layout)
-        with (
-            open_tables(*sides, options, progress, scanning) as tables,
-            progress.step("explain"),
-        ):
-            both = [
-                _find_rows(table, each, key)
-                for table, each in zip(tables, names, strict=True)
-            ]
+    names = (
+        assign_ids(sides[0].columns, layout, "old"),
+        assign_ids(sides[1].columns, layout, "new"),
+    )
+    extra = _find_context(layout, names, sides, context)
+    with (
+        open_tables(*sides, options, progress, scanning) as tables,
+        progress.step("explain"),
+    ):
+        both = [
+            _find_rows(table, each, key)
+            for table, each in zip(tables, names, strict=True)
+        ]
     if all(rows.is_empty() for rows in both):
         raise ConfigError(
             f"no row of either file has this {', '.join(layout.keys)}",
@@ -218,20 +201,6 @@ def _find_context(
         # The key is shown above, and as a cell if the sides write it differently.
         and (name in context or (ALL in context and name not in layout.keys))
     }
-
-
-def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
-    if len(values) == 1 < len(keys):
-        try:
-            values = [str(each) for each in json.loads(values[0])]
-        except (ValueError, TypeError, RecursionError):
-            values = ()
-    if len(values) != len(keys):
-        raise ConfigError(
-            f"the key has {format_count(len(keys), 'column')}: {', '.join(keys)}",
-            help="give one value for each, in this order, or all as one JSON array",
-        )
-    return list(values)
 
 
 def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFrame:

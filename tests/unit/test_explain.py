@@ -11,7 +11,8 @@ from jsonschema import validate
 from support.program import recon
 
 from recon_engine import diff
-from recon_engine.compare.explain import differing_spans, explain_key
+from recon_engine.compare.explain import explain_key
+from recon_engine.compare.explained_rows import differing_spans
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.postgres.migrations import schema_folder
