@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from recon_engine.rules.chains import Chain, Rules, SideRules, Tallies, Tally
 
 
+NO_PAIRS: Final = pl.DataFrame(schema={"old": pl.UInt32, "new": pl.UInt32})
 # The reader refuses NUL in a header, so no user's column has such a name.
 _OLD: Final = "\0old"
 _NEW: Final = "\0new"
@@ -580,6 +581,8 @@ def _pair_equal_rows(
     mine, other = (side.select(same).hash_rows() for side in (left, right))
     left = left.filter(mine.is_in(other.implode()))
     right = right.filter(other.is_in(mine.implode()))
+    if left.is_empty() or right.is_empty():
+        return NO_PAIRS
     if not ordered:
         left, right = (s.sort(same, maintain_order=True) for s in (left, right))
     return (

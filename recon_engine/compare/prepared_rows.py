@@ -207,6 +207,9 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
     """Pair rows in the steps that the module describes."""
 
     def pair(old: NDArray[np.int64], new: NDArray[np.int64]) -> _Step:
+        if not (len(old) and len(new)):
+            # Most steps: few rows fail a filter, and without one none does.
+            return _Step(old[:0], new[:0], np.sort(old), np.sort(new))
         found = pair_rows(
             sides[0].rows[old],
             sides[1].rows[new],
