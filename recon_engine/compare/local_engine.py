@@ -56,6 +56,7 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.inputs.scanned import (
     DIGESTS,
     GatheredRows,
@@ -66,6 +67,7 @@ from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
+from recon_engine.rules.chains import read_and_counted
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.memory import Budget, Differing, default_budget
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.result import Reconciliation
+    from recon_engine.rules.chains import Tallies
 
     # The numbers of the rows of either side whose key seems to repeat, ascending.
     Numbers = NDArray[np.uint32] | tuple[()]
@@ -116,7 +119,8 @@ class ReadTables:
     The first of each pair is that of OLD. A bucket of `digests` can be taken once.
     `strategies` computed the digests, and hold a sample of the rows. `matched`: what
     the native kernel has matched; it leaves no digests. `by_kernel`: whether it has
-    read the tables.
+    read the tables. `by_keys`: whether only keys were digested, so that all rows are
+    compared.
     """
 
     plan: ComparisonPlan
@@ -127,6 +131,7 @@ class ReadTables:
     budget: Budget
     matched: MatchedFiles | None = None
     by_kernel: bool = False
+    by_keys: bool = False
 
     @property
     def blanks(self) -> list[int]:
@@ -391,10 +396,33 @@ def compare_tables(
         today=today,
         samples=Samples(shown, samples),
         blanks=reading.blanks,
-        tallies=[strategy.tallies() for strategy in reading.strategies],
-        read_by=ReadBy(reading.strategies[0].name, reading.kernel),
+        tallies=_count_reads(reading, found),
+        read_by=ReadBy(
+            reading.strategies[0].name, reading.kernel, counts_cells=reading.by_keys
+        ),
         sought=asked,
     )
+
+
+def _count_reads(reading: ReadTables, found: Difference) -> list[Tallies]:
+    """What rules read of all rows: of keys, and of columns that are read apart.
+
+    Where only keys were digested, the difference has counted the cells of all pairs.
+    """
+    counted = [strategy.tallies() for strategy in reading.strategies]
+    if reading.by_keys:
+        ours = reading.plan.names[OLD]
+        apart = [name for name in ours.read_apart if name not in ours.keys]
+        counted += [
+            {
+                name: read_and_counted(
+                    ours.chains[name], rows[name], side, apply_natively
+                )[1]
+            }
+            for side, rows in zip(SIDES, (found.missing, found.extra), strict=True)
+            for name in apart
+        ]
+    return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,7 +472,7 @@ def _find_undecided_in_bucket(
         whole,
         wanted,
         judged=judged,
-        folds=names[0].prepared.either_folds,
+        by_cells=reading.by_keys or names[0].prepared.either_folds,
     )
 
 
@@ -454,17 +482,17 @@ def find_undecided(
     wanted: pl.Series | None = None,
     *,
     judged: bool = False,
-    folds: bool = False,
+    by_cells: bool = False,
 ) -> tuple[Undecided, Suspects]:
     """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
     `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
     columns of a side are compared; `wanted`: the digests of sought keys; `judged`:
-    whether digests carry the places of their rows; `folds`: whether rows are folded,
-    which only their cells decide about.
+    whether digests carry the places of their rows; `by_cells`: whether only cells
+    decide, as of rows that are folded.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
-    if folds:
+    if by_cells:
         return _keep_all(sides, wanted, judged=judged)
     others = _take_others(sides) if judged else None
     old, new = map_ordered(_suspects, sides)
@@ -482,7 +510,7 @@ def _keep_all(
         _take_others(kept)
     old, new = map_ordered(_suspects, kept)
     ours, theirs = (_with_keys(side, wanted) for side in kept)
-    of_key = _of_key(*left) if any(map(len, left)) else 0
+    of_key = _of_key(*left) if judged or len(old) or len(new) else 0
     return Undecided(0, left, (ours, theirs), of_key), (old, new)
 
 
@@ -540,7 +568,7 @@ def _find_undecided_by_kernel(
         left, suspects = find_undecided(
             lambda side: matched.take_digests(REPEATED[side]),
             all_is_compared(plan.names),
-            folds=matched.folds,
+            by_cells=matched.folds,
         )
     else:
         none, suspects = pl.DataFrame(schema=DIGESTS), NO_SUSPECTS

@@ -712,9 +712,6 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     """Compare cells of a column that has rules."""
     alike, tally, forms = equal_with_forms(chain, old, new, apply_natively)
     tolerated = alike & (old != new)
-    if not chain.is_reflexive:
-        # What the rules of such a column read is counted on all rows, by `digests`.
-        tally[:, :MADE_EQUAL] = 0
     every = tolerated.all()
     sum_old, sum_new = (
         totals.sum_read(chain.of(side), texts, forms[side])

@@ -95,6 +95,23 @@ def propose_by_sample(
     return _with_rules(options, found | _find_rules(options, again, spared))
 
 
+def most_rows_differ(options: Options, sample: SampledRows) -> bool:
+    """Whether most rows differ in the bytes of a column that both sides read alike.
+
+    Such rows are compared by their cells, whatever the rules of the column are.
+    """
+    keys, (old, new) = sample.pair_rows()
+    names = pair_names(old.columns, new.columns, options)
+    differ = pl.repeat(False, keys.len(), eager=True)
+    for name in names.old:
+        theirs = names.renames.get(name, name)
+        if name in options.keys or theirs not in new.columns:
+            continue
+        if _assemble(options, name).is_reflexive:
+            differ |= old[name] != new[theirs]
+    return 2 * int(differ.sum()) > differ.len()
+
+
 def propose_spelling(options: Options, result: Reconciliation) -> Options:
     """Options with the rules of spelling that the hints of a sample propose."""
     return _with_rules(options, _find_rules(options, result))
