@@ -101,7 +101,7 @@ def for_column(
     # The rules of the first step are asked about again, to be counted.
     settled_by = functools.cache(partial(_changes_settled_by, changes))
     steps: list[RuleTexts] = []
-    while len(steps) < MAX_RULES and not left.is_empty():
+    while len(steps) < MAX_RULES and _may_be_worth_a_hint(left, total):
         chain = assemble_chain(column, given)
         # Of a column that has a tolerance, nothing is known to be a rewriting.
         if chain.has_tolerance:
@@ -132,6 +132,12 @@ def for_column(
         table = find_code_table(column, left, given, total)
         rules_found += [table] if table else []
     return [*rules_found, *_damage_hints(column, changes, total)]
+
+
+def _may_be_worth_a_hint(left: pl.DataFrame, total: int) -> bool:
+    """Whether rules that explain all these changes would explain enough for a hint."""
+    cells = int(left["rows"].sum())
+    return cells > 0 and cells * MIN_SETTLED_ONE_IN >= total
 
 
 def _damage_hints(column: str, changes: pl.DataFrame, total: int) -> Iterator[Hint]:
@@ -307,12 +313,14 @@ def _find_best_rules(
 
     Ties go to the first.
     """
-    best, most = None, 0
+    best, most, cells = None, 0, int(changes["rows"].sum())
     for rules in candidates:
         settled = settled_by(added_to_others(rules))
         count = _count_cells(changes, settled)
         if count > most and count * MIN_SETTLED_ONE_IN >= total:
             best, most = (rules, settled), count
+        if most == cells:
+            break
     return best
 
 

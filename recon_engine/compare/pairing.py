@@ -109,14 +109,27 @@ def drop_identical(
     whether a key repeats. Rows of a repeated row digest are left to `compare_rows`,
     which pairs them by content.
     """
-    kept = [np.ones(side.height, bool) for side in (old, new)]
-    identical = _mark_natively((old, new), kept)
-    if identical is None:
-        identical = _mark_identical((old, new), kept, repeats=repeats)
+    identical, kept = _find_identical(old, new, repeats=repeats)
     left = map_ordered(
         lambda side: side[0].filter(side[1]), zip((old, new), kept, strict=True)
     )
     return NonIdentical(identical, *left)
+
+
+def count_identical(old: pl.DataFrame, new: pl.DataFrame) -> int:
+    """How many rows `drop_identical` drops, of digests that do not repeat."""
+    return _find_identical(old, new, repeats=(False, False))[0]
+
+
+def _find_identical(
+    old: pl.DataFrame, new: pl.DataFrame, *, repeats: tuple[bool, bool]
+) -> tuple[int, list[NDArray[np.bool_]]]:
+    """The number of pairs that `drop_identical` drops, and which rows are kept."""
+    kept = [np.ones(side.height, bool) for side in (old, new)]
+    identical = _mark_natively((old, new), kept)
+    if identical is None:
+        identical = _mark_identical((old, new), kept, repeats=repeats)
+    return identical, kept
 
 
 def _mark_natively(
