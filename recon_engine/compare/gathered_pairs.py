@@ -18,6 +18,7 @@ from recon_engine.compare.native_judges import NativeJudges
 from recon_engine.compare.pairing import (
     Difference,
     count_equal_keys,
+    find_differing_pairs,
     pair_unrepeated_keys,
 )
 from recon_engine.compare.pairs import CELLS, apply_rules
@@ -89,7 +90,7 @@ class _PairedRows:
         tolerated_keys, of_keys = count_equal_keys(
             *self.keys, pairs, ours.keys, ours.chains
         )
-        differing = pairs["old"][np.unique(cells["pair"].to_numpy())]
+        differing = pairs["old"][find_differing_pairs(cells, pairs.height)]
         return Difference(
             keys=self.keys[0][pairs["old"]],
             cells=cells,

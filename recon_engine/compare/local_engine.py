@@ -6,7 +6,7 @@ import logging
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
@@ -84,7 +84,6 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds, Strategy
     from recon_engine.compare.lookup import Ask, Sought
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.pairs import KernelSample
     from recon_engine.compare.partial_result import Repeats
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
@@ -112,6 +111,21 @@ SOUGHT_ROWS: Final = 1 << 16
 NO_SUSPECTS: Final[Suspects] = ((), ())
 
 
+class ReadRows(Protocol):
+    """What is kept of a side that was read, as `digests.Strategy` has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def sample(self) -> pl.DataFrame:
+        """Keys and compared cells of the sampled rows."""
+        ...
+
+    def tallies(self) -> Tallies:
+        """What the rules of key columns read, and of columns that are read apart."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadTables:
     """Two tables that were read once: validated, counted, and reduced to digests.
@@ -125,7 +139,7 @@ class ReadTables:
 
     plan: ComparisonPlan
     tables: tuple[Table, Table]
-    strategies: Sequence[Strategy | KernelSample | ScannedDigests]
+    strategies: Sequence[ReadRows]
     digests: list[Buckets]
     buckets: int
     budget: Budget

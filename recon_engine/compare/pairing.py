@@ -227,7 +227,7 @@ def compare_rows(
     )
     cells, tolerated, tallies, sums = _compare_cells(old, new, matched, columns, rules)
     tolerated_keys, of_keys = count_equal_keys(old, new, matched, keys, rules)
-    mismatched = matched["old"][np.unique(cells["pair"].to_numpy())]
+    mismatched = matched["old"][find_differing_pairs(cells, matched.height)]
     return Difference(
         keys=old[list(keys)][matched["old"]],
         cells=cells,
@@ -699,6 +699,12 @@ def _paired_columns(
             for side, number in ((old, "old"), (new, "new"))
         )
         yield names, left, right
+
+
+def find_differing_pairs(cells: pl.DataFrame, pairs: int) -> NDArray[np.int64]:
+    """The pairs that have a differing cell, ascending; `pairs`: how many there are."""
+    # Of many cells this takes a tenth of the time of `np.unique`.
+    return np.flatnonzero(np.bincount(cells["pair"].to_numpy(), minlength=pairs))
 
 
 @dataclass(frozen=True, slots=True)

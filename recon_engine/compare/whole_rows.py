@@ -8,7 +8,7 @@ paired by their keys, and all of them are compared. The result is the same.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 # Rows are never equal by digests, so no secret is needed.
-SEEDS = Seeds(0, 0, KEY_SEED)
+SEEDS: Final = Seeds(0, 0, KEY_SEED)
 
 
 @dataclass(frozen=True, slots=True)

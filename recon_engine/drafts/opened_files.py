@@ -70,13 +70,9 @@ class OpenedFiles:
             self.begin_reading()
             assert self._reading is not None  # noqa: S101 - it has begun
             scanning = self._reading.result()
+            old, new = map(without_hashes, self.both())
             self._tables = self._files.enter_context(
-                open_tables(
-                    *map(without_hashes, self.both()),
-                    self._options,
-                    self._progress,
-                    scanning,
-                )
+                open_tables(old, new, self._options, self._progress, scanning)
             )
         return self._tables
 

@@ -98,8 +98,11 @@ def propose_by_sample(
 def most_rows_differ(options: Options, sample: SampledRows) -> bool:
     """Whether most rows differ in the bytes of a column that both sides read alike.
 
-    Such rows are compared by their cells, whatever the rules of the column are.
+    Such rows are compared by their cells, whatever the rules of the column are. Of
+    derived columns, which the sample does not have, nothing is known.
     """
+    if any(options.side(side).derive for side in SIDES):
+        return False
     keys, (old, new) = sample.pair_rows()
     names = pair_names(old.columns, new.columns, options)
     differ = pl.repeat(False, keys.len(), eager=True)
