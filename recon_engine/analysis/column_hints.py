@@ -227,11 +227,11 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
         .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
         .collect(engine="in-memory")
     )
-    promising, roundings = may_be_codes(changes), Counter[int]()
-    for column, old, new, rows, is_rewritten in found.iter_rows():
-        if is_rewritten:
-            promising.add(column)
-        elif column not in promising and _may_be_rounding(old, new):
+    rewritten_in = found.filter("rewritten")["column"].unique().to_list()
+    promising, roundings = may_be_codes(changes) | {*rewritten_in}, Counter[int]()
+    others = found.filter(~pl.col("column").is_in([*promising]))
+    for column, old, new, rows, _ in others.iter_rows():
+        if column not in promising and _may_be_rounding(old, new):
             roundings[column] += rows
             if roundings[column] >= MIN_ROUNDINGS:
                 promising.add(column)

@@ -453,10 +453,15 @@ class _KeySearch:
         self.measures = _Measures(
             {name: [each[at] for each in cells] for at, name in self.names.items()}
         )
-        self.distinct = {
+
+    @cached_property
+    def _by_distinct(self) -> list[str]:
+        """The columns, those with the most distinct values in the sample first."""
+        distinct = {
             name: min(sample[name].n_unique() for sample in self.samples)
             for name in self.names
         }
+        return sorted(self.names, key=lambda name: -distinct[name])
 
     def keys(self, max_columns: int) -> Iterator[Proposal]:
         """Yield the smallest sets that are unique on both sides."""
@@ -636,9 +641,11 @@ class _KeySearch:
 
         With too many, of the most distinct columns.
         """
-        telling = sorted(self.names, key=lambda name: -self.distinct[name])
-        while math.comb(len(telling), size) > MAX_SETS:
-            telling.pop()
+        count = len(self.names)
+        while math.comb(count, size) > MAX_SETS:
+            count -= 1
+        # Most tables have so few columns that nothing has to be counted.
+        telling = self.names if count == len(self.names) else self._by_distinct[:count]
         sets = itertools.combinations(sorted(telling), size)
         return [
             columns

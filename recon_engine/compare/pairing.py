@@ -765,12 +765,16 @@ def count_equal_keys(
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
         unlike |= differs.to_numpy()
-        _, tally = equal_and_counted(
+        # What rules read of keys is counted on all rows, by `digests`.
+        tally = tallies[name] = no_tally(rules[name].steps)
+        if len(tally) == 1:
+            # Keys of a pair are equal in the end, so the only rule made them so.
+            tally[0, MADE_EQUAL] = differs.sum()
+            continue
+        _, counted = equal_and_counted(
             rules[name], left.filter(differs), right.filter(differs)
         )
-        # What rules read of keys is counted on all rows, by `digests`.
-        tallies[name] = no_tally(rules[name].steps)
-        tallies[name][:, MADE_EQUAL] = tally[:, MADE_EQUAL]
+        tally[:, MADE_EQUAL] = counted[:, MADE_EQUAL]
     return int(unlike.sum()), tallies
 
 
