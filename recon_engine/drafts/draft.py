@@ -426,17 +426,16 @@ class _Drafting:
 
     def compare(self, options: Options) -> Reconciliation:
         sides = self.opened.both()
-        if self.most_rows_differ:
+        tables = self.opened.read_natively() if self.most_rows_differ else None
+        if tables is not None:
+            today = datetime.now(UTC).date()
             found = compare_whole_rows(
-                *sides,
-                options,
-                self.opened.read(),
-                datetime.now(UTC).date(),
-                self.progress,
-                budget=self.budget,
+                *sides, options, tables, today, self.progress, budget=self.budget
             )
             if found is not None:
                 return found
+        # It would take a core from the comparison, which reads both anew.
+        self.opened.stop_reading()
         return compare_inputs(
             *sides,
             options,

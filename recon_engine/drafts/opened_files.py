@@ -64,6 +64,19 @@ class OpenedFiles:
         if self._reading is None:
             self._reading = self._thread.submit(self._start_reading)
 
+    def stop_reading(self) -> None:
+        """End a reading under way that nothing has asked for yet."""
+        if self._reading is not None and self._tables is None:
+            scanning, self._reading = self._reading.result(), None
+            if scanning is not None:
+                scanning.close()
+
+    def read_natively(self) -> tuple[Table, Table] | None:
+        """As `read`; None without a native kernel for them."""
+        self.begin_reading()
+        assert self._reading is not None  # noqa: S101 - it has begun
+        return None if self._reading.result() is None else self.read()
+
     def read(self) -> tuple[Table, Table]:
         """Both, read to their ends; raises the error of the first bad row."""
         if self._tables is None:

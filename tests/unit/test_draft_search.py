@@ -179,6 +179,17 @@ def test_files_are_read_to_their_ends_once(
     assert read == [2]
 
 
+def test_without_a_kernel_files_are_not_read_for_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = draft_settings(*write_systems(tmp_path))
+    monkeypatch.setattr(binding, "load_library", lambda: None)
+    monkeypatch.delattr(OpenedFiles, "read")
+    drafted = draft_settings(*write_systems(tmp_path))
+    assert drafted.options == expected.options
+    assert drafted.decisions == expected.decisions
+
+
 def test_a_bad_row_at_the_end_is_reported_by_its_place(tmp_path: Path) -> None:
     rows = 60_000
     paths = write_systems(tmp_path, rows, "1;a;b;c\n2;d;01.01.2024\n")
@@ -201,8 +212,12 @@ def test_reading_ends_with_the_files(tmp_path: Path) -> None:
     # Other readings begin anew, also while files are read.
     opened.begin(paths, reading)
     opened.begin_reading()
+    # A reading that nothing has asked for ends, and another may begin.
+    opened.stop_reading()
     tables = opened.read()
+    opened.stop_reading()
     assert opened.read() is tables
+    assert opened.read_natively() is tables
     assert [table.rows for table in tables] == [400, 400]
     assert all(find_source(table) for table in tables)
     opened.close()
