@@ -270,8 +270,16 @@ def pair_unrepeated_keys(
     rules: Rules = NO_RULES,
 ) -> pl.DataFrame | None:
     """As `pair_rows`, of the key columns alone; None if a key repeats on a side."""
-    by, left, right = _read_forms(old, new, keys, rules)
-    return _join_unrepeated(left, right, by)
+    by = [_form(name, rules) for name in keys]
+
+    def read_forms(side: tuple[pl.DataFrame, str]) -> tuple[pl.DataFrame, bool]:
+        rows = _with_forms(side[0], keys, rules_of_side(rules, side[1]))
+        return rows, _repeats(rows, by)
+
+    (left, again), (right, too) = map_ordered(
+        read_forms, zip((old, new), SIDES, strict=True)
+    )
+    return None if again or too else _join_numbered(left, right, by)
 
 
 def _read_forms(
@@ -291,6 +299,13 @@ def _join_unrepeated(
     """The pairs of rows by one plain join; None if a key repeats on a side."""
     if any(_repeats(side, by) for side in (left, right)):
         return None
+    return _join_numbered(left, right, by)
+
+
+def _join_numbered(
+    left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]
+) -> pl.DataFrame:
+    """The pairs of rows that do not repeat, as `pair_rows` has them."""
     return _join_full(_numbered(left, by, _OLD), _numbered(right, by, _NEW), by)
 
 
