@@ -101,7 +101,7 @@ def for_column(
     # The rules of the first step are asked about again, to be counted.
     settled_by = functools.cache(partial(_changes_settled_by, changes))
     steps: list[RuleTexts] = []
-    while len(steps) < MAX_RULES and not left.is_empty():
+    while len(steps) < MAX_RULES and _may_be_worth_a_hint(left, total):
         chain = assemble_chain(column, given)
         # Of a column that has a tolerance, nothing is known to be a rewriting.
         if chain.has_tolerance:
@@ -132,6 +132,12 @@ def for_column(
         table = find_code_table(column, left, given, total)
         rules_found += [table] if table else []
     return [*rules_found, *_damage_hints(column, changes, total)]
+
+
+def _may_be_worth_a_hint(left: pl.DataFrame, total: int) -> bool:
+    """Whether rules that explain all these changes would explain enough for a hint."""
+    cells = int(left["rows"].sum())
+    return cells > 0 and cells * MIN_SETTLED_ONE_IN >= total
 
 
 def _damage_hints(column: str, changes: pl.DataFrame, total: int) -> Iterator[Hint]:
@@ -221,11 +227,11 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
         .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
         .collect(engine="in-memory")
     )
-    promising, roundings = may_be_codes(changes), Counter[int]()
-    for column, old, new, rows, is_rewritten in found.iter_rows():
-        if is_rewritten:
-            promising.add(column)
-        elif column not in promising and _may_be_rounding(old, new):
+    rewritten_in = found.filter("rewritten")["column"].unique().to_list()
+    promising, roundings = may_be_codes(changes) | {*rewritten_in}, Counter[int]()
+    others = found.filter(~pl.col("column").is_in([*promising]))
+    for column, old, new, rows, _ in others.iter_rows():
+        if column not in promising and _may_be_rounding(old, new):
             roundings[column] += rows
             if roundings[column] >= MIN_ROUNDINGS:
                 promising.add(column)
@@ -307,12 +313,14 @@ def _find_best_rules(
 
     Ties go to the first.
     """
-    best, most = None, 0
+    best, most, cells = None, 0, int(changes["rows"].sum())
     for rules in candidates:
         settled = settled_by(added_to_others(rules))
         count = _count_cells(changes, settled)
         if count > most and count * MIN_SETTLED_ONE_IN >= total:
             best, most = (rules, settled), count
+        if most == cells:
+            break
     return best
 
 

@@ -63,23 +63,39 @@ def summarize_columns(
         .agg(pl.len().alias("distinct"), *facts)
         .collect(engine="in-memory")
     )
-    rows, start, per_side = changes.rows(), 0, len(facts) // len(SIDES)
+    start, per_side = 0, len(facts) // len(SIDES)
+    rows = _RowReader(changes)
     for at, count, *of_sides in found.iter_rows():
         # `changes` is sorted by column, and `found` has the groups in that order.
         place = slice(start, start + count)
         start += count
         old = totals.make_form(*of_sides[:per_side])
         new = totals.make_form(*of_sides[per_side:])
-        mine = rows[place]
         if count > totals.FEW_TEXTS:
             sums = totals.sum_changes(changes[place])
+            top = rows.read(place.start, patterns.CHANGES_SHOWN)
         else:
+            mine = rows.read(place.start, count)
             sums = (
                 totals.sum_few(((row[OLD], row[ROWS]) for row in mine), old),
                 totals.sum_few(((row[NEW], row[ROWS]) for row in mine), new),
             )
-        top = mine[: patterns.CHANGES_SHOWN]
+            top = mine[: patterns.CHANGES_SHOWN]
         yield at, place, _build_patterns(columns[at], count, top, keys), sums
+
+
+class _RowReader:
+    """Rows of a frame as tuples: of few rows all at once, of many some at a time."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+        self._rows = frame.rows() if frame.height <= totals.FEW_TEXTS else None
+
+    def read(self, start: int, count: int) -> Sequence[Row]:
+        """So many rows from the one at `start` on."""
+        if self._rows is not None:
+            return self._rows[start : start + count]
+        return self._frame.slice(start, count).rows()
 
 
 def _stripped(side: str) -> pl.Expr:

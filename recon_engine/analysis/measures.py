@@ -22,17 +22,26 @@ def is_measure(texts: pl.Series) -> bool:
 
     Two rows may share an amount or a date, so neither is proposed as a key.
     """
-    said = texts.str.strip_chars()
-    said = said.filter(said != "")
-    if said.is_empty():
-        return False
     # Most columns are neither, which their first values show.
-    few = said.head(FEW)
+    few = _strip_texts(texts.head(FEW))
     if not few.str.contains(f"{DATE_PATTERN}|{NUMBER_PATTERN}").all():
         return False
-    if said.str.contains(DATE_PATTERN).all():
+    said = _strip_texts(texts)
+    if said.is_empty():
+        return False
+    if few.str.contains(DATE_PATTERN).all() and said.str.contains(DATE_PATTERN).all():
         numbers = said.filter(said.str.contains(DAY_NUMBER))
         days = numbers.str.to_date("%Y%m%d", strict=False)
         return days.null_count() == 0
-    numbers = said.str.contains(NUMBER_PATTERN) & said.str.contains(DIGIT_PATTERN)
-    return bool(numbers.all() and said.str.contains(r"[.,]").any())
+    # A point is found soonest, and a column of numbers without one is no measure.
+    return bool(
+        said.str.contains(r"[.,]").any()
+        and said.str.contains(NUMBER_PATTERN).all()
+        and said.str.contains(DIGIT_PATTERN).all()
+    )
+
+
+def _strip_texts(texts: pl.Series) -> pl.Series:
+    """The texts without blanks at their ends, and without those that are blank."""
+    said = texts.str.strip_chars()
+    return said.filter(said != "")

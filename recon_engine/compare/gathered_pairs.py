@@ -18,6 +18,7 @@ from recon_engine.compare.native_judges import NativeJudges
 from recon_engine.compare.pairing import (
     Difference,
     count_equal_keys,
+    find_differing_pairs,
     pair_unrepeated_keys,
 )
 from recon_engine.compare.pairs import CELLS, apply_rules
@@ -40,8 +41,12 @@ def compare_gathered(
     old: GatheredRows, new: GatheredRows, names: Sequence[ColumnIds], group_pairs: int
 ) -> Iterator[Difference] | None:
     """Compare rows in groups of so many pairs; None if a key repeats on a side."""
-    ours, theirs = names
-    keys = old.frame(ours.all, ours.keys), new.frame(theirs.all, theirs.keys)
+    ours = names[0]
+    keys_old, keys_new = map_ordered(
+        lambda side: side[0].frame(side[1].all, side[1].keys),
+        zip((old, new), names, strict=True),
+    )
+    keys = keys_old, keys_new
     pairs = pair_unrepeated_keys(*keys, keys=ours.keys, rules=ours.chains)
     if pairs is None:
         return None
@@ -89,7 +94,7 @@ class _PairedRows:
         tolerated_keys, of_keys = count_equal_keys(
             *self.keys, pairs, ours.keys, ours.chains
         )
-        differing = pairs["old"][np.unique(cells["pair"].to_numpy())]
+        differing = pairs["old"][find_differing_pairs(cells, pairs.height)]
         return Difference(
             keys=self.keys[0][pairs["old"]],
             cells=cells,

@@ -8,10 +8,13 @@ examined in shares by hash: equal keys have equal hashes, so they are in one sha
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -19,7 +22,7 @@ import polars as pl
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import given_rules, rules_of
 from recon_engine.compare.column_names import pair_names
-from recon_engine.compare.pairing import has_repeats
+from recon_engine.compare.pairing import count_identical, has_repeats
 from recon_engine.compare.side_plans import derive_columns
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError, ReconError
@@ -446,13 +449,19 @@ class _KeySearch:
         self.samples = [
             pl.DataFrame([column.hash(SEED) for column in each]) for each in cells
         ]
+        self.blanks = [{column.name: column == "" for column in each} for each in cells]
         self.measures = _Measures(
             {name: [each[at] for each in cells] for at, name in self.names.items()}
         )
-        self.distinct = {
+
+    @cached_property
+    def _by_distinct(self) -> list[str]:
+        """The columns, those with the most distinct values in the sample first."""
+        distinct = {
             name: min(sample[name].n_unique() for sample in self.samples)
             for name in self.names
         }
+        return sorted(self.names, key=lambda name: -distinct[name])
 
     def keys(self, max_columns: int) -> Iterator[Proposal]:
         """Yield the smallest sets that are unique on both sides."""
@@ -487,6 +496,10 @@ class _KeySearch:
         self, sets: Sequence[ColumnSet]
     ) -> Iterator[tuple[ColumnSet, Proposal]]:
         """Those that do not repeat on all rows of either side, with their counts."""
+        if self._holds_all_rows:
+            for columns in sets:
+                yield columns, self._as_proposal(columns, self._count_sampled(columns))
+            return
         # A pass of the kernel for each set is shorter than one of the parser for few.
         first = sets if len(sets) <= FEW_SETS else ()
         counts = {columns: self._count_by_kernel(columns) for columns in first}
@@ -526,6 +539,29 @@ class _KeySearch:
             blanks_old=counted.blanks[0],
             blanks_new=counted.blanks[1],
         )
+
+    @cached_property
+    def _holds_all_rows(self) -> bool:
+        """Whether the samples are all rows, so that no set of `keys` repeats."""
+        return all(
+            sample.height == side.table.rows
+            for sample, side in zip(self.samples, self.sides, strict=True)
+        )
+
+    def _count_sampled(self, columns: ColumnSet) -> _Counts:
+        """The counts of a set that does not repeat, where samples are all rows."""
+        old, new = (
+            pl.DataFrame({"row": row, "check": rows.hash_rows(SEED + 1), "key": row})
+            for sample in self.samples
+            for rows in [sample.select(columns)]
+            for row in [rows.hash_rows(SEED)]
+        )
+        matched = count_identical(old, new)
+        blanks = [
+            int(functools.reduce(operator.or_, (each[at] for at in columns)).sum())
+            for each in self.blanks
+        ]
+        return _Counts(has_repeats=False, matched=matched, blanks=blanks)
 
     def _count_by_kernel(self, columns: ColumnSet) -> _Counts | None:
         """What the native kernel counts of a set.
@@ -605,9 +641,11 @@ class _KeySearch:
 
         With too many, of the most distinct columns.
         """
-        telling = sorted(self.names, key=lambda name: -self.distinct[name])
-        while math.comb(len(telling), size) > MAX_SETS:
-            telling.pop()
+        count = len(self.names)
+        while math.comb(count, size) > MAX_SETS:
+            count -= 1
+        # Most tables have so few columns that nothing has to be counted.
+        telling = self.names if count == len(self.names) else self._by_distinct[:count]
         sets = itertools.combinations(sorted(telling), size)
         return [
             columns

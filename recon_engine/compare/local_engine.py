@@ -6,7 +6,7 @@ import logging
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
@@ -57,6 +57,7 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.inputs.scanned import (
     DIGESTS,
     GatheredRows,
@@ -67,6 +68,7 @@ from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
+from recon_engine.rules.chains import read_and_counted
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.memory import Budget, Differing, default_budget
@@ -83,7 +85,6 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds, Strategy
     from recon_engine.compare.lookup import Ask, Sought
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.pairs import KernelSample
     from recon_engine.compare.partial_result import Repeats
     from recon_engine.compare.placed_files import PlacedFiles
     from recon_engine.config import Options
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.result import Reconciliation
+    from recon_engine.rules.chains import Tallies
 
     # The numbers of the rows of either side whose key seems to repeat, ascending.
     Numbers = NDArray[np.uint32] | tuple[()]
@@ -111,6 +113,21 @@ SOUGHT_ROWS: Final = 1 << 16
 NO_SUSPECTS: Final[Suspects] = ((), ())
 
 
+class ReadRows(Protocol):
+    """What is kept of a side that was read, as `digests.Strategy` has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def sample(self) -> pl.DataFrame:
+        """Keys and compared cells of the sampled rows."""
+        ...
+
+    def tallies(self) -> Tallies:
+        """What the rules of key columns read, and of columns that are read apart."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadTables:
     """Two tables that were read once: validated, counted, and reduced to digests.
@@ -119,17 +136,19 @@ class ReadTables:
     `strategies` computed the digests, and hold a sample of the rows. `matched`: what
     the native kernel has matched; it leaves no digests. `placed`: the places of these
     rows, if some may not be kept. `by_kernel`: whether it has read the tables.
+    `by_keys`: whether only keys were digested, so that all rows are compared.
     """
 
     plan: ComparisonPlan
     tables: tuple[Table, Table]
-    strategies: Sequence[Strategy | KernelSample | ScannedDigests]
+    strategies: Sequence[ReadRows]
     digests: list[Buckets]
     buckets: int
     budget: Budget
     matched: MatchedFiles | None = None
     placed: PlacedFiles | None = None
     by_kernel: bool = False
+    by_keys: bool = False
 
     @property
     def paired(self) -> MatchedFiles | None:
@@ -418,10 +437,33 @@ def compare_tables(
         today=today,
         samples=Samples(shown, samples),
         blanks=reading.blanks,
-        tallies=[strategy.tallies() for strategy in reading.strategies],
-        read_by=ReadBy(reading.strategies[0].name, reading.kernel),
+        tallies=_count_reads(reading, found),
+        read_by=ReadBy(
+            reading.strategies[0].name, reading.kernel, counts_cells=reading.by_keys
+        ),
         sought=asked,
     )
+
+
+def _count_reads(reading: ReadTables, found: Difference) -> list[Tallies]:
+    """What rules read of all rows: of keys, and of columns that are read apart.
+
+    Where only keys were digested, the difference has counted the cells of all pairs.
+    """
+    counted = [strategy.tallies() for strategy in reading.strategies]
+    if reading.by_keys:
+        ours = reading.plan.names[OLD]
+        apart = [name for name in ours.read_apart if name not in ours.keys]
+        counted += [
+            {
+                name: read_and_counted(
+                    ours.chains[name], rows[name], side, apply_natively
+                )[1]
+            }
+            for side, rows in zip(SIDES, (found.missing, found.extra), strict=True)
+            for name in apart
+        ]
+    return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,7 +513,7 @@ def _find_undecided_in_bucket(
         whole,
         wanted,
         judged=judged,
-        folds=names[0].prepared.either_folds,
+        by_cells=reading.by_keys or names[0].prepared.either_folds,
     )
 
 
@@ -481,17 +523,17 @@ def find_undecided(
     wanted: pl.Series | None = None,
     *,
     judged: bool = False,
-    folds: bool = False,
+    by_cells: bool = False,
 ) -> tuple[Undecided, Suspects]:
     """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
     `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
     columns of a side are compared; `wanted`: the digests of sought keys; `judged`:
-    whether digests carry the places of their rows; `folds`: whether rows are folded,
-    which only their cells decide about.
+    whether digests carry the places of their rows; `by_cells`: whether only cells
+    decide, as of rows that are folded.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
-    if folds:
+    if by_cells:
         return _keep_all(sides, wanted, judged=judged)
     others = _take_others(sides) if judged else None
     old, new = map_ordered(_suspects, sides)
@@ -509,7 +551,7 @@ def _keep_all(
         _take_others(kept)
     old, new = map_ordered(_suspects, kept)
     ours, theirs = (_with_keys(side, wanted) for side in kept)
-    of_key = _of_key(*left) if any(map(len, left)) else 0
+    of_key = _of_key(*left) if judged or len(old) or len(new) else 0
     return Undecided(0, left, (ours, theirs), of_key), (old, new)
 
 
@@ -574,7 +616,7 @@ def _find_undecided_by_kernel(
         left, suspects = find_undecided(
             lambda side: matched.take_digests(REPEATED[side]),
             all_is_compared(plan.names),
-            folds=matched.folds,
+            by_cells=matched.folds,
         )
     else:
         none, suspects = pl.DataFrame(schema=DIGESTS), NO_SUSPECTS

@@ -115,14 +115,11 @@ def _make_judging(
 
 def _make_tally(chain: Chain, judging: Judging) -> Tally:
     """The tally of a chain of typed rules, as `chains.equal_with_forms` makes it."""
-    tally = no_tally(chain.steps)
-    if chain.is_reflexive:
-        counts = list(judging.counts)
-        for row, step in zip(tally, chain.steps, strict=True):
-            for side in SIDES:
-                if step.of(side) is not None:
-                    row[READ[side]] = counts[READ[side]]
-    # What rules of other columns read is counted on all rows, by `digests`.
+    tally, counts = no_tally(chain.steps), list(judging.counts)
+    for row, step in zip(tally, chain.steps, strict=True):
+        for side in SIDES:
+            if step.of(side) is not None:
+                row[READ[side]] = counts[READ[side]]
     place = len(tally) - 1 if chain.steps[0].implied else 0
     tally[place, MADE_EQUAL] = judging.equal
     return tally

@@ -33,6 +33,7 @@ from recon_engine.model import SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 from recon_engine.suppressions import count_coverage
 
 
@@ -249,11 +250,12 @@ def _count_cells(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     kinds = cells.lazy().group_by("column", "kind").agg(len=ROW_COUNT)
     # Most rows differ in one cell; only the others need an aggregation to a set.
-    alone = pl.col("pair").is_unique()
-    single = cells.lazy().filter(alone).group_by("column").agg(rows=ROW_COUNT)
+    pairs = cells["pair"].to_numpy()
+    alone = pl.Series(np.bincount(pairs)[pairs] == 1)
+    single = cells.filter(alone).lazy().group_by("column").agg(rows=ROW_COUNT)
     several = (
-        cells.lazy()
-        .filter(~alone)
+        cells.filter(~alone)
+        .lazy()
         .group_by("pair")
         .agg(columns=pl.col("column").sort())
         .group_by("columns")

@@ -83,11 +83,13 @@ class ReadBy(NamedTuple):
     """How both sides were read.
 
     `strategy`: by which digests were taken; `kernel`: "native" or "numpy", None if
-    there was no file.
+    there was no file. `counts_cells`: whether what rules read of columns that are read
+    apart was counted of pairs, and not of all rows of the files.
     """
 
     strategy: str
     kernel: str | None
+    counts_cells: bool = False
 
 
 class Samples(NamedTuple):
@@ -151,7 +153,14 @@ def build_result(
         kernel=read_by.kernel,
     )
     whole = _ResultBuilder(
-        plan, tables, partial_result, column_findings, samples, tallies, sought
+        plan,
+        tables,
+        partial_result,
+        column_findings,
+        samples,
+        tallies,
+        sought,
+        read_by.counts_cells,
     )
     return whole.assemble_result(facts, engine, today)
 
@@ -239,6 +248,7 @@ class _ResultBuilder:
     samples: Samples
     tallies: Sequence[Tallies]
     sought: Sought | None
+    counts_cells: bool
 
     @property
     def found(self) -> Difference:
@@ -397,7 +407,7 @@ class _ResultBuilder:
         layout = self.layout
         user_names = self.plan.names[OLD].user_names
         ids = {name: internal for internal, name in user_names.items()}
-        tallies = added([*self.tallies, self.found.tallies])
+        tallies = added([*self.tallies, self.cell_tallies])
         for column in (*layout.keys, *layout.columns):
             chain = layout.rules.get(column, NO_CHAIN)
             if not chain.steps:
@@ -421,6 +431,16 @@ class _ResultBuilder:
                     codes=self.count_codes(ids[column], step, tallies),
                     source=describe_source(step),
                 )
+
+    @property
+    def cell_tallies(self) -> Tallies:
+        """What rules did in cells of pairs, without what is counted of all rows."""
+        found, chains = dict(self.found.tallies), self.plan.names[OLD].chains
+        for name, tally in found.items():
+            if name in chains and not (self.counts_cells or chains[name].is_reflexive):
+                found[name] = tally.copy()
+                found[name][:, :MADE_EQUAL] = 0
+        return found
 
     def count_codes(
         self, internal: str, step: Step, tallies: Tallies

@@ -289,13 +289,15 @@ class ColumnChoice:
         sides = near.sides
         forms = find_name_forms(sides[0].names, sides[1].names)
         pairs, alone = pair_by_name(sides, forms)
+        if any(alone) or self.given:
+            return None
         old, new = (side.head() for side in sides)
         found = [
             (ours, theirs)
             for ours, theirs in pairs
             if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
         ]
-        if any(alone) or len(found) != 1 or self.given:
+        if len(found) != 1:
             return None
         self.decisions.clear()
         if forms:

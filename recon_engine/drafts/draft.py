@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.api import compare_inputs
 from recon_engine.compare.alignment import ALL_COLUMNS
+from recon_engine.compare.whole_rows import compare_whole_rows
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.drafts.column_choice import (
     OF_KEY,
@@ -32,6 +34,7 @@ from recon_engine.drafts.layout_pairs import adopt_names, split_columns
 from recon_engine.drafts.opened_files import OpenedFiles
 from recon_engine.drafts.reading import refuse_layout
 from recon_engine.drafts.reading_choice import (
+    are_written_otherwise,
     correct_reading,
     describe_readings,
     name_columns,
@@ -43,6 +46,7 @@ from recon_engine.drafts.spelling import (
     add_spelling,
     check_code_tables,
     keep_explaining,
+    most_rows_differ,
     propose_by_sample,
     rules_by_column,
 )
@@ -50,8 +54,6 @@ from recon_engine.drafts.spread_rows import read_spread_rows
 from recon_engine.errors import ConfigError, EncodingError, MalformedInput
 from recon_engine.formatting import format_share
 from recon_engine.inputs.frames import Frame
-from recon_engine.inputs.scanning import start_validation
-from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -155,6 +157,7 @@ class _Drafting:
         self.inputs: tuple[Input, ...] = ()
         self.columns = ColumnChoice(progress, key, budget, limits, given)
         self.opened = OpenedFiles(limits, progress)
+        self.most_rows_differ = False
 
     @property
     def sources(self) -> tuple[str, str]:
@@ -189,6 +192,9 @@ class _Drafting:
         Rows at the same places of both files come first.
         """
         self.opened.begin(self.sources, read_options(readings))
+        if are_written_otherwise(readings):
+            # Then most rows differ in their bytes, and all of them are compared.
+            self.opened.begin_reading()
         near = self.read_near(readings)
         if near is not None:
             split = split_columns(readings, near.sides)
@@ -266,20 +272,16 @@ class _Drafting:
         """
         if self.sample is None:
             return None
-        reading = read_options(readings)
-        with ExitStack() as stack:
-            sides = self.read_all(reading, stack)
-            rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
-            found = self.columns.sample_alike(rows)
+        reading, sides = read_options(readings), self.read_all()
+        rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
+        found = self.columns.sample_alike(rows)
         return found and _hold_rows(found, readings, whole=False)
 
     def draft_from_all(self, readings: Sequence[Reading]) -> Draft:
         """The draft by all values of both files; ConfigError if none is in both."""
-        reading = read_options(readings)
-        with ExitStack() as stack:
-            sides = self.read_all(reading, stack)
-            rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
-            found = self.columns.choose(rows)
+        reading, sides = read_options(readings), self.read_all()
+        rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
+        found = self.columns.choose(rows)
         if found is None:
             raise ConfigError(
                 "no key was found: no column has a value that is in both files",
@@ -319,18 +321,15 @@ class _Drafting:
             return None
         return _hold_rows(read[0], readings, whole=read[1])
 
-    def read_all(self, options: Options, stack: ExitStack) -> Sides:
+    def read_all(self) -> Sides:
         """Read both files to their ends; raises the error of the first bad row."""
-        with ExitStack() as own:
-            sides = own.enter_context(
-                open_headers(*self.opened.both(), options, self.limits, self.progress)
+        old, new = (
+            TableColumns(table, header.columns)
+            for table, header in zip(
+                self.opened.read(), self.opened.both(), strict=True
             )
-            scanning = start_validation(sides)
-            old, new = own.enter_context(
-                open_tables(*sides, options, self.progress, scanning)
-            )
-            stack.push(own.pop_all())
-        return TableColumns(old, sides[0].columns), TableColumns(new, sides[1].columns)
+        )
+        return old, new
 
     def decide_rules(
         self, found: ColumnDecisions, reading: Options
@@ -340,6 +339,7 @@ class _Drafting:
         The rows of the sample propose them, all rows check them.
         """
         likely = propose_by_sample(found.options, found.sample, self.compare_frames)
+        self.most_rows_differ = most_rows_differ(likely, found.sample)
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)
@@ -425,8 +425,19 @@ class _Drafting:
         return compare_inputs(*frames, alone, budget=self.budget)
 
     def compare(self, options: Options) -> Reconciliation:
+        sides = self.opened.both()
+        tables = self.opened.read_natively() if self.most_rows_differ else None
+        if tables is not None:
+            today = datetime.now(UTC).date()
+            found = compare_whole_rows(
+                *sides, options, tables, today, self.progress, budget=self.budget
+            )
+            if found is not None:
+                return found
+        # It would take a core from the comparison, which reads both anew.
+        self.opened.stop_reading()
         return compare_inputs(
-            *self.opened.both(),
+            *sides,
             options,
             self.progress,
             budget=self.budget,

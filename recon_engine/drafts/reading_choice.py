@@ -87,6 +87,12 @@ def name_columns(readings: Sequence[Reading]) -> list[Reading]:
     ]
 
 
+def are_written_otherwise(readings: Sequence[Reading]) -> bool:
+    """Whether two systems write the files: with other bytes, or under other names."""
+    old, new = ((each.encoding, each.delimiter, each.columns) for each in readings)
+    return old != new
+
+
 def read_options(readings: Sequence[Reading]) -> Options:
     """The options by which both files are read; no key is named."""
     old, new = readings

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recon_engine.drafts.columns import Frames, Place, Sides
 
 
-FEW_ROWS: Final = 2_000
+FEW_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import polars as pl
 
 from recon_engine.compare.alignment import ALL_COLUMNS, given_rules
 from recon_engine.compare.column_names import pair_names
-from recon_engine.drafts.sampled_rows import FEW_ROWS
 from recon_engine.hint_settings import read_settings
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, HintKind
@@ -47,6 +46,8 @@ NO_SPELLING: Final = ("abs=", "rel=", "within=", "money", "percent", "trailing")
 # Of the cells of a column that differ: a rule that explains fewer stays a comment.
 MIN_EXPLAINED: Final = 0.95
 MOST_ROUNDS: Final = 3
+# Rows that differ under the rules of few rows: a notation of more is among those few.
+MOST_LEFT: Final = 2_000
 MOST_WORDS: Final = 16
 BOTH: Final = "rules"
 BY_SETTING: Final = (BOTH, *(f"{side}_rules" for side in SIDES))
@@ -82,7 +83,7 @@ def propose_by_sample(
         ours, theirs = old[name], new[names.renames.get(name, name)]
         equal = equal_under_rules(_assemble(likely, name), ours, theirs, apply_natively)
         left = equal.len() - int(equal.sum())
-        if 0 < left <= FEW_ROWS:
+        if 0 < left <= MOST_LEFT:
             # As few cells as rules leave of all rows are no reason to have none,
             # although they are a larger share of the rows that are compared below.
             most = (1 - MIN_EXPLAINED) * int((ours != theirs).sum())
@@ -93,6 +94,26 @@ def propose_by_sample(
     more = sample.take_few_and(pl.concat(differing).unique())
     again = compare(more, _compare_only(options, spared))
     return _with_rules(options, found | _find_rules(options, again, spared))
+
+
+def most_rows_differ(options: Options, sample: SampledRows) -> bool:
+    """Whether most rows differ in the bytes of a column that both sides read alike.
+
+    Such rows are compared by their cells, whatever the rules of the column are. Of
+    derived columns, which the sample does not have, nothing is known.
+    """
+    if any(options.side(side).derive for side in SIDES):
+        return False
+    keys, (old, new) = sample.pair_rows()
+    names = pair_names(old.columns, new.columns, options)
+    differ = pl.repeat(False, keys.len(), eager=True)
+    for name in names.old:
+        theirs = names.renames.get(name, name)
+        if name in options.keys or theirs not in new.columns:
+            continue
+        if _assemble(options, name).is_reflexive:
+            differ |= old[name] != new[theirs]
+    return 2 * int(differ.sum()) > differ.len()
 
 
 def propose_spelling(options: Options, result: Reconciliation) -> Options:

@@ -118,6 +118,10 @@ def cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
                 file=uri,
                 help="convert it to text or to separate columns first",
             )
+        if column.dtype == pl.String and not column.null_count():
+            # Most columns of a sample: a query for each costs more than its cells.
+            columns.append(column)
+            continue
         # The name is removed first: Polars reads a name such as `^x$` as a pattern.
         text = _as_text(column.alias("")).fill_null("")
         columns.append(text.alias(column.name))

@@ -58,10 +58,11 @@ def open_headers(
     """Yield both inputs with their headers read; temporary files live as long."""
     with ExitStack() as stack:
         left, right = both_unread(old, new, options, limits, stack, progress)
-        yield _without_hashes(left), _without_hashes(right)
+        yield without_hashes(left), without_hashes(right)
 
 
-def _without_hashes(side: Unread) -> Unread:
+def without_hashes(side: Unread) -> Unread:
+    """The same, of which no SHA-256 is computed."""
     return replace(side, hashes=False) if isinstance(side, Header) else side
 
 

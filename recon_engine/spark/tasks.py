@@ -194,7 +194,7 @@ class Job:
             whole,
             keys,
             judged=are_judged(self.plan.names),
-            folds=self.plan.names[0].prepared.either_folds,
+            by_cells=self.plan.names[0].prepared.either_folds,
         )
         yield Packet.for_driver(
             bucket, Findings(identical=found.identical, left_out=found.left_out)
