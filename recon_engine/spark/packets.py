@@ -31,12 +31,16 @@ class Packet:
     @classmethod
     def for_task(cls, place: int, content: object) -> Packet:
         """A packet for the task of a place."""
-        return cls(place, found=False, data=pickle.dumps(content))
+        return cls(
+            place, found=False, data=pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+        )
 
     @classmethod
     def for_driver(cls, place: int, content: object) -> Packet:
         """A packet for the driver, from the task of a place."""
-        return cls(place, found=True, data=pickle.dumps(content))
+        return cls(
+            place, found=True, data=pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+        )
 
     def open(self) -> Any:
         """The content. Unpickling is safe: only tasks of the same run make packets."""
@@ -50,10 +54,13 @@ class Cluster(Protocol):
         """Run the tasks 0 to `count` - 1, which receive no packets."""
         ...
 
-    def then(self, packets: Any, tasks: int, work: Work) -> Any:
+    def then(
+        self, packets: Any, places: int, work: Work, tasks: int | None = None
+    ) -> Any:
         """Run `work` for each place with packets; `found` packets pass through.
 
-        If there are more places than tasks, a task handles several, one by one.
+        Places are numbers below `places`. There is a task for each of them, or `tasks`
+        of which each handles several, one by one.
         """
         ...
 

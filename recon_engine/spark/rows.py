@@ -1,4 +1,7 @@
-"""Rows as tasks exchange them: arrays of digests, offsets and sizes, or their bytes."""
+"""Rows as tasks exchange them: arrays of digests and offsets, or their bytes.
+
+An offset is that of a row in its split. Below `MAX_SPAN` it has 32 bits.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.buckets import DIGEST_COLUMNS
+from recon_engine.compare.buckets import DIGEST_COLUMNS, RECORD_FIELDS
 from recon_engine.inputs.csvfile import as_arrow_array, as_binary_array
 from recon_engine.inputs.rfc4180 import parse_records
 from recon_engine.inputs.scanner import index_records
@@ -26,27 +29,28 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
     from recon_engine.spark.packets import Packets
+    from recon_engine.spark.splits import Split
+
+    Buckets = NDArray[np.integer]
 
 # Requested rows that lie within one window are read at once, with the gaps between.
 WINDOW_BYTES: Final = 1 << 22
-# Rows are read and sent in batches of this size: it bounds the memory of a task.
-BATCH_BYTES: Final = 1 << 23
+# Read behind the start of the last of them, and twice as much if it is longer.
+TAIL_BYTES: Final = 1 << 12
 # Bits of `why` a row was requested: it is not identical, its key may repeat, or its key
 # may be that of an open break.
 LEFT: Final = 1
 SUSPECT: Final = 2
 SOUGHT: Final = 4
-ROW_TYPE: Final = np.dtype(
-    [*((name, "<u8") for name in DIGEST_COLUMNS), ("offset", "<u8"), ("size", "<u4")]
-)
-WANTED_TYPE: Final = np.dtype(
-    [("offset", "<u8"), ("size", "<u4"), ("key", "<u8"), ("why", "u1")]
-)
+# The kernel's type has a `check` of 32 bits (`scanned.ENTRY`); `number` is the offset.
+ROW_TYPE: Final = np.dtype([*RECORD_FIELDS])
+WANTED_TYPE: Final = np.dtype([("offset", "<u4"), ("key", "<u8"), ("why", "u1")])
+TAKEN_TYPE: Final = np.dtype([("size", "<u4"), ("key", "<u8"), ("why", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
 class DigestedRows:
-    """Digests of rows of a side, and where these are, by the number of their span."""
+    """Digests of rows of a side, and where these are in the span of a number."""
 
     side: int
     span: int
@@ -63,7 +67,10 @@ class WantedRows:
 
 @dataclass(frozen=True, slots=True)
 class TakenRows:
-    """Rows of a side, as they are written, each with a newline."""
+    """Rows of a side, as they are written, each with a newline.
+
+    `rows`: their sizes in the text, and why they were wanted.
+    """
 
     side: int
     text: bytes
@@ -86,14 +93,17 @@ def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
     return ends
 
 
-def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
-    """Rows of a part, by their places in the file."""
-    rows = np.empty(frame.height, ROW_TYPE)
-    for name in (*DIGEST_COLUMNS, "size"):
+def place_rows(
+    frame: pl.DataFrame, part: Run, origin: int, kind: np.dtype[np.void]
+) -> NDArray[np.void]:
+    """Rows of a part of a span that begins at an offset, as arrays of that type."""
+    rows = np.empty(frame.height, kind)
+    for name in DIGEST_COLUMNS:
         rows[name] = frame[name].to_numpy()
     # Rows of a part are adjacent in memory, but quarantined rows lie between them in
     # the file: each gap moves all later rows.
-    starts = np.cumsum(rows["size"], dtype=np.int64) - rows["size"]
+    sizes = frame["size"].to_numpy()
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
     if part.gaps is not None:
         first, last = part.gaps.astype(np.int64).T
         gone = np.cumsum(last - first)
@@ -101,7 +111,7 @@ def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
         seams = first - np.append(0, gone[:-1])
         at = np.searchsorted(seams, starts, side="right")
         starts += np.append(0, gone)[at]
-    rows["offset"] = part.offset + starts
+    rows["number"] = part.offset + starts - origin
     return rows
 
 
@@ -137,55 +147,73 @@ def pick_rows(rows: NDArray[np.void], which: NDArray[np.integer]) -> NDArray[np.
     return found.view(rows.dtype)
 
 
-def join_digests(
-    side: Sequence[DigestedRows],
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """All digests of a side, and the number of the span of each."""
-    rows = concat_rows((each.rows for each in side), ROW_TYPE)
-    span = np.repeat([each.span for each in side], [len(each.rows) for each in side])
-    return rows, span.astype(np.int64)
-
-
 def digests_as_frame(rows: NDArray[np.void]) -> pl.DataFrame:
-    """Digests as the kernel takes them, with the number of each row."""
+    """Digests, with the number of each row among them."""
     digests = {name: np.ascontiguousarray(rows[name]) for name in DIGEST_COLUMNS}
     found = pl.DataFrame(digests, schema=dict.fromkeys(DIGEST_COLUMNS, pl.UInt64))
     return found.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
-def batch_runs(rows: NDArray[np.void]) -> Iterator[tuple[int, int]]:
-    """Runs of rows that are sent at once."""
-    ends = np.cumsum(rows["size"], dtype=np.int64)
-    return _bounded_runs(ends - rows["size"], ends, BATCH_BYTES)
-
-
 def send_rows(
-    side: int, read: ReadAt, rows: NDArray[np.void], bucket: NDArray[np.integer]
+    side: int, read: ReadAt, span: Split, wanted: NDArray[np.void], bucket: Buckets
 ) -> Packets:
-    """Some rows in the order of their file, by bucket."""
-    starts, sizes = rows["offset"], rows["size"].astype(np.int64)
-    windows = _bounded_runs(starts, starts + rows["size"], WINDOW_BYTES)
-    text = b"".join([_read_text(read, rows[start:stop]) for start, stop in windows])
-    if not text.endswith(b"\n"):
-        text += b"\n"
-        # The last record of a file may have no newline: rows are sent with one.
-        sizes[-1] += 1
-    lines = as_binary_array(np.append(0, np.cumsum(sizes)), text)
-    for at, which in numbers_by_place(bucket):
-        mine = pick_rows(rows, which)
-        mine["size"] = sizes[which]
-        yield Packet.for_task(at, TakenRows(side, _concat_texts(lines, which), mine))
+    """Read rows of a span, which are in file order, and send them by bucket.
+
+    `read`: the file up to the end of its table.
+    """
+    starts = wanted["offset"].astype(np.int64)
+    # Neighbours are read by one request, with the gaps between them.
+    for first, last in _bounded_runs(starts, starts, WINDOW_BYTES):
+        run = slice(first, last)
+        data, ends = _read_records(read, span.start + int(starts[first]), starts[run])
+        # Edges alternate between the beginning and the end of a row: every second piece
+        # is a row, the others are gaps.
+        edges = np.stack([starts[run] - starts[first], ends], axis=1).ravel()
+        lines = as_binary_array(edges, data)
+        for place, which in numbers_by_place(bucket[run]):
+            taken = np.empty(len(which), TAKEN_TYPE)
+            taken["size"] = (ends - edges[::2])[which]
+            for name in ("key", "why"):
+                taken[name] = wanted[name][run][which]
+            text = _concat_texts(lines, 2 * which)
+            yield Packet.for_task(place, TakenRows(side, text, taken))
 
 
-def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
-    """What is written in rows that are read at once, and nothing in between."""
-    first = int(rows["offset"][0])
-    starts = rows["offset"].astype(np.int64) - first
-    # Edges alternate between the beginning and the end of a row: every second piece is
-    # a row, the others are gaps.
-    edges = np.stack([starts, starts + rows["size"]], axis=1).ravel()
-    data = read(int(edges[-1]), first)
-    return _concat_texts(as_binary_array(edges, data), np.arange(0, len(edges), 2))
+def _read_records(
+    read: ReadAt, offset: int, starts: NDArray[np.int64]
+) -> tuple[bytes, NDArray[np.int64]]:
+    """The bytes from the first of these records on, and where each of them ends there.
+
+    `starts`: ascending; `offset`: of the first of them in the file. Each record ends
+    with a newline, also the last one of a file that ends without.
+    """
+    begins = (starts - starts[0]).tolist()
+    size = begins[-1] + TAIL_BYTES
+    while True:
+        data = read(size, offset)
+        is_whole = len(data) < size
+        if is_whole and not data.endswith(b"\n"):
+            data += b"\n"
+        ends = _find_ends(data, begins)
+        if ends is not None or is_whole:
+            assert ends is not None  # noqa: S101 - the rows were read before
+            return data, np.array(ends, np.int64)
+        size *= 2
+
+
+def _find_ends(data: bytes, starts: Sequence[int]) -> list[int] | None:
+    """Where valid records end; None if the last one does not end in these bytes."""
+    ends = []
+    quotes = b'"' in data
+    for start in starts:
+        end = data.find(b"\n", start) + 1
+        # A newline behind an odd number of quotes is a part of a field.
+        while end and quotes and data.count(b'"', start, end) & 1:
+            end = data.find(b"\n", end) + 1
+        if not end:
+            return None
+        ends.append(end)
+    return ends
 
 
 def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:

@@ -16,6 +16,8 @@ BUCKET: Final = "RECON_SPARK_BUCKET_BYTES"
 MOST: Final = "RECON_SPARK_BUCKET_LIMIT"
 OUT: Final = "RECON_SPARK_OUT"
 SHA256: Final = "RECON_SPARK_SHA256"
+# The kernel has as many partitions.
+MOST_BITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,10 @@ class SparkSettings:
             os.environ.get(SHA256, "on") != "off",
             os.environ.get(OUT),
         )
+
+    def bucket_bits(self, size: int) -> int:
+        """How many bits of a key choose its bucket, for inputs of so many bytes."""
+        return min(MOST_BITS, (max(1, -(-size // self.bucket)) - 1).bit_length())
 
 
 def _read_size(name: str, default: int) -> int:

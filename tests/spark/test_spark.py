@@ -424,7 +424,9 @@ class Killing:
     def begin(self, count: int, work: Work) -> Any:
         return self.inner.begin(count, work)
 
-    def then(self, packets: Any, tasks: int, work: Work) -> Any:
+    def then(
+        self, packets: Any, places: int, work: Work, tasks: int | None = None
+    ) -> Any:
         mark = self.mark
 
         def killed(place: int, mine: Packets) -> Packets:
@@ -433,7 +435,7 @@ class Killing:
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        return self.inner.then(packets, tasks, killed)
+        return self.inner.then(packets, places, killed, tasks)
 
     def gather(self, packets: Any, tasks: int, work: Work) -> Any:
         return self.inner.gather(packets, tasks, work)

@@ -116,10 +116,13 @@ class InProcess:
             packet for at in range(count) for packet in _run_inline(work, at, iter(()))
         ]
 
-    def then(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
-        assert tasks > 0
+    def then(
+        self, packets: list[Packet], places: int, work: Work, tasks: int | None = None
+    ) -> list[Packet]:
+        assert tasks is None or tasks > 0
         answers = [packet for packet in packets if packet.found]
         rest = sorted((p for p in packets if not p.found), key=lambda p: p.place)
+        assert all(0 <= packet.place < places for packet in rest)
         self.moved += len(rest)
         for place, mine in groupby(rest, key=lambda packet: packet.place):
             answers += _run_inline(work, place, iter(mine))
