@@ -26,7 +26,7 @@ class Packet:
 
     place: int
     found: bool
-    data: bytes
+    data: bytes | memoryview
 
     @classmethod
     def for_task(cls, place: int, content: object) -> Packet:

@@ -8,11 +8,12 @@ import itertools
 import os
 import re
 import shutil
+import struct
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from recon_engine.errors import ReconError
     from recon_engine.spark.packets import Answer, Packets, Work
 
-    # A packet, by its place.
-    Row = tuple[int, tuple[bool, bytes]]
-    Moving = RDD[Row]
+    # Packets as bytes: a head, and what is pickled.
+    Moving = RDD[bytes]
 
+# The place of a packet, and whether it is `found`.
+HEAD: Final = struct.Struct("<i?")
+PLACE: Final = struct.Struct(">q")
 # Between two requests to cancel the jobs of another thread.
 CANCEL_SECONDS: Final = 0.1
 STDERR: Final = 2
@@ -61,6 +64,8 @@ def open_session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
+    # The driver only schedules tasks: a second compiler costs more than it saves.
+    builder = builder.config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     if master := os.environ.get(MASTER):
@@ -76,8 +81,7 @@ def open_session() -> SparkSession:
         builder = builder.config(name, value)
     with _spark_error_boundary():
         # A new session: settings must not change in a session that already exists.
-        session = builder.getOrCreate().newSession()
-    return session
+        return builder.getOrCreate().newSession()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class SparkCluster:
         self, packets: Moving, places: int, work: Work, tasks: int | None = None
     ) -> Moving:
         """A partition for each place, or `tasks` of which each has several."""
-        moved = packets.partitionBy(places, _keep_place)
+        moved = self._shuffle(packets, places)
         if tasks is not None and tasks < places:
             # Partitions are read one behind the other, so each place is together.
             moved = moved.coalesce(tasks)
@@ -115,16 +119,34 @@ class SparkCluster:
 
     def gather(self, packets: Moving, tasks: int, work: Work) -> Moving:
         """Spread all packets over `tasks` partitions, each of them one task."""
-        moved = packets.partitionBy(tasks, _keep_place)
-        return moved.mapPartitions(
+        return self._shuffle(packets, tasks).mapPartitions(
             functools.partial(_run_on_all_packets, work, self.attempts)
         )
+
+    def _shuffle(self, packets: Moving, partitions: int) -> Moving:
+        """Move packets to the partition of their place, modulo their number.
+
+        As `RDD.partitionBy`, which would hold back all packets of a task, pickle them
+        again, and make a serializer of some milliseconds for each partition of a task:
+        Spark takes Kryo for keys and values of these types, unless it does not know
+        them.
+        """
+        from pyspark import RDD
+        from pyspark.serializers import NoOpSerializer
+
+        context = self.session.sparkContext
+        jvm: Any = context._jvm  # noqa: SLF001 - as the methods of `RDD` do
+        keyed: Any = packets.mapPartitions(_add_partitions)
+        keyed._bypass_serializer = True  # noqa: SLF001 - bytes are not pickled
+        pairs = jvm.PairwiseRDD(keyed._jrdd.rdd()).toJavaRDD()  # noqa: SLF001
+        untyped = jvm.org.apache.spark.api.java.JavaPairRDD.fromJavaRDD(pairs)
+        moved = untyped.partitionBy(jvm.PythonPartitioner(partitions, 0))
+        return RDD(jvm.PythonRDD.valueOfPair(moved), context, NoOpSerializer())
 
     def collect(self, packets: Moving) -> list[Packet]:
         """Run all planned steps; TransientError if Spark does not complete them."""
         with _spark_error_boundary():
-            rows = packets.collect()
-        return [*_read_packets(rows)]
+            return [*_read_packets(packets.collect())]
 
     @contextmanager
     def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
@@ -148,21 +170,18 @@ class SparkCluster:
                 raise
 
 
-def _keep_place(place: int) -> int:
-    """The partition of a place, which Spark takes modulo their number."""
-    return place
-
-
 def _run_by_number(
     work: Work, attempts: int, number: int, _: Iterable[object]
-) -> Iterator[Row]:
+) -> Iterator[bytes]:
     return _write_packets(_run_task(work, attempts, number, iter(())))
 
 
-def _run_by_place(work: Work, attempts: int, rows: Iterable[Row]) -> Iterator[Row]:
+def _run_by_place(
+    work: Work, attempts: int, written: Iterable[bytes]
+) -> Iterator[bytes]:
     def answered() -> Packets:
         passing: list[Packet] = []
-        mine = _split_off_found(_read_packets(rows), passing)
+        mine = _split_off_found(_read_packets(written), passing)
         # A place whose packets were all found needs no task.
         for place, packets in itertools.groupby(mine, key=lambda each: each.place):
             yield from _run_task(work, attempts, place, packets)
@@ -172,9 +191,17 @@ def _run_by_place(work: Work, attempts: int, rows: Iterable[Row]) -> Iterator[Ro
 
 
 def _run_on_all_packets(
-    work: Work, attempts: int, rows: Iterable[Row]
-) -> Iterator[Row]:
-    return _write_packets(_run_task(work, attempts, 0, _read_packets(rows)))
+    work: Work, attempts: int, written: Iterable[bytes]
+) -> Iterator[bytes]:
+    return _write_packets(_run_task(work, attempts, 0, _read_packets(written)))
+
+
+def _add_partitions(written: Iterable[bytes]) -> Iterator[bytes]:
+    """Before each packet its place, as Spark reads it."""
+    for data in written:
+        place, _ = HEAD.unpack_from(data)
+        yield PLACE.pack(place)
+        yield data
 
 
 def _split_off_found(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
@@ -253,14 +280,15 @@ def _attempt_number() -> int:
     return context.attemptNumber() if context else 0
 
 
-def _read_packets(rows: Iterable[Row]) -> Packets:
-    for place, (found, data) in rows:
-        yield Packet(place, found, data)
+def _read_packets(written: Iterable[bytes]) -> Packets:
+    for data in written:
+        place, found = HEAD.unpack_from(data)
+        yield Packet(place, found, memoryview(data)[HEAD.size :])
 
 
-def _write_packets(packets: Packets) -> Iterator[Row]:
+def _write_packets(packets: Packets) -> Iterator[bytes]:
     # Python's garbage collector runs after every task: freeze what exists before it.
     gc.freeze()
     run_inline()
     for packet in packets:
-        yield packet.place, (packet.found, packet.data)
+        yield HEAD.pack(packet.place, packet.found) + packet.data

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from recon_engine.compare.local_engine import Undecided
     from recon_engine.compare.lookup import Sought
     from recon_engine.compare.plan import ComparisonPlan
-    from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.csv_reader import ReadAt
+    from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
     from recon_engine.inputs.native.binding import ReadPlan
     from recon_engine.spark.byte_sources import ByteSource
