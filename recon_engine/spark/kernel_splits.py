@@ -20,11 +20,18 @@ from recon_engine.compare.early_scan import columns_by_bytes
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import ReaderCounts
 from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.native.binding import ReadPlan, Side, load_library
-from recon_engine.inputs.scanned import ENTRY, MatchedDigests
+from recon_engine.inputs.native.binding import (
+    Memory,
+    ReadPlan,
+    Side,
+    Status,
+    load_library,
+)
+from recon_engine.inputs.scanned import ENTRY, GatheredRows, MatchedDigests
 from recon_engine.inputs.scanning import load_kernel, plan_sides
 from recon_engine.inputs.trailers import summed_columns
 from recon_engine.model import Rejects
+from recon_engine.spark.byte_sources import FileBytes
 from recon_engine.spark.settings import MOST_BITS
 from recon_engine.spark.split_reader import SplitResult
 from recon_engine.spark.splits import Split
@@ -59,10 +66,12 @@ ENTRY_TYPE: Final = np.dtype([*ENTRY])
 class DigestedSplit:
     """A split whose digests are in the kernel, and a sample of its rows.
 
-    `blanks`: the rows whose key has a blank.
+    `origin`: where the offsets of rows count from; `blanks`: the rows whose key has a
+    blank.
     """
 
     side: Side
+    origin: int
     result: SplitResult
     sample: pl.DataFrame
     blanks: int
@@ -71,10 +80,10 @@ class DigestedSplit:
         """The digests of each bucket that has some, with the offsets of rows."""
         kernel, pointer, bits = self.side.kernel, self.side.pointer, self.side.bits
         for bucket in range(1 << bits):
-            count = kernel.side_placed(pointer, bucket, None)
+            count = kernel.side_placed(pointer, bucket, 0, None)
             if count:
                 rows = np.empty(count, ENTRY_TYPE)
-                kernel.side_placed(pointer, bucket, rows.ctypes.data)
+                kernel.side_placed(pointer, bucket, self.origin, rows.ctypes.data)
                 yield bucket, rows
 
 
@@ -94,17 +103,25 @@ def plan_for_kernel(
 
 @contextmanager
 def digest_natively(
-    plan: ReadPlan, header: Header, span: Split, read: ReadAt, names: ColumnIds
+    plan: ReadPlan,
+    header: Header,
+    span: Split,
+    read: ReadAt,
+    names: ColumnIds,
+    origin: int,
 ) -> Iterator[DigestedSplit | None]:
     """Read a split for the block; None if `split_reader` has to read it.
 
     It reads blank lines: whether these are allowed depends on the splits behind.
-    `plan`: its `bits` choose the buckets of digests, and these have the offsets of rows
-    that count from its `offset`.
+    `plan`: its `bits` choose the buckets of digests; `origin`: where the offsets of
+    rows in them count from.
     """
-    side = Side(_require_kernel(), plan)
+    side = Side(_require_kernel(), replace(plan, offset=span.start))
     try:
-        sampled = _feed_split(side, span, read)
+        if isinstance(read, FileBytes):
+            sampled = _scan_split(side, span, read)
+        else:
+            sampled = _feed_split(side, span, read)
         facts = side.facts
         if sampled is None or facts.blanks:
             yield None
@@ -121,6 +138,7 @@ def digest_natively(
         )
         yield DigestedSplit(
             side,
+            origin,
             SplitResult(
                 counts=counts,
                 begun=bool(facts.rows),
@@ -164,6 +182,28 @@ def match_natively(
             raise MemoryError
         stack.callback(kernel.found_free, found)
         yield MatchedDigests(kernel, found)
+
+
+def gather_natively(
+    texts: Sequence[bytes], sizes: NDArray[np.integer], header: Header
+) -> GatheredRows:
+    """Rows of a file as written, each with a newline, in memory of the kernel."""
+    kernel = _require_kernel()
+    text = Memory(kernel, sum(map(len, texts)))
+    start = 0
+    for each in texts:
+        text.view[start : start + len(each)] = each
+        start += len(each)
+    offsets = np.zeros(len(sizes) + 1, np.uint64)
+    np.cumsum(sizes, out=offsets[1:], dtype=np.uint64)
+    return GatheredRows(
+        kernel,
+        len(sizes),
+        text,
+        Memory.copy(kernel, offsets.data),
+        header.delimiter,
+        header.width,
+    )
 
 
 @dataclass(slots=True)
@@ -218,9 +258,7 @@ def _require_kernel() -> ctypes.CDLL:
 
 def _feed_split(side: Side, span: Split, read: ReadAt) -> list[bytes] | None:
     """Give a split to the kernel; the text of the sampled rows, None if it refuses."""
-    slack, room, have = side.kernel.slack(), BLOCK_BYTES, 0
-    begin = side.kernel.side_start(side.pointer, 0)
-    end = begin + span.end - span.start
+    slack, room, have, begin = side.kernel.slack(), BLOCK_BYTES, 0, span.start
     buffer = bytearray(room + slack)
     sampled: list[bytes] = []
     for piece, is_last in _pieces(span, read):
@@ -237,7 +275,22 @@ def _feed_split(side: Side, span: Split, read: ReadAt) -> list[bytes] | None:
         ctypes.memmove(address, address + taken, have - taken)
         have, begin = have - taken, begin + taken
     # Less than all, if the file has become shorter: the reader says so.
-    return sampled if begin == end else None
+    return sampled if begin == span.end else None
+
+
+def _scan_split(side: Side, span: Split, read: FileBytes) -> list[bytes] | None:
+    """The same for a file, which the kernel reads itself."""
+    status = side.scan(read.descriptor, BLOCK_BYTES, end=span.end)
+    kernel, pointer, facts = side.kernel, side.pointer, side.facts
+    if status is not Status.OK or facts.end != span.end:
+        return None
+    address = kernel.side_sample(pointer)
+    sampled = []
+    for row in (ctypes.c_uint32 * facts.sampled).from_address(address or 0):
+        start, end = (kernel.side_start(pointer, at) for at in (row, row + 1))
+        text = read(end - start, start)
+        sampled.append(text if text.endswith(b"\n") else text + b"\n")
+    return sampled
 
 
 def _pieces(span: Split, read: ReadAt) -> Iterator[tuple[memoryview, bool]]:

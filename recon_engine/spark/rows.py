@@ -15,6 +15,7 @@ from recon_engine.compare.buckets import DIGEST_COLUMNS, RECORD_FIELDS
 from recon_engine.inputs.csvfile import as_arrow_array, as_binary_array
 from recon_engine.inputs.rfc4180 import parse_records
 from recon_engine.inputs.scanner import index_records
+from recon_engine.spark.byte_sources import FileBytes
 from recon_engine.spark.packets import Packet
 
 
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
     from recon_engine.spark.packets import Packets
     from recon_engine.spark.splits import Split
 
-    Buckets = NDArray[np.integer]
+    Places = NDArray[np.integer]
 
-# Requested rows that lie within one window are read at once, with the gaps between.
+# Rows that lie within one window are read at once, with the gaps between.
 WINDOW_BYTES: Final = 1 << 22
-# Read behind the start of the last of them, and twice as much if it is longer.
-TAIL_BYTES: Final = 1 << 12
+# Of a file, it is cheaper to read so much between two rows than to read twice.
+NEAR_BYTES: Final = 1 << 15
+# Read behind the start of the last row, besides the size of two rows.
+TAIL_BYTES: Final = 1 << 8
+# Rows are sent once so much was read: it bounds the memory of a task.
+BATCH_BYTES: Final = 1 << 23
 # Bits of `why` a row was requested: it is not identical, its key may repeat, or its key
 # may be that of an open break.
 LEFT: Final = 1
@@ -154,58 +159,109 @@ def digests_as_frame(rows: NDArray[np.void]) -> pl.DataFrame:
     return found.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
+@dataclass(frozen=True, slots=True)
+class TableReader:
+    """The records of a file, which ends where its table ends.
+
+    `gap`: so many bytes between two records are read rather than skipped; `row_bytes`:
+    about the size of a record.
+    """
+
+    read: ReadAt
+    end: int
+    gap: int
+    row_bytes: int
+
+    @classmethod
+    def of(cls, header: Header, read: ReadAt) -> TableReader:
+        """The table of a file: a request for an object costs more than its bytes."""
+        gap = NEAR_BYTES if isinstance(read, FileBytes) else WINDOW_BYTES
+        return cls(read, header.end, gap, int(header.row_bytes))
+
+    def read_records(self, starts: Sequence[int]) -> tuple[bytes, list[int]]:
+        """The bytes from the first of these records on, and where each ends there.
+
+        `starts`: offsets in the file, ascending. Each record ends with a newline, also
+        the last one of a file that ends without.
+        """
+        first = starts[0]
+        tail = TAIL_BYTES + 2 * self.row_bytes
+        while True:
+            last = min(starts[-1] + tail, self.end)
+            data = self.read(last - first, first)
+            if last == self.end and not data.endswith(b"\n"):
+                data += b"\n"
+            ends = _find_ends(data, first, starts)
+            if ends is not None:
+                return data, ends
+            # The file has become shorter, which whoever has opened it reports.
+            assert last < self.end  # noqa: S101
+            tail *= 4
+
+    def find_runs(self, starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The runs of records that are read at once."""
+        first = 0
+        for at in range(1, len(starts)):
+            start = starts[at]
+            if start - starts[at - 1] > self.gap or (
+                start - starts[first] > WINDOW_BYTES
+            ):
+                yield first, at
+                first = at
+        if starts:
+            yield first, len(starts)
+
+
 def send_rows(
-    side: int, read: ReadAt, span: Split, wanted: NDArray[np.void], bucket: Buckets
+    side: int, table: TableReader, span: Split, wanted: NDArray[np.void], bucket: Places
 ) -> Packets:
-    """Read rows of a span, which are in file order, and send them by bucket.
-
-    `read`: the file up to the end of its table.
-    """
-    starts = wanted["offset"].astype(np.int64)
-    # Neighbours are read by one request, with the gaps between them.
-    for first, last in _bounded_runs(starts, starts, WINDOW_BYTES):
-        run = slice(first, last)
-        data, ends = _read_records(read, span.start + int(starts[first]), starts[run])
-        # Edges alternate between the beginning and the end of a row: every second piece
-        # is a row, the others are gaps.
-        edges = np.stack([starts[run] - starts[first], ends], axis=1).ravel()
-        lines = as_binary_array(edges, data)
-        for place, which in numbers_by_place(bucket[run]):
-            taken = np.empty(len(which), TAKEN_TYPE)
-            taken["size"] = (ends - edges[::2])[which]
-            for name in ("key", "why"):
-                taken[name] = wanted[name][run][which]
-            text = _concat_texts(lines, 2 * which)
-            yield Packet.for_task(place, TakenRows(side, text, taken))
+    """Read rows of a span, which are in file order, and send them by bucket."""
+    starts = (wanted["offset"] + np.uint64(span.start)).tolist()
+    texts: list[bytes] = []
+    edges: list[int] = []
+    size = sent = 0
+    for first, last in table.find_runs(starts):
+        data, ends = table.read_records(starts[first:last])
+        texts.append(data)
+        for start, end in zip(starts[first:last], ends, strict=True):
+            edges += (size + start - starts[first], size + end)
+        size += len(data)
+        if size > BATCH_BYTES or last == len(starts):
+            part = slice(sent, last)
+            yield from _send_texts(side, texts, edges, wanted[part], bucket[part])
+            size, sent = 0, last
+            texts.clear()
+            edges.clear()
 
 
-def _read_records(
-    read: ReadAt, offset: int, starts: NDArray[np.int64]
-) -> tuple[bytes, NDArray[np.int64]]:
-    """The bytes from the first of these records on, and where each of them ends there.
+def _send_texts(
+    side: int,
+    texts: Sequence[bytes],
+    edges: Sequence[int],
+    wanted: NDArray[np.void],
+    bucket: Places,
+) -> Packets:
+    """Send rows by bucket; `edges`: where each begins and ends in the texts."""
+    # Every second piece between edges is a row, the others are gaps.
+    borders = np.array(edges, np.int64)
+    lines = as_binary_array(borders, b"".join(texts))
+    sizes = borders[1::2] - borders[::2]
+    for place, which in numbers_by_place(bucket):
+        taken = np.empty(len(which), TAKEN_TYPE)
+        taken["size"] = sizes[which]
+        for name in ("key", "why"):
+            taken[name] = wanted[name][which]
+        yield Packet.for_task(
+            place, TakenRows(side, _concat_texts(lines, 2 * which), taken)
+        )
 
-    `starts`: ascending; `offset`: of the first of them in the file. Each record ends
-    with a newline, also the last one of a file that ends without.
-    """
-    begins = (starts - starts[0]).tolist()
-    size = begins[-1] + TAIL_BYTES
-    while True:
-        data = read(size, offset)
-        is_whole = len(data) < size
-        if is_whole and not data.endswith(b"\n"):
-            data += b"\n"
-        ends = _find_ends(data, begins)
-        if ends is not None or is_whole:
-            assert ends is not None  # noqa: S101 - the rows were read before
-            return data, np.array(ends, np.int64)
-        size *= 2
 
-
-def _find_ends(data: bytes, starts: Sequence[int]) -> list[int] | None:
+def _find_ends(data: bytes, first: int, starts: Sequence[int]) -> list[int] | None:
     """Where valid records end; None if the last one does not end in these bytes."""
     ends = []
     quotes = b'"' in data
-    for start in starts:
+    for at in starts:
+        start = at - first
         end = data.find(b"\n", start) + 1
         # A newline behind an odd number of quotes is a part of a field.
         while end and quotes and data.count(b'"', start, end) & 1:
@@ -220,18 +276,6 @@ def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
     """Some of them, one behind the other."""
     _, _, data = texts.take(as_arrow_array(which)).buffers()
     return bytes(data)
-
-
-def _bounded_runs(
-    starts: NDArray[np.integer], ends: NDArray[np.integer], max_bytes: int
-) -> Iterator[tuple[int, int]]:
-    """Runs of what is in order, none longer than that unless it is one thing."""
-    start = 0
-    while start < len(starts):
-        within = np.searchsorted(ends, int(starts[start]) + max_bytes, "right")
-        stop = max(start + 1, int(within))
-        yield start, stop
-        start = stop
 
 
 def _runs_by_place(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     # Packets as bytes: a head, and what is pickled.
     Moving = RDD[bytes]
 
+DAEMON: Final = "recon_engine.spark.worker_daemon"
 # The place of a packet, and whether it is `found`.
 HEAD: Final = struct.Struct("<i?")
 PLACE: Final = struct.Struct(">q")
@@ -68,6 +69,7 @@ def open_session() -> SparkSession:
     builder = builder.config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
+    builder = builder.config("spark.python.daemon.module", DAEMON)
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):

@@ -29,6 +29,7 @@ from recon_engine.spark.kernel_splits import (
     ENTRY_TYPE,
     KernelDigests,
     digest_natively,
+    gather_natively,
     match_natively,
 )
 from recon_engine.spark.output_parts import write_bucket
@@ -41,6 +42,7 @@ from recon_engine.spark.rows import (
     TAKEN_TYPE,
     WANTED_TYPE,
     DigestedRows,
+    TableReader,
     TakenRows,
     WantedRows,
     concat_rows,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.inputs.csv_reader import ReadAt
     from recon_engine.inputs.csvfile import RowGroup as Run
+    from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.header import Header
     from recon_engine.inputs.native.binding import ReadPlan
     from recon_engine.spark.byte_sources import ByteSource
@@ -157,8 +160,8 @@ class Job:
         """The digests of a span of whole records, unless it was not counted."""
         side, block = self.splits[split_number]
         header, names = self.headers[side], self.plan.names[side]
-        plan = replace(plan, bits=self.bits, offset=span.start - block.start)
-        with digest_natively(plan, header, span, read, names) as digested:
+        plan = replace(plan, bits=self.bits)
+        with digest_natively(plan, header, span, read, names, block.start) as digested:
             if digested is not None:
                 yield Packet.for_driver(
                     split_number,
@@ -311,11 +314,9 @@ class Job:
         )
         order = np.argsort(wanted["offset"])
         side, span = self.splits[at]
-        table = replace(span, end=self.headers[side].end)
         with self.sources[side].opened() as read:
-            yield from send_rows(
-                side, table.read(read), span, wanted[order], bucket[order]
-            )
+            table = TableReader.of(self.headers[side], read)
+            yield from send_rows(side, table, span, wanted[order], bucket[order])
 
     def compare_bucket(self, bucket: int, packets: Packets) -> Packets:
         """Pair and compare the rows of a bucket."""
@@ -323,7 +324,7 @@ class Job:
         for packet in self.limit_bucket_size(packets):
             taken = packet.open()
             sides[taken.side].append(taken)
-        blocks, whys, keys = zip(*map(self.make_block, (0, 1), sides), strict=True)
+        blocks, whys, keys = zip(*map(self.join_rows, (0, 1), sides), strict=True)
         left = [np.flatnonzero(why & LEFT) for why in whys]
         rows = [block.picked(which) for block, which in zip(blocks, left, strict=True)]
         digests = [pl.Series(key[which]) for key, which in zip(keys, left, strict=True)]
@@ -360,7 +361,7 @@ class Job:
         yield from self.column_changes.send_changes(found)
 
     def sought_keys(
-        self, block: Block, why: NDArray[np.uint8], names: ColumnIds
+        self, block: Rows, why: NDArray[np.uint8], names: ColumnIds
     ) -> Iterator[pl.DataFrame]:
         """The keys of rows whose digest equals that of a sought key."""
         which = np.flatnonzero(why & SOUGHT)
@@ -368,18 +369,25 @@ class Job:
             cells = names.read_cells(block.picked(which))
             yield cells.select(names.keys).collect(engine="in-memory")
 
-    def make_block(
+    def join_rows(
         self, side: int, taken: Sequence[TakenRows]
-    ) -> tuple[Block, NDArray[np.uint8], NDArray[np.uint64]]:
+    ) -> tuple[Rows, NDArray[np.uint8], NDArray[np.uint64]]:
         """The rows of a side, why they were requested, and their keys' digests."""
         rows = concat_rows((each.rows for each in taken), TAKEN_TYPE)
-        text = b"".join([each.text for each in taken])
-        ends = np.cumsum(rows["size"], dtype=np.int64)
+        texts = [each.text for each in taken]
         header = self.headers[side]
-        block = Block(
-            text, len(rows), header.delimiter, ends=ends, trailing=header.trailing
-        )
-        return block, rows["why"], rows["key"]
+        if self.kernel is not None:
+            joined: Rows = gather_natively(texts, rows["size"], header)
+        else:
+            ends = np.cumsum(rows["size"], dtype=np.int64)
+            joined = Block(
+                b"".join(texts),
+                len(rows),
+                header.delimiter,
+                ends=ends,
+                trailing=header.trailing,
+            )
+        return joined, rows["why"], rows["key"]
 
     def limit_bucket_size(self, packets: Packets) -> Packets:
         """The packets of a bucket; OutOfBudget if they exceed what a task may hold."""

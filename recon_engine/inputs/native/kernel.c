@@ -2349,13 +2349,13 @@ API void digests(const side *s, u64 *out) {
         }
 }
 
-// The digests of a partition, in file order; `number` becomes where the row begins. How many
-// these are, also without `out`. Right for a side of up to 4 GiB from offset 0 on.
-API u64 side_placed(const side *s, u32 part, entry *out) {
+// The digests of a partition, in file order; `number` becomes where the row begins behind
+// `from`, in 32 bits. How many these are, also without `out`.
+API u64 side_placed(const side *s, u32 part, u64 from, entry *out) {
     u64 count = part < 1u << s->bits ? size_of(s->parts + part) : 0;
     for (u64 i = 0; out && i < count; i++) {
         out[i] = *entry_at(s->parts + part, i);
-        out[i].number = out[i].number ? s->ends[out[i].number - 1] : (u32)s->origin;
+        out[i].number = (out[i].number ? s->ends[out[i].number - 1] : (u32)s->origin) - (u32)from;
     }
     return count;
 }
