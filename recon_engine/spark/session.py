@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     # Packets as bytes: a head, and what is pickled.
     Moving = RDD[bytes]
 
+JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 DAEMON: Final = "recon_engine.spark.worker_daemon"
 # The place of a packet, and whether it is `found`.
 HEAD: Final = struct.Struct("<i?")
@@ -65,8 +66,10 @@ def open_session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
-    # The driver only schedules tasks: a second compiler costs more than it saves.
-    builder = builder.config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
+    # Java only schedules tasks and moves bytes: a second compiler, and threads that
+    # clear memory beside the tasks, cost seconds that they never save.
+    for process in ("driver", "executor"):
+        builder = builder.config(f"spark.{process}.extraJavaOptions", JAVA_OPTIONS)
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     builder = builder.config("spark.python.daemon.module", DAEMON)

@@ -32,8 +32,8 @@ class SparkSettings:
 
     # A task with these sizes took 0.54 GB outside of the heap (docs/spark.md); larger
     # inputs take larger ones, as each span sends a packet to each bucket.
-    span: int = 64 << 20
-    bucket: int = 128 << 20
+    span: int = 128 << 20
+    bucket: int = 256 << 20
     most: int = 1 << 30
     sha256: bool = True
     out: str | None = None

@@ -28,7 +28,6 @@ MASTER = "local-cluster[2,1,2048]"
 SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.executor.memory": "1g",
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.sql.shuffle.partitions": "2",
