@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from recon_engine.errors import ConfigError
 from recon_engine.runtime.memory import parse_size
 
 
@@ -18,6 +19,7 @@ OUT: Final = "RECON_SPARK_OUT"
 SHA256: Final = "RECON_SPARK_SHA256"
 # The kernel has as many partitions.
 MOST_BITS: Final = 16
+MAX_SPAN: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,16 @@ class SparkSettings:
 
     @classmethod
     def from_environment(cls) -> SparkSettings:
-        """The settings of RECON_SPARK_*; ConfigError for a malformed size."""
+        """The settings of RECON_SPARK_*; ConfigError for a size that is none."""
+        span = _read_size(SPAN, cls().span)
+        if span > MAX_SPAN:
+            raise ConfigError(
+                f"{SPAN} is more than 4GiB",
+                why="the place of a row in its span has 32 bits",
+                help="set it to 4GiB or less",
+            )
         return cls(
-            _read_size(SPAN, cls().span),
+            span,
             _read_size(BUCKET, cls().bucket),
             _read_size(MOST, cls().most),
             os.environ.get(SHA256, "on") != "off",
