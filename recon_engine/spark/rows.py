@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from recon_engine.compare.buckets import DIGEST_COLUMNS, RECORD_FIELDS
-from recon_engine.inputs.csvfile import as_arrow_array, as_binary_array
 from recon_engine.inputs.rfc4180 import parse_records
 from recon_engine.inputs.scanner import index_records
 from recon_engine.spark.byte_sources import FileBytes
@@ -22,7 +21,6 @@ from recon_engine.spark.packets import Packet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from recon_engine.inputs.csv_reader import ReadAt
@@ -34,13 +32,14 @@ if TYPE_CHECKING:
 
     Places = NDArray[np.integer]
 
-# Rows that lie within one window are read at once, with the gaps between.
+# Read at once of an object, and of a file: less stays in the cache of a core.
 WINDOW_BYTES: Final = 1 << 22
+FILE_WINDOW_BYTES: Final = 1 << 18
 # Of a file, it is cheaper to read so much between two rows than to read twice.
 NEAR_BYTES: Final = 1 << 15
 # Read behind the start of the last row, besides the size of two rows.
 TAIL_BYTES: Final = 1 << 8
-# Rows are sent once so much was read: it bounds the memory of a task.
+# Rows are sent once they have so many bytes: it bounds the memory of a task.
 BATCH_BYTES: Final = 1 << 23
 # Bits of `why` a row was requested: it is not identical, its key may repeat, or its key
 # may be that of an open break.
@@ -163,26 +162,29 @@ def digests_as_frame(rows: NDArray[np.void]) -> pl.DataFrame:
 class TableReader:
     """The records of a file, which ends where its table ends.
 
-    `gap`: so many bytes between two records are read rather than skipped; `row_bytes`:
-    about the size of a record.
+    `window`: so many bytes are read at once; `gap`: so many between two records are
+    read rather than skipped; `row_bytes`: about the size of a record.
     """
 
     read: ReadAt
     end: int
+    window: int
     gap: int
     row_bytes: int
 
     @classmethod
     def of(cls, header: Header, read: ReadAt) -> TableReader:
-        """The table of a file: a request for an object costs more than its bytes."""
-        gap = NEAR_BYTES if isinstance(read, FileBytes) else WINDOW_BYTES
-        return cls(read, header.end, gap, int(header.row_bytes))
+        """The table of a file."""
+        size = int(header.row_bytes)
+        if isinstance(read, FileBytes):
+            return cls(read, header.end, FILE_WINDOW_BYTES, NEAR_BYTES, size)
+        # A request for an object takes longer than its bytes.
+        return cls(read, header.end, WINDOW_BYTES, WINDOW_BYTES, size)
 
-    def read_records(self, starts: Sequence[int]) -> tuple[bytes, list[int]]:
-        """The bytes from the first of these records on, and where each ends there.
+    def read_records(self, starts: Sequence[int]) -> list[bytes]:
+        """The records that begin at ascending offsets, in one window.
 
-        `starts`: offsets in the file, ascending. Each record ends with a newline, also
-        the last one of a file that ends without.
+        Each ends with a newline, also the last one of a file that ends without.
         """
         first = starts[0]
         tail = TAIL_BYTES + 2 * self.row_bytes
@@ -191,20 +193,20 @@ class TableReader:
             data = self.read(last - first, first)
             if last == self.end and not data.endswith(b"\n"):
                 data += b"\n"
-            ends = _find_ends(data, first, starts)
-            if ends is not None:
-                return data, ends
+            records = _cut_records(data, first, starts)
+            if records is not None:
+                return records
             # The file has become shorter, which whoever has opened it reports.
             assert last < self.end  # noqa: S101
             tail *= 4
 
-    def find_runs(self, starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    def find_windows(self, starts: Sequence[int]) -> Iterator[tuple[int, int]]:
         """The runs of records that are read at once."""
         first = 0
         for at in range(1, len(starts)):
             start = starts[at]
             if start - starts[at - 1] > self.gap or (
-                start - starts[first] > WINDOW_BYTES
+                start - starts[first] > self.window
             ):
                 yield first, at
                 first = at
@@ -212,53 +214,9 @@ class TableReader:
             yield first, len(starts)
 
 
-def send_rows(
-    side: int, table: TableReader, span: Split, wanted: NDArray[np.void], bucket: Places
-) -> Packets:
-    """Read rows of a span, which are in file order, and send them by bucket."""
-    starts = (wanted["offset"] + np.uint64(span.start)).tolist()
-    texts: list[bytes] = []
-    edges: list[int] = []
-    size = sent = 0
-    for first, last in table.find_runs(starts):
-        data, ends = table.read_records(starts[first:last])
-        texts.append(data)
-        for start, end in zip(starts[first:last], ends, strict=True):
-            edges += (size + start - starts[first], size + end)
-        size += len(data)
-        if size > BATCH_BYTES or last == len(starts):
-            part = slice(sent, last)
-            yield from _send_texts(side, texts, edges, wanted[part], bucket[part])
-            size, sent = 0, last
-            texts.clear()
-            edges.clear()
-
-
-def _send_texts(
-    side: int,
-    texts: Sequence[bytes],
-    edges: Sequence[int],
-    wanted: NDArray[np.void],
-    bucket: Places,
-) -> Packets:
-    """Send rows by bucket; `edges`: where each begins and ends in the texts."""
-    # Every second piece between edges is a row, the others are gaps.
-    borders = np.array(edges, np.int64)
-    lines = as_binary_array(borders, b"".join(texts))
-    sizes = borders[1::2] - borders[::2]
-    for place, which in numbers_by_place(bucket):
-        taken = np.empty(len(which), TAKEN_TYPE)
-        taken["size"] = sizes[which]
-        for name in ("key", "why"):
-            taken[name] = wanted[name][which]
-        yield Packet.for_task(
-            place, TakenRows(side, _concat_texts(lines, 2 * which), taken)
-        )
-
-
-def _find_ends(data: bytes, first: int, starts: Sequence[int]) -> list[int] | None:
-    """Where valid records end; None if the last one does not end in these bytes."""
-    ends = []
+def _cut_records(data: bytes, first: int, starts: Sequence[int]) -> list[bytes] | None:
+    """Valid records of the bytes from an offset on; None if the last has no end."""
+    records = []
     quotes = b'"' in data
     for at in starts:
         start = at - first
@@ -268,14 +226,38 @@ def _find_ends(data: bytes, first: int, starts: Sequence[int]) -> list[int] | No
             end = data.find(b"\n", end) + 1
         if not end:
             return None
-        ends.append(end)
-    return ends
+        records.append(data[start:end])
+    return records
 
 
-def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
-    """Some of them, one behind the other."""
-    _, _, data = texts.take(as_arrow_array(which)).buffers()
-    return bytes(data)
+def send_rows(
+    side: int, table: TableReader, span: Split, wanted: NDArray[np.void], bucket: Places
+) -> Packets:
+    """Read rows of a span, which are in file order, and send them by bucket."""
+    starts = (wanted["offset"] + np.uint64(span.start)).tolist()
+    texts: list[bytes] = []
+    size = sent = 0
+    for first, last in table.find_windows(starts):
+        records = table.read_records(starts[first:last])
+        texts += records
+        size += sum(map(len, records))
+        if size > BATCH_BYTES or last == len(starts):
+            part = slice(sent, last)
+            yield from _send_texts(side, texts, wanted[part], bucket[part])
+            size, sent = 0, last
+            texts.clear()
+
+
+def _send_texts(
+    side: int, texts: Sequence[bytes], wanted: NDArray[np.void], bucket: Places
+) -> Packets:
+    for place, which in numbers_by_place(bucket):
+        mine = [texts[at] for at in which.tolist()]
+        taken = np.empty(len(mine), TAKEN_TYPE)
+        taken["size"] = [*map(len, mine)]
+        for name in ("key", "why"):
+            taken[name] = wanted[name][which]
+        yield Packet.for_task(place, TakenRows(side, b"".join(mine), taken))
 
 
 def _runs_by_place(

@@ -233,10 +233,10 @@ def test_digests_of_spans_are_matched_as_dictionaries_match_rows(
         arrays = [[each for _, each in side] for side in sides]
         with match_natively(arrays, bits) as matched:
             identical += matched.identical
-            for at, side in enumerate(sides):
+            for at, placed in enumerate(sides):
                 offsets = [
                     start + int(number)
-                    for start, each in side
+                    for start, each in placed
                     for number in each["number"]
                 ]
                 for which, answer in zip(LISTS[at], answers[at], strict=True):
@@ -299,7 +299,6 @@ RECORD = st.lists(
     last=st.booleans(),
     sizes=st.tuples(*[st.sampled_from([1, 9, 60, 1 << 20])] * 3),
     start=st.integers(0, 3),
-    is_file=st.booleans(),
 )
 def test_wanted_rows_are_read_as_they_are_written(
     tmp_path: Path,
@@ -309,7 +308,6 @@ def test_wanted_rows_are_read_as_they_are_written(
     last: bool,  # noqa: FBT001
     sizes: tuple[int, int, int],
     start: int,
-    is_file: bool,  # noqa: FBT001
 ) -> None:
     texts = [(record + ends).encode() for record in records]
     if not last:
@@ -326,15 +324,10 @@ def test_wanted_rows_are_read_as_they_are_written(
     path = tmp_path / "rows"
     path.write_bytes(data + b"a trailer")
     with path.open("rb") as file, pytest.MonkeyPatch.context() as patch:
-        for name, size in zip(
-            ("WINDOW_BYTES", "NEAR_BYTES", "BATCH_BYTES"), sizes, strict=True
-        ):
-            patch.setattr(rows, name, size)
+        window, gap, batch = sizes
+        patch.setattr(rows, "BATCH_BYTES", batch)
         patch.setattr(rows, "TAIL_BYTES", 1)
-        opened = FileBytes(file.fileno())
-        read = opened if is_file else opened.__call__
-        gap = rows.NEAR_BYTES if is_file else rows.WINDOW_BYTES
-        table = rows.TableReader(read, len(data), gap, 0)
+        table = rows.TableReader(FileBytes(file.fileno()), len(data), window, gap, 0)
         span = Split(start, len(data), 0)
         packets = list(rows.send_rows(1, table, span, wanted, bucket))
     found = {}
