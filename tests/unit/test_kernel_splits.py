@@ -60,7 +60,7 @@ LISTS = (
 
 
 def compare(
-    paths: tuple[Path, Path], options: Options, span: int, bucket: int = 60
+    paths: tuple[Path, Path], options: Options, span: int, bucket: int = 4000
 ) -> Reconciliation:
     """Two files by the tasks of a cluster, in this process."""
     old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
@@ -110,6 +110,7 @@ WITH_LINES = [f'y{at},{at % 13},"a\nb"\n' for at in range(400)]
 
 
 @needs_kernel
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "edit", "counted"),
     [
@@ -144,6 +145,7 @@ def test_files_are_counted_only_where_a_line_may_be_no_record(
 
 
 @needs_kernel
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", OnBadRow)
 @pytest.mark.parametrize("bad", ["1,2\n", 'a,b"c,\n', "\n", 'q,"r,\n', "b\0d,\r,\n"])
 def test_an_error_is_that_of_the_local_engine_with_its_line(
@@ -390,6 +392,7 @@ def test_python_takes_its_pyspark_from_the_archive_only_if_it_must(
 
 
 @needs_kernel
+@pytest.mark.slow
 @FEWER
 @given(pair=pairs(), data=st.data(), span=st.sampled_from([5, 30, 1 << 20]))
 def test_any_pair_is_the_same_counted_or_not(
@@ -397,9 +400,9 @@ def test_any_pair_is_the_same_counted_or_not(
 ) -> None:
     paths = written(tmp_path, pair, data)
     options = Options(keys=tuple(pair.keys))
-    there = shown(compare(paths, options, span))
+    there = shown(compare(paths, options, span, 60))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "_may_be_miscut", lambda _: True)
-        assert shown(compare(paths, options, span)) == there
+        assert shown(compare(paths, options, span, 60)) == there
     here = rx.diff(*paths, sha256=True, keys=pair.keys, today=DAY)
     assert there == shown(here)
