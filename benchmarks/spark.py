@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-DAEMON: Final = b"pyspark.daemon"
+DAEMON: Final = b"pyspark.worker"
 PERIOD: Final = 0.2
 
 

@@ -329,33 +329,69 @@ def find_source(table: object) -> ScannedFile | None:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedFiles:
-    """Both files, matched. `found`: in the kernel, the rows that are not identical.
+class MatchedDigests:
+    """Digests of both sides, matched. `found`: in the kernel, of rows that differ."""
 
-    `folds`: whether the rows of a key were folded before. All rows of keys that have no
-    identical rows then are in the lists of repeated keys.
-    """
-
-    sides: tuple[ScannedFile, ScannedFile]
     kernel: ctypes.CDLL
     found: int
-    folds: bool
 
     @property
     def identical(self) -> int:
         """The number of pairs of identical rows."""
         return int(self.kernel.found_list(self.found, -1, None))
 
+    def count(self, which: Matched) -> int:
+        """The number of rows in a list."""
+        at = ctypes.byref(ctypes.c_void_p())
+        return int(self.kernel.found_list(self.found, which, at))
+
+    def numbers(self, which: Matched) -> NDArray[np.uint32]:
+        """The numbers of the rows of a list, in its order."""
+        numbers = np.empty(self.count(which), np.uint32)
+        where = self.found, which, 0, len(numbers), numbers.ctypes.data
+        self.kernel.found_numbers(*where)
+        return numbers
+
+    def digests(self, which: Matched, part: slice = ALL) -> pl.DataFrame:
+        """The digests of a list, or of a part of it, as `Buckets` has them."""
+        entries = self._entries(which)[part]
+        return pl.DataFrame(
+            {name: entries[name].astype(f"u{kind}") for name, kind in WIDTHS.items()},
+            schema=DIGESTS,
+        )
+
+    def take_digests(self, which: Matched) -> pl.DataFrame:
+        """The digests of a list, which is freed: it may hold all rows."""
+        digests = self.digests(which)
+        self.kernel.found_forget(self.found, which)
+        return digests
+
+    def _entries(self, which: Matched) -> NDArray[np.void]:
+        """A list in memory of the kernel, valid until it is freed."""
+        at = ctypes.c_void_p()
+        count = self.kernel.found_list(self.found, which, ctypes.byref(at))
+        if not count:
+            return np.empty(0, [*ENTRY])
+        raw = (ctypes.c_char * (ENTRY_BYTES * count)).from_address(at.value or 0)
+        return np.frombuffer(raw, [*ENTRY])
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedFiles(MatchedDigests):
+    """Both files, matched.
+
+    `folds`: whether the rows of a key were folded before. All rows of keys that have no
+    identical rows then are in the lists of repeated keys.
+    """
+
+    sides: tuple[ScannedFile, ScannedFile]
+    folds: bool
+
     @property
     def folded_away(self) -> tuple[int, int]:
         """The rows of each side that are folded into another of identical ones."""
         old, new = (self.kernel.found_folded(self.found, side) for side in (0, 1))
         return old, new
-
-    def count(self, which: Matched) -> int:
-        """The number of rows in a list."""
-        at = ctypes.byref(ctypes.c_void_p())
-        return int(self.kernel.found_list(self.found, which, at))
 
     def take(self, which: Matched, part: slice = ALL) -> GatheredRows:
         """The rows of a list, or of a part of it, in its order."""
@@ -407,29 +443,6 @@ class MatchedFiles:
         for side in self.sides:
             side.scanned.side.forget()
 
-    def digests(self, which: Matched, part: slice = ALL) -> pl.DataFrame:
-        """The digests of a list, or of a part of it, as `Buckets` has them."""
-        entries = self._entries(which)[part]
-        return pl.DataFrame(
-            {name: entries[name].astype(f"u{kind}") for name, kind in WIDTHS.items()},
-            schema=DIGESTS,
-        )
-
-    def take_digests(self, which: Matched) -> pl.DataFrame:
-        """The digests of a list, which is freed: it may hold all rows."""
-        digests = self.digests(which)
-        self.kernel.found_forget(self.found, which)
-        return digests
-
-    def _entries(self, which: Matched) -> NDArray[np.void]:
-        """A list in memory of the kernel, valid until it is freed."""
-        at = ctypes.c_void_p()
-        count = self.kernel.found_list(self.found, which, ctypes.byref(at))
-        if not count:
-            return np.empty(0, [*ENTRY])
-        raw = (ctypes.c_char * (ENTRY_BYTES * count)).from_address(at.value or 0)
-        return np.frombuffer(raw, [*ENTRY])
-
 
 @contextmanager
 def open_scanned(
@@ -467,7 +480,7 @@ def _collect_lists(scanning: Scanning) -> MatchedFiles:
         raise MemoryError
     old, new = map(ScannedFile, scanning.sides)
     folds = scanning.folding is not None
-    return MatchedFiles((old, new), kernel, found, folds)
+    return MatchedFiles(kernel, found, (old, new), folds)
 
 
 def _pack_key(key: Sequence[str], separator: int) -> bytes:

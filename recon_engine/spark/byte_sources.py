@@ -49,6 +49,17 @@ class ByteSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FileBytes:
+    """`read(size, offset)` of an open file."""
+
+    descriptor: int
+
+    def __call__(self, size: int, offset: int) -> bytes:
+        """The bytes at an offset, fewer at the end of the file."""
+        return os.pread(self.descriptor, size, offset)
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSource:
     """A file on this machine, or on a file system that all machines share."""
 
@@ -75,7 +86,7 @@ class LocalSource:
             translate_disk_errors(self.uri),
             open_unchanged(self.path, self.uri, self.state) as descriptor,
         ):
-            yield partial(os.pread, descriptor)
+            yield FileBytes(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

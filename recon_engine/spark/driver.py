@@ -25,10 +25,12 @@ from recon_engine.compare.result_builder import (
     reject_duplicate_keys,
     sample_differing_rows,
 )
+from recon_engine.config import OnBadRow
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, annotate_counted_in
+from recon_engine.inputs.scanner import count_newlines
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
@@ -43,7 +45,12 @@ from recon_engine.spark.output_parts import commit_parts, reject_existing_output
 from recon_engine.spark.session import SparkCluster, open_session
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_reader import join_results
-from recon_engine.spark.split_tasks import count_splits, hash_files, splits_of
+from recon_engine.spark.split_tasks import (
+    blocks_of,
+    count_splits,
+    hash_files,
+    splits_of,
+)
 from recon_engine.spark.splits import count_embedded_newlines
 from recon_engine.spark.tasks import Job, Sampling
 
@@ -53,7 +60,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from recon_engine.compare.engine import Inputs, RunOutput
-    from recon_engine.compare.lookup import Ask
+    from recon_engine.compare.lookup import Ask, Sought
     from recon_engine.compare.partial_result import PartialResult
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
@@ -64,6 +71,7 @@ if TYPE_CHECKING:
     from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.spark.packets import Cluster
     from recon_engine.spark.split_tasks import Headers, Sources
+    from recon_engine.spark.splits import Census
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,37 +242,71 @@ def _compared(
     # One task reads a whole file for its hash: it runs beside the other tasks, not
     # before them.
     with cluster.run_concurrently(hashes) as hashing:
-        # First: where a record begins depends on whether the number of quotes before
-        # it is even, so a file can be cut only after all of its quotes are counted.
-        with progress.step("count"):
-            found = count_splits(cluster, headers, sources, settings.span)
-        # A line is a record only in files without newlines inside fields.
-        inner = any(count_embedded_newlines(each) for each in found)
-        first, second = choose_strategy(
-            headers, plan.names, "columns" if inner else None
-        )
-        looked_up = sought(ask, plan)
-        job = Job(
-            plan=plan,
-            headers=headers,
-            sources=sources,
-            sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
-            splits=tuple(splits_of(headers, found)),
-            buckets=-(-sum(each.bytes for each in headers) // settings.bucket) or 1,
-            max_bytes=settings.most,
-            whole=settings.whole,
-            out=settings.out,
-            sought=looked_up,
-            # The keys of open breaks are known by digests that outlive a job.
-            kernel=plan_for_kernel(headers, plan) if looked_up is None else None,
-        )
-        with progress.step("compare"):
-            findings = _collect_findings(cluster, job)
+        job = _plan_job(plan, headers, sources, settings, sought(ask, plan))
+        findings = Findings(miscut=True)
+        if job.kernel is not None and not any(map(_may_be_miscut, headers)):
+            with progress.step("compare"):
+                findings = _collect_findings(cluster, job)
+        if findings.miscut:
+            with progress.step("count"):
+                found = count_splits(cluster, headers, sources, settings.span)
+            job = _with_exact_splits(job, found)
+            with progress.step("compare"):
+                findings = _collect_findings(cluster, job)
         # An error travels as a finding: Spark would retry the task that raises it, and
         # log its text.
         if findings.error is not None:
             raise findings.error
         return _build_result(job, findings, hashing.result(), today), findings.parts
+
+
+def _plan_job(
+    plan: ComparisonPlan,
+    headers: Headers,
+    sources: Sources,
+    settings: SparkSettings,
+    looked_up: Sought | None,
+) -> Job:
+    """The job with blocks that tasks cut at newlines."""
+    first, second = choose_strategy(headers, plan.names)
+    return Job(
+        plan=plan,
+        headers=headers,
+        sources=sources,
+        sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
+        splits=tuple(blocks_of(headers, settings.span)),
+        is_counted=False,
+        bits=settings.bucket_bits(sum(each.bytes for each in headers)),
+        max_bytes=settings.most,
+        whole=settings.whole,
+        out=settings.out,
+        sought=looked_up,
+        # The keys of open breaks are known by digests that outlive a job.
+        kernel=plan_for_kernel(headers, plan) if looked_up is None else None,
+    )
+
+
+def _may_be_miscut(header: Header) -> bool:
+    """Whether lines are probably not records, so that a count is faster than a try."""
+    if header.on_bad_row is OnBadRow.QUARANTINE:
+        return True
+    _, inside = count_newlines(header.head)
+    return inside.count > 0
+
+
+def _with_exact_splits(job: Job, found: tuple[list[Census], list[Census]]) -> Job:
+    """The job with the spans of whole records, which were counted."""
+    # A line is a record only in files without newlines inside fields.
+    inner = any(count_embedded_newlines(each) for each in found)
+    sampling = job.sampling
+    if inner:
+        sampling = replace(sampling, strategy="columns")
+    return replace(
+        job,
+        sampling=sampling,
+        splits=tuple(splits_of(job.headers, found)),
+        is_counted=True,
+    )
 
 
 def _hash_inputs(
@@ -289,12 +331,13 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
         # Wide files with few buckets would get a task for each column, most of them
         # tiny.
         tasks = min(telling.task_count, job.buckets)
-        packets = cluster.then(packets, tasks, telling.count_share)
+        packets = cluster.then(packets, telling.task_count, telling.count_share, tasks)
         if telling.shares > 1:
-            packets = cluster.then(packets, tasks, telling.merge_shares)
-    # On the cluster: the driver gets the findings of one task, not of all buckets.
+            columns = len(job.plan.columns)
+            packets = cluster.then(packets, columns, telling.merge_shares, tasks)
+    # On the cluster: the driver merges the findings of few tasks, not of all buckets.
     tasks, adding = job.buckets, MergeTask(job.plan, job.whole)
-    while tasks > 1:
+    while tasks > FAN_IN:
         tasks = -(-tasks // FAN_IN)
         packets = cluster.gather(packets, tasks, adding)
     every = (packet.open() for packet in cluster.collect(packets))
@@ -327,10 +370,19 @@ def _build_result(
         blanks=findings.blanks,
         tallies=findings.tallies,
         read_by=ReadBy(
-            f"{job.sampling.strategy} on spark", "native" if job.kernel else "numpy"
+            f"{_name_strategy(job, findings)} on spark",
+            "native" if job.kernel else "numpy",
         ),
         sought=job.sought,
     )
+
+
+def _name_strategy(job: Job, findings: Findings) -> str:
+    """How rows are digested; a line is a record only without newlines in fields."""
+    split_results = (each for side in findings.split_results for each in side.values())
+    if any(each.counts.embedded for each in split_results):
+        return "columns"
+    return job.sampling.strategy
 
 
 def _join_tables(

@@ -35,6 +35,7 @@ FAN_IN: Final = 32
 class Findings:
     """The findings of one or more tasks. In pairs, OLD is first.
 
+    `miscut`: whether a span may not be one of whole records: then nothing else holds.
     `split_results`: by the number of their span. `blanks`: rows with a blank key.
     `left_out`: rows that a filter leaves out, besides those of `partial`.
     `tallies`: what the rules of key columns parsed. `samples`: of all rows of a side.
@@ -42,6 +43,7 @@ class Findings:
     complete difference of each bucket.
     """
 
+    miscut: bool = False
     split_results: tuple[Mapping[int, SplitResult], Mapping[int, SplitResult]] = (
         {},
         {},
@@ -79,6 +81,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
     )
     return Findings(
+        miscut=any(each.miscut for each in few),
         split_results=(
             merge_results(each.split_results[0] for each in few),
             merge_results(each.split_results[1] for each in few),

@@ -1,12 +1,14 @@
-"""Read a split with the native kernel: it validates, digests and samples the rows.
+"""The native kernel in tasks: it reads splits, and matches the digests of a bucket.
 
-A split that the kernel refuses is read by `split_reader`, which reports the error, or
-sets rows aside. `KernelDigests` then takes the same digests of what is left.
+Reading validates, digests and samples the rows. A split that the kernel refuses is read
+by `split_reader`, which reports the error, or sets rows aside. `KernelDigests` then
+takes the same digests of what is left.
 """
 
 from __future__ import annotations
 
 import ctypes
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,17 +20,25 @@ from recon_engine.compare.early_scan import columns_by_bytes
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import ReaderCounts
 from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.native.binding import ReadPlan, Side, load_library
+from recon_engine.inputs.native.binding import (
+    Memory,
+    ReadPlan,
+    Side,
+    Status,
+    load_library,
+)
+from recon_engine.inputs.scanned import ENTRY, GatheredRows, MatchedDigests
 from recon_engine.inputs.scanning import load_kernel, plan_sides
 from recon_engine.inputs.trailers import summed_columns
 from recon_engine.model import Rejects
-from recon_engine.spark.rows import ROW_TYPE
+from recon_engine.spark.byte_sources import FileBytes
+from recon_engine.spark.settings import MOST_BITS
 from recon_engine.spark.split_reader import SplitResult
 from recon_engine.spark.splits import Split
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,19 +57,34 @@ WINDOW_BYTES: Final = 1 << 22
 BLOCK_BYTES: Final = 1 << 18
 # Of `digests`: key, row, check.
 DIGEST_WORDS: Final = 3
+# About as many digests are matched within the cache of a core.
+MATCHED_ROWS: Final = 1 << 13
+ENTRY_TYPE: Final = np.dtype([*ENTRY])
 
 
 @dataclass(frozen=True, slots=True)
 class DigestedSplit:
-    """A split: the digests and places of its rows, and a sample of these.
+    """A split whose digests are in the kernel, and a sample of its rows.
 
-    `blanks`: the rows whose key has a blank.
+    `origin`: where the offsets of rows count from; `blanks`: the rows whose key has a
+    blank.
     """
 
-    rows: NDArray[np.void]
+    side: Side
+    origin: int
     result: SplitResult
     sample: pl.DataFrame
     blanks: int
+
+    def digests_by_bucket(self) -> Iterator[tuple[int, NDArray[np.void]]]:
+        """The digests of each bucket that has some, with the offsets of rows."""
+        kernel, pointer, bits = self.side.kernel, self.side.pointer, self.side.bits
+        for bucket in range(1 << bits):
+            count = kernel.side_placed(pointer, bucket, 0, None)
+            if count:
+                rows = np.empty(count, ENTRY_TYPE)
+                kernel.side_placed(pointer, bucket, self.origin, rows.ctypes.data)
+                yield bucket, rows
 
 
 def plan_for_kernel(
@@ -79,19 +104,31 @@ def plan_for_kernel(
     return old, new
 
 
+@contextmanager
 def digest_natively(
-    plan: ReadPlan, header: Header, span: Split, read: ReadAt, names: ColumnIds
-) -> DigestedSplit | None:
-    """Read a split; None if `split_reader` has to read it.
+    plan: ReadPlan,
+    header: Header,
+    span: Split,
+    read: ReadAt,
+    names: ColumnIds,
+    origin: int,
+) -> Iterator[DigestedSplit | None]:
+    """Read a split for the block; None if `split_reader` has to read it.
 
     It reads blank lines: whether these are allowed depends on the splits behind.
+    `plan`: its `bits` choose the buckets of digests; `origin`: where the offsets of
+    rows in them count from.
     """
     side = Side(_require_kernel(), replace(plan, offset=span.start))
     try:
-        sampled = _feed_split(side, span, read)
+        if isinstance(read, FileBytes):
+            sampled = _scan_split(side, span, read)
+        else:
+            sampled = _feed_split(side, span, read)
         facts = side.facts
         if sampled is None or facts.blanks:
-            return None
+            yield None
+            return
         text = b"".join(sampled)
         drawn = Block(text, len(sampled), header.delimiter, trailing=header.trailing)
         counts = ReaderCounts(
@@ -102,8 +139,9 @@ def digest_natively(
             quotes=bool(facts.quotes),
             end_of_copy=bool(facts.end_of_copy),
         )
-        return DigestedSplit(
-            _place_digests(side, span.start),
+        yield DigestedSplit(
+            side,
+            origin,
             SplitResult(
                 counts=counts,
                 begun=bool(facts.rows),
@@ -117,6 +155,58 @@ def digest_natively(
         )
     finally:
         side.free()
+
+
+@contextmanager
+def match_natively(
+    sides: Sequence[Sequence[NDArray[np.void]]], bits: int
+) -> Iterator[MatchedDigests]:
+    """The digests of all rows of a bucket, matched for the block.
+
+    `sides`: of OLD and NEW, from any number of splits. `bits`: as many high bits of
+    their keys are equal. The rows of a side are numbered in this order.
+    """
+    kernel = _require_kernel()
+    rows = max(sum(map(len, arrays)) for arrays in sides)
+    parts = min(MOST_BITS, (rows // MATCHED_ROWS).bit_length())
+    plan = ReadPlan(1, (), bytes(kernel.random_size()), bits=parts)
+    with ExitStack() as stack:
+        pointers = []
+        for arrays in sides:
+            side = Side(kernel, plan)
+            stack.callback(side.free)
+            pointers.append(side.pointer)
+            for digests in arrays:
+                address = digests.ctypes.data
+                if not kernel.side_put(side.pointer, address, len(digests), bits):
+                    raise MemoryError
+        found = kernel.join(*pointers, 0, 1 << parts)
+        if not found:
+            raise MemoryError
+        stack.callback(kernel.found_free, found)
+        yield MatchedDigests(kernel, found)
+
+
+def gather_natively(
+    texts: Sequence[bytes], sizes: NDArray[np.integer], header: Header
+) -> GatheredRows:
+    """Rows of a file as written, each with a newline, in memory of the kernel."""
+    kernel = _require_kernel()
+    text = Memory(kernel, sum(map(len, texts)))
+    start = 0
+    for each in texts:
+        text.view[start : start + len(each)] = each
+        start += len(each)
+    offsets = np.zeros(len(sizes) + 1, np.uint64)
+    np.cumsum(sizes, out=offsets[1:], dtype=np.uint64)
+    return GatheredRows(
+        kernel,
+        len(sizes),
+        text,
+        Memory.copy(kernel, offsets.data),
+        header.delimiter,
+        header.width,
+    )
 
 
 @dataclass(slots=True)
@@ -137,16 +227,17 @@ class KernelDigests:
                 side, window, lambda size, offset: data[offset : offset + size]
             )
             assert sampled is not None  # noqa: S101 - the reference accepts it
-            placed, blanks = _place_digests(side, 0), side.facts.blank_keys
+            words, blanks = _take_digests(side), side.facts.blank_keys
         finally:
             side.free()
         text = b"".join(sampled)
         few = Block(text, len(sampled), rows.delimiter, trailing=rows.trailing)
         self.drawn.append(_read_sample(few, self.names))
         digests = {
-            name: np.ascontiguousarray(placed[name]) for name in ("row", "check", "key")
+            name: np.ascontiguousarray(words[:, at])
+            for at, name in enumerate(("key", "row", "check"))
         }
-        return pl.DataFrame(digests | {"blank": np.arange(len(placed)) < blanks})
+        return pl.DataFrame(digests | {"blank": np.arange(len(words)) < blanks})
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""
@@ -190,6 +281,21 @@ def _feed_split(side: Side, span: Split, read: ReadAt) -> list[bytes] | None:
     return sampled if begin == span.end else None
 
 
+def _scan_split(side: Side, span: Split, read: FileBytes) -> list[bytes] | None:
+    """The same for a file, which the kernel reads itself."""
+    status = side.scan(read.descriptor, BLOCK_BYTES, end=span.end)
+    kernel, pointer, facts = side.kernel, side.pointer, side.facts
+    if status is not Status.OK or facts.end != span.end:
+        return None
+    address = kernel.side_sample(pointer)
+    sampled = []
+    for row in (ctypes.c_uint32 * facts.sampled).from_address(address or 0):
+        start, end = (kernel.side_start(pointer, at) for at in (row, row + 1))
+        text = read(end - start, start)
+        sampled.append(text if text.endswith(b"\n") else text + b"\n")
+    return sampled
+
+
 def _pieces(span: Split, read: ReadAt) -> Iterator[tuple[memoryview, bool]]:
     """The bytes of a split, and which of them are the last."""
     for offset in range(span.start, span.end, WINDOW_BYTES):
@@ -217,20 +323,11 @@ def _sampled_rows(
         yield text if text.endswith(b"\n") else text + b"\n"
 
 
-def _place_digests(side: Side, start: int) -> NDArray[np.void]:
-    """The digests of all rows, and where these are."""
-    count = side.facts.rows
-    words = np.empty((count, DIGEST_WORDS), np.uint64)
-    ends = np.empty(count + 1, np.uint64)
-    ends[0] = start
+def _take_digests(side: Side) -> NDArray[np.uint64]:
+    """The digests of all rows in file order: key, row, check."""
+    words = np.empty((side.facts.rows, DIGEST_WORDS), np.uint64)
     side.kernel.digests(side.pointer, words.ctypes.data)
-    side.kernel.side_ends(side.pointer, ends[1:].ctypes.data)
-    rows = np.empty(count, ROW_TYPE)
-    for at, name in enumerate(("key", "row", "check")):
-        rows[name] = words[:, at]
-    rows["offset"] = ends[:-1]
-    rows["size"] = np.diff(ends)
-    return rows
+    return words
 
 
 def _read_sample(drawn: Block, names: ColumnIds) -> pl.DataFrame:

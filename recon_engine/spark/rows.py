@@ -1,4 +1,7 @@
-"""Rows as tasks exchange them: arrays of digests, offsets and sizes, or their bytes."""
+"""Rows as tasks exchange them: arrays of digests and offsets, or their bytes.
+
+An offset is that of a row in its split. Below `MAX_SPAN` it has 32 bits.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.buckets import DIGEST_COLUMNS
-from recon_engine.inputs.csvfile import as_arrow_array, as_binary_array
+from recon_engine.compare.buckets import DIGEST_COLUMNS, RECORD_FIELDS
 from recon_engine.inputs.rfc4180 import parse_records
 from recon_engine.inputs.scanner import index_records
+from recon_engine.spark.byte_sources import FileBytes
 from recon_engine.spark.packets import Packet
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from recon_engine.inputs.csv_reader import ReadAt
@@ -26,27 +28,33 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
     from recon_engine.spark.packets import Packets
+    from recon_engine.spark.splits import Split
 
-# Requested rows that lie within one window are read at once, with the gaps between.
+    Places = NDArray[np.integer]
+
+# Read at once of an object, and of a file: less stays in the cache of a core.
 WINDOW_BYTES: Final = 1 << 22
-# Rows are read and sent in batches of this size: it bounds the memory of a task.
+FILE_WINDOW_BYTES: Final = 1 << 18
+# Of a file, it is cheaper to read so much between two rows than to read twice.
+NEAR_BYTES: Final = 1 << 15
+# Read behind the start of the last row, besides the size of two rows.
+TAIL_BYTES: Final = 1 << 8
+# Rows are sent once they have so many bytes: it bounds the memory of a task.
 BATCH_BYTES: Final = 1 << 23
 # Bits of `why` a row was requested: it is not identical, its key may repeat, or its key
 # may be that of an open break.
 LEFT: Final = 1
 SUSPECT: Final = 2
 SOUGHT: Final = 4
-ROW_TYPE: Final = np.dtype(
-    [*((name, "<u8") for name in DIGEST_COLUMNS), ("offset", "<u8"), ("size", "<u4")]
-)
-WANTED_TYPE: Final = np.dtype(
-    [("offset", "<u8"), ("size", "<u4"), ("key", "<u8"), ("why", "u1")]
-)
+# The kernel's type has a `check` of 32 bits (`scanned.ENTRY`); `number` is the offset.
+ROW_TYPE: Final = np.dtype([*RECORD_FIELDS])
+WANTED_TYPE: Final = np.dtype([("offset", "<u4"), ("key", "<u8"), ("why", "u1")])
+TAKEN_TYPE: Final = np.dtype([("size", "<u4"), ("key", "<u8"), ("why", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
 class DigestedRows:
-    """Digests of rows of a side, and where these are, by the number of their span."""
+    """Digests of rows of a side, and where these are in the span of a number."""
 
     side: int
     span: int
@@ -63,7 +71,10 @@ class WantedRows:
 
 @dataclass(frozen=True, slots=True)
 class TakenRows:
-    """Rows of a side, as they are written, each with a newline."""
+    """Rows of a side, as they are written, each with a newline.
+
+    `rows`: their sizes in the text, and why they were wanted.
+    """
 
     side: int
     text: bytes
@@ -86,14 +97,17 @@ def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
     return ends
 
 
-def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
-    """Rows of a part, by their places in the file."""
-    rows = np.empty(frame.height, ROW_TYPE)
-    for name in (*DIGEST_COLUMNS, "size"):
+def place_rows(
+    frame: pl.DataFrame, part: Run, origin: int, kind: np.dtype[np.void]
+) -> NDArray[np.void]:
+    """Rows of a part of a span that begins at an offset, as arrays of that type."""
+    rows = np.empty(frame.height, kind)
+    for name in DIGEST_COLUMNS:
         rows[name] = frame[name].to_numpy()
     # Rows of a part are adjacent in memory, but quarantined rows lie between them in
     # the file: each gap moves all later rows.
-    starts = np.cumsum(rows["size"], dtype=np.int64) - rows["size"]
+    sizes = frame["size"].to_numpy()
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
     if part.gaps is not None:
         first, last = part.gaps.astype(np.int64).T
         gone = np.cumsum(last - first)
@@ -101,7 +115,7 @@ def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
         seams = first - np.append(0, gone[:-1])
         at = np.searchsorted(seams, starts, side="right")
         starts += np.append(0, gone)[at]
-    rows["offset"] = part.offset + starts
+    rows["number"] = part.offset + starts - origin
     return rows
 
 
@@ -137,73 +151,113 @@ def pick_rows(rows: NDArray[np.void], which: NDArray[np.integer]) -> NDArray[np.
     return found.view(rows.dtype)
 
 
-def join_digests(
-    side: Sequence[DigestedRows],
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """All digests of a side, and the number of the span of each."""
-    rows = concat_rows((each.rows for each in side), ROW_TYPE)
-    span = np.repeat([each.span for each in side], [len(each.rows) for each in side])
-    return rows, span.astype(np.int64)
-
-
 def digests_as_frame(rows: NDArray[np.void]) -> pl.DataFrame:
-    """Digests as the kernel takes them, with the number of each row."""
+    """Digests, with the number of each row among them."""
     digests = {name: np.ascontiguousarray(rows[name]) for name in DIGEST_COLUMNS}
     found = pl.DataFrame(digests, schema=dict.fromkeys(DIGEST_COLUMNS, pl.UInt64))
     return found.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
-def batch_runs(rows: NDArray[np.void]) -> Iterator[tuple[int, int]]:
-    """Runs of rows that are sent at once."""
-    ends = np.cumsum(rows["size"], dtype=np.int64)
-    return _bounded_runs(ends - rows["size"], ends, BATCH_BYTES)
+@dataclass(frozen=True, slots=True)
+class TableReader:
+    """The records of a file, which ends where its table ends.
+
+    `window`: so many bytes are read at once; `gap`: so many between two records are
+    read rather than skipped; `row_bytes`: about the size of a record.
+    """
+
+    read: ReadAt
+    end: int
+    window: int
+    gap: int
+    row_bytes: int
+
+    @classmethod
+    def of(cls, header: Header, read: ReadAt) -> TableReader:
+        """The table of a file."""
+        size = int(header.row_bytes)
+        if isinstance(read, FileBytes):
+            return cls(read, header.end, FILE_WINDOW_BYTES, NEAR_BYTES, size)
+        # A request for an object takes longer than its bytes.
+        return cls(read, header.end, WINDOW_BYTES, WINDOW_BYTES, size)
+
+    def read_records(self, starts: Sequence[int]) -> list[bytes]:
+        """The records that begin at ascending offsets, in one window.
+
+        Each ends with a newline, also the last one of a file that ends without.
+        """
+        first = starts[0]
+        tail = TAIL_BYTES + 2 * self.row_bytes
+        while True:
+            last = min(starts[-1] + tail, self.end)
+            data = self.read(last - first, first)
+            if last == self.end and not data.endswith(b"\n"):
+                data += b"\n"
+            records = _cut_records(data, first, starts)
+            if records is not None:
+                return records
+            # The file has become shorter, which whoever has opened it reports.
+            assert last < self.end  # noqa: S101
+            tail *= 4
+
+    def find_windows(self, starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The runs of records that are read at once."""
+        first = 0
+        for at in range(1, len(starts)):
+            start = starts[at]
+            if start - starts[at - 1] > self.gap or (
+                start - starts[first] > self.window
+            ):
+                yield first, at
+                first = at
+        if starts:
+            yield first, len(starts)
+
+
+def _cut_records(data: bytes, first: int, starts: Sequence[int]) -> list[bytes] | None:
+    """Valid records of the bytes from an offset on; None if the last has no end."""
+    records = []
+    quotes = b'"' in data
+    for at in starts:
+        start = at - first
+        end = data.find(b"\n", start) + 1
+        # A newline behind an odd number of quotes is a part of a field.
+        while end and quotes and data.count(b'"', start, end) & 1:
+            end = data.find(b"\n", end) + 1
+        if not end:
+            return None
+        records.append(data[start:end])
+    return records
 
 
 def send_rows(
-    side: int, read: ReadAt, rows: NDArray[np.void], bucket: NDArray[np.integer]
+    side: int, table: TableReader, span: Split, wanted: NDArray[np.void], bucket: Places
 ) -> Packets:
-    """Some rows in the order of their file, by bucket."""
-    starts, sizes = rows["offset"], rows["size"].astype(np.int64)
-    windows = _bounded_runs(starts, starts + rows["size"], WINDOW_BYTES)
-    text = b"".join([_read_text(read, rows[start:stop]) for start, stop in windows])
-    if not text.endswith(b"\n"):
-        text += b"\n"
-        # The last record of a file may have no newline: rows are sent with one.
-        sizes[-1] += 1
-    lines = as_binary_array(np.append(0, np.cumsum(sizes)), text)
-    for at, which in numbers_by_place(bucket):
-        mine = pick_rows(rows, which)
-        mine["size"] = sizes[which]
-        yield Packet.for_task(at, TakenRows(side, _concat_texts(lines, which), mine))
+    """Read rows of a span, which are in file order, and send them by bucket."""
+    starts = (wanted["offset"] + np.uint64(span.start)).tolist()
+    texts: list[bytes] = []
+    size = sent = 0
+    for first, last in table.find_windows(starts):
+        records = table.read_records(starts[first:last])
+        texts += records
+        size += sum(map(len, records))
+        if size > BATCH_BYTES or last == len(starts):
+            part = slice(sent, last)
+            yield from _send_texts(side, texts, wanted[part], bucket[part])
+            size, sent = 0, last
+            texts.clear()
 
 
-def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
-    """What is written in rows that are read at once, and nothing in between."""
-    first = int(rows["offset"][0])
-    starts = rows["offset"].astype(np.int64) - first
-    # Edges alternate between the beginning and the end of a row: every second piece is
-    # a row, the others are gaps.
-    edges = np.stack([starts, starts + rows["size"]], axis=1).ravel()
-    data = read(int(edges[-1]), first)
-    return _concat_texts(as_binary_array(edges, data), np.arange(0, len(edges), 2))
-
-
-def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
-    """Some of them, one behind the other."""
-    _, _, data = texts.take(as_arrow_array(which)).buffers()
-    return bytes(data)
-
-
-def _bounded_runs(
-    starts: NDArray[np.integer], ends: NDArray[np.integer], max_bytes: int
-) -> Iterator[tuple[int, int]]:
-    """Runs of what is in order, none longer than that unless it is one thing."""
-    start = 0
-    while start < len(starts):
-        within = np.searchsorted(ends, int(starts[start]) + max_bytes, "right")
-        stop = max(start + 1, int(within))
-        yield start, stop
-        start = stop
+def _send_texts(
+    side: int, texts: Sequence[bytes], wanted: NDArray[np.void], bucket: Places
+) -> Packets:
+    for place, which in numbers_by_place(bucket):
+        mine = [texts[at] for at in which.tolist()]
+        taken = np.empty(len(mine), TAKEN_TYPE)
+        taken["size"] = [*map(len, mine)]
+        for name in ("key", "why"):
+            taken[name] = wanted[name][which]
+        yield Packet.for_task(place, TakenRows(side, b"".join(mine), taken))
 
 
 def _runs_by_place(

@@ -1,4 +1,4 @@
-"""The cluster protocol on Spark: tasks are calls of `mapInArrow`, packets are rows."""
+"""The cluster protocol on Spark: steps are RDDs, packets are their elements."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import itertools
 import os
 import re
 import shutil
+import struct
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
-
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
-from recon_engine.inputs.csvfile import as_arrow_array
 from recon_engine.runtime.concurrency import run_inline
 from recon_engine.runtime.error_boundary import to_recon_error
 from recon_engine.spark.findings import Findings
@@ -28,20 +25,23 @@ from recon_engine.spark.settings import MASTER, SESSION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark import RDD
+    from pyspark.sql import SparkSession
 
     from recon_engine.errors import ReconError
     from recon_engine.spark.packets import Answer, Packets, Work
 
-    Batches = Iterator[pa.RecordBatch]
+    # Packets as bytes: a head, and what is pickled.
+    Moving = RDD[bytes]
 
-PACKET_SCHEMA: Final = "place int, found int, packet binary"
-PACKET_COLUMNS: Final = ("place", "found", "packet")
-# A task yields packets to the JVM in batches of this size, so it never holds all.
-BATCH_BYTES: Final = 1 << 23
+JAVA_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+DAEMON: Final = "recon_engine.spark.worker_daemon"
+# The place of a packet, and whether it is `found`.
+HEAD: Final = struct.Struct("<i?")
+PLACE: Final = struct.Struct(">q")
 # Between two requests to cancel the jobs of another thread.
 CANCEL_SECONDS: Final = 0.1
 STDERR: Final = 2
@@ -66,8 +66,13 @@ def open_session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
+    # Java only schedules tasks and moves bytes: a second compiler, and threads that
+    # clear memory beside the tasks, cost seconds that they never save.
+    for process in ("driver", "executor"):
+        builder = builder.config(f"spark.{process}.extraJavaOptions", JAVA_OPTIONS)
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
+    builder = builder.config("spark.python.daemon.module", DAEMON)
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
@@ -81,15 +86,12 @@ def open_session() -> SparkSession:
         builder = builder.config(name, value)
     with _spark_error_boundary():
         # A new session: settings must not change in a session that already exists.
-        session = builder.getOrCreate().newSession()
-    # A packet is a row of up to some megabytes: few of them are enough for a batch.
-    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "32")
-    return session
+        return builder.getOrCreate().newSession()
 
 
 @dataclass(frozen=True, slots=True)
 class SparkCluster:
-    """A Spark session. A task is a call of `mapInArrow`, a packet is a row."""
+    """A Spark session. A task has a partition of an RDD, whose elements are packets."""
 
     session: SparkSession
 
@@ -101,36 +103,55 @@ class SparkCluster:
             return int(local[1] or 1)
         return int(self.session.conf.get("spark.task.maxFailures", "4") or 4)
 
-    def begin(self, count: int, work: Work) -> DataFrame:
+    def begin(self, count: int, work: Work) -> Moving:
         """Plan a partition for each number; nothing runs before `collect`."""
-        numbers = self.session.range(0, count, 1, count)
-        return numbers.mapInArrow(
-            functools.partial(_run_by_number, work, self.attempts), PACKET_SCHEMA
+        numbers = self.session.sparkContext.parallelize(range(count), count)
+        return numbers.mapPartitionsWithIndex(
+            functools.partial(_run_by_number, work, self.attempts)
         )
 
-    def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
-        """A partition for each task; several places may share it."""
-        # Sorted, because several places may share a partition, and `groupby` in
-        # `_run_by_place` needs the packets of a place together.
-        moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
-        return moved.mapInArrow(
-            functools.partial(_run_by_place, work, self.attempts), PACKET_SCHEMA
+    def then(
+        self, packets: Moving, places: int, work: Work, tasks: int | None = None
+    ) -> Moving:
+        """A partition for each place, or `tasks` of which each has several."""
+        moved = self._shuffle(packets, places)
+        if tasks is not None and tasks < places:
+            # Partitions are read one behind the other, so each place is together.
+            moved = moved.coalesce(tasks)
+        return moved.mapPartitions(
+            functools.partial(_run_by_place, work, self.attempts)
         )
 
-    def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
-        """Spread all packets evenly over `tasks` partitions, each of them one task."""
-        moved = packets.repartition(tasks)
-        return moved.mapInArrow(
-            functools.partial(_run_on_all_packets, work, self.attempts), PACKET_SCHEMA
+    def gather(self, packets: Moving, tasks: int, work: Work) -> Moving:
+        """Spread all packets over `tasks` partitions, each of them one task."""
+        return self._shuffle(packets, tasks).mapPartitions(
+            functools.partial(_run_on_all_packets, work, self.attempts)
         )
 
-    def collect(self, packets: DataFrame) -> list[Packet]:
+    def _shuffle(self, packets: Moving, partitions: int) -> Moving:
+        """Move packets to the partition of their place, modulo their number.
+
+        As `RDD.partitionBy`, which would hold back all packets of a task, pickle them
+        again, and make a serializer of some milliseconds for each partition of a task:
+        Spark takes Kryo for keys and values of these types, unless it does not know
+        them.
+        """
+        from pyspark import RDD
+        from pyspark.serializers import NoOpSerializer
+
+        context = self.session.sparkContext
+        jvm: Any = context._jvm  # noqa: SLF001 - as the methods of `RDD` do
+        keyed: Any = packets.mapPartitions(_add_partitions)
+        keyed._bypass_serializer = True  # noqa: SLF001 - bytes are not pickled
+        pairs = jvm.PairwiseRDD(keyed._jrdd.rdd()).toJavaRDD()  # noqa: SLF001
+        untyped = jvm.org.apache.spark.api.java.JavaPairRDD.fromJavaRDD(pairs)
+        moved = untyped.partitionBy(jvm.PythonPartitioner(partitions, 0))
+        return RDD(jvm.PythonRDD.valueOfPair(moved), context, NoOpSerializer())
+
+    def collect(self, packets: Moving) -> list[Packet]:
         """Run all planned steps; TransientError if Spark does not complete them."""
         with _spark_error_boundary():
-            rows = packets.collect()
-        return [
-            Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
-        ]
+            return [*_read_packets(packets.collect())]
 
     @contextmanager
     def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
@@ -154,32 +175,38 @@ class SparkCluster:
                 raise
 
 
-def _run_by_number(work: Work, attempts: int, batches: Batches) -> Batches:
-    numbers = (at for batch in batches for at in batch.column(0).to_pylist())
-    answers = (_run_task(work, attempts, at, iter(())) for at in numbers)
-    return _batch_packets(itertools.chain.from_iterable(answers))
+def _run_by_number(
+    work: Work, attempts: int, number: int, _: Iterable[object]
+) -> Iterator[bytes]:
+    return _write_packets(_run_task(work, attempts, number, iter(())))
 
 
-def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
-    places = itertools.groupby(_read_packets(batches), key=lambda packet: packet.place)
-
+def _run_by_place(
+    work: Work, attempts: int, written: Iterable[bytes]
+) -> Iterator[bytes]:
     def answered() -> Packets:
-        for place, packets in places:
-            passing: list[Packet] = []
-            mine = _split_off_found(packets, passing)
-            # A place whose packets were all found needs no task; `passing` is complete
-            # only when `mine` was read to its end.
-            first = next(mine, None)
-            if first is not None:
-                every = itertools.chain([first], mine)
-                yield from _run_task(work, attempts, place, every)
-            yield from passing
+        passing: list[Packet] = []
+        mine = _split_off_found(_read_packets(written), passing)
+        # A place whose packets were all found needs no task.
+        for place, packets in itertools.groupby(mine, key=lambda each: each.place):
+            yield from _run_task(work, attempts, place, packets)
+        yield from passing
 
-    return _batch_packets(answered())
+    return _write_packets(answered())
 
 
-def _run_on_all_packets(work: Work, attempts: int, batches: Batches) -> Batches:
-    return _batch_packets(_run_task(work, attempts, 0, _read_packets(batches)))
+def _run_on_all_packets(
+    work: Work, attempts: int, written: Iterable[bytes]
+) -> Iterator[bytes]:
+    return _write_packets(_run_task(work, attempts, 0, _read_packets(written)))
+
+
+def _add_partitions(written: Iterable[bytes]) -> Iterator[bytes]:
+    """Before each packet its place, as Spark reads it."""
+    for data in written:
+        place, _ = HEAD.unpack_from(data)
+        yield PLACE.pack(place)
+        yield data
 
 
 def _split_off_found(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
@@ -258,39 +285,15 @@ def _attempt_number() -> int:
     return context.attemptNumber() if context else 0
 
 
-def _read_packets(batches: Batches) -> Packets:
-    for batch in batches:
-        places, found, packed = batch.columns
-        for place, passing, data in zip(
-            places.to_pylist(), found.to_pylist(), packed, strict=True
-        ):
-            # Packets that pass through are copied; others are unpickled in place.
-            yield Packet(place, passing, data.as_py() if passing else data.as_buffer())
+def _read_packets(written: Iterable[bytes]) -> Packets:
+    for data in written:
+        place, found = HEAD.unpack_from(data)
+        yield Packet(place, found, memoryview(data)[HEAD.size :])
 
 
-def _batch_packets(packets: Packets) -> Batches:
-    """Some megabytes of packets at a time."""
+def _write_packets(packets: Packets) -> Iterator[bytes]:
     # Python's garbage collector runs after every task: freeze what exists before it.
     gc.freeze()
     run_inline()
-    waiting, size = list[Packet](), 0
     for packet in packets:
-        waiting.append(packet)
-        size += len(packet.data)
-        if size > BATCH_BYTES:
-            yield _make_batch(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield _make_batch(waiting)
-
-
-def _make_batch(packets: Sequence[Packet]) -> pa.RecordBatch:
-    data = [packet.data for packet in packets]
-    ends = np.array([*itertools.accumulate(map(len, data), initial=0)], np.int32)
-    text = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
-    columns = [
-        as_arrow_array(np.array([packet.place for packet in packets], np.int32)),
-        as_arrow_array(np.array([packet.found for packet in packets], np.int32)),
-        pa.Array.from_buffers(pa.binary(), len(data), text),
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=list(PACKET_COLUMNS))
+        yield HEAD.pack(packet.place, packet.found) + packet.data

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from recon_engine.errors import ConfigError
 from recon_engine.runtime.memory import parse_size
 
 
@@ -16,6 +17,9 @@ BUCKET: Final = "RECON_SPARK_BUCKET_BYTES"
 MOST: Final = "RECON_SPARK_BUCKET_LIMIT"
 OUT: Final = "RECON_SPARK_OUT"
 SHA256: Final = "RECON_SPARK_SHA256"
+# The kernel has as many partitions.
+MOST_BITS: Final = 16
+MAX_SPAN: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,8 @@ class SparkSettings:
 
     # A task with these sizes took 0.54 GB outside of the heap (docs/spark.md); larger
     # inputs take larger ones, as each span sends a packet to each bucket.
-    span: int = 64 << 20
-    bucket: int = 128 << 20
+    span: int = 128 << 20
+    bucket: int = 256 << 20
     most: int = 1 << 30
     sha256: bool = True
     out: str | None = None
@@ -39,14 +43,25 @@ class SparkSettings:
 
     @classmethod
     def from_environment(cls) -> SparkSettings:
-        """The settings of RECON_SPARK_*; ConfigError for a malformed size."""
+        """The settings of RECON_SPARK_*; ConfigError for a size that is none."""
+        span = _read_size(SPAN, cls().span)
+        if span > MAX_SPAN:
+            raise ConfigError(
+                f"{SPAN} is more than 4GiB",
+                why="the place of a row in its span has 32 bits",
+                help="set it to 4GiB or less",
+            )
         return cls(
-            _read_size(SPAN, cls().span),
+            span,
             _read_size(BUCKET, cls().bucket),
             _read_size(MOST, cls().most),
             os.environ.get(SHA256, "on") != "off",
             os.environ.get(OUT),
         )
+
+    def bucket_bits(self, size: int) -> int:
+        """How many bits of a key choose its bucket, for inputs of so many bytes."""
+        return min(MOST_BITS, (max(1, -(-size // self.bucket)) - 1).bit_length())
 
 
 def _read_size(name: str, default: int) -> int:

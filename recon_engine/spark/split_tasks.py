@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
-from recon_engine.spark.splits import Census, cut_splits, take_census
+from recon_engine.spark.splits import Census, Split, cut_splits, take_census
 
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from recon_engine.inputs.header import Header
     from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.spark.packets import Cluster, Packets, Work
-    from recon_engine.spark.splits import Split
 
     Sources = tuple[ByteSource, ByteSource]
     Headers = tuple[Header, Header]
@@ -31,12 +30,12 @@ class CensusTask:
     """The task that takes the census of a block of a side."""
 
     sources: Sources
-    blocks: tuple[tuple[int, int, int], ...]
+    blocks: tuple[tuple[int, Split], ...]
 
     def __call__(self, number: int, _: Packets) -> Packets:
-        side, start, end = self.blocks[number]
+        side, block = self.blocks[number]
         with self.sources[side].opened() as read:
-            counted = take_census(read, start, end)
+            counted = take_census(read, block.start, block.end)
         yield Packet.for_driver(number, (number, counted))
 
 
@@ -56,17 +55,20 @@ class HashTask:
         yield Packet.for_driver(side, (side, digest.hexdigest()))
 
 
+def blocks_of(headers: Headers, size: int) -> Iterator[tuple[int, Split]]:
+    """The blocks of a size of both files, each with the number of its side."""
+    for side, header in enumerate(headers):
+        # From behind the header, which the driver has parsed: there, the number of open
+        # quotes is even.
+        for start in range(len(header.raw), header.end, size):
+            yield side, Split(start, min(start + size, header.end), 0)
+
+
 def count_splits(
     cluster: Cluster, headers: Headers, sources: Sources, size: int
 ) -> tuple[list[Census], list[Census]]:
     """The census of each side, block by block."""
-    blocks = tuple(
-        (side, start, min(start + size, header.end))
-        for side, header in enumerate(headers)
-        # From behind the header, which the driver has parsed: there, the number of open
-        # quotes is even.
-        for start in range(len(header.raw), header.end, size)
-    )
+    blocks = tuple(blocks_of(headers, size))
     if not blocks:
         return [], []
     found = dict(_collect_answers(cluster, len(blocks), CensusTask(sources, blocks)))

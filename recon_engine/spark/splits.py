@@ -4,6 +4,11 @@ Whether a newline ends a record depends on every quote before it. So tasks count
 block for both cases: an even and an odd number of quotes before it. A walk over the few
 counts then determines which case holds for each block.
 
+The native kernel needs no count: spans are cut behind the first newline of each block.
+The first span begins where a record does. If the kernel takes a span as whole records,
+the next one does, too. So the cuts are right if it takes all spans, whatever quotes are
+in them. Otherwise the file is counted.
+
 Guarantee: up to the first malformed record, spans begin where records begin. An error
 found in a span is the error that reading the whole file would find there. After the
 first error nothing is guaranteed, and nothing is needed.
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
 
 # The census counts this much at a time: a block of any size takes constant memory.
 READ_BYTES: Final = 1 << 22
+# So far the end of a line is searched, this much at a time.
+LINE_BYTES: Final = 1 << 24
+SEARCH_BYTES: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,10 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The bytes from `start` to `end`, in which the first line has a number."""
+    """The bytes from `start` to `end`, in which the first line has a number.
+
+    0 is the number of a line that was not counted.
+    """
 
     start: int
     end: int
@@ -53,6 +64,34 @@ class Split:
     def read(self, read: ReadAt) -> ReadAt:
         """`read`, limited to the bytes before the end of the split."""
         return lambda size, offset: read(max(0, min(size, self.end - offset)), offset)
+
+
+def cut_at_newlines(block: Split, read: ReadAt, start: int, end: int) -> Split | None:
+    """The lines that begin in a block of the bytes from `start` to `end`.
+
+    None if a line is longer than `LINE_BYTES`: its end is not searched further.
+    """
+    first, last = block.start, block.end
+    if first > start:
+        first = _find_line(read, first, end)
+    if last < end:
+        last = _find_line(read, last, end)
+    return None if first < 0 or last < 0 else Split(first, last, 0)
+
+
+def _find_line(read: ReadAt, offset: int, end: int) -> int:
+    """Where the first line at an offset or behind it begins; -1 if it is far."""
+    offset -= 1
+    stop = min(end, offset + LINE_BYTES)
+    while offset < stop:
+        data = read(min(SEARCH_BYTES, stop - offset), offset)
+        if not data:
+            break  # The file is shorter than it was; whoever reads on says so.
+        found = data.find(b"\n")
+        if found >= 0:
+            return offset + found + 1
+        offset += len(data)
+    return end if stop == end else -1
 
 
 def take_census(read: ReadAt, start: int, end: int) -> Census:

@@ -26,7 +26,7 @@ from support.corpus_files import FACTS, FILES, expected_of
 from support.databases import migrated
 from support.packed import gzip_of
 from support.sites import NEW, OLD, BucketSite, FolderSite, Site
-from support.spark_cluster import BRIEF, spark_cluster
+from support.spark_cluster import BRIEF, SETTINGS, spark_cluster
 from support.stand import METRICS
 from support.strategies import Pair, pairs
 from support.suppressed_pairs import DAY
@@ -200,10 +200,10 @@ def test_a_setting_that_is_none_is_named_by_its_place(
 
 
 def test_a_session_that_there_is_keeps_its_settings(session: SparkSession) -> None:
-    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    name = "spark.sql.shuffle.partitions"
     theirs = session.newSession()
     theirs.conf.set(name, "777")
-    assert spark_session().conf.get(name) == "32"
+    assert spark_session().conf.get(name) == SETTINGS[name]
     assert theirs.conf.get(name) == "777"
 
 
@@ -424,7 +424,9 @@ class Killing:
     def begin(self, count: int, work: Work) -> Any:
         return self.inner.begin(count, work)
 
-    def then(self, packets: Any, tasks: int, work: Work) -> Any:
+    def then(
+        self, packets: Any, places: int, work: Work, tasks: int | None = None
+    ) -> Any:
         mark = self.mark
 
         def killed(place: int, mine: Packets) -> Packets:
@@ -433,7 +435,7 @@ class Killing:
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        return self.inner.then(packets, tasks, killed)
+        return self.inner.then(packets, places, killed, tasks)
 
     def gather(self, packets: Any, tasks: int, work: Work) -> Any:
         return self.inner.gather(packets, tasks, work)

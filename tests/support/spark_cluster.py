@@ -28,7 +28,6 @@ MASTER = "local-cluster[2,1,2048]"
 SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.executor.memory": "1g",
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.sql.shuffle.partitions": "2",
@@ -116,10 +115,13 @@ class InProcess:
             packet for at in range(count) for packet in _run_inline(work, at, iter(()))
         ]
 
-    def then(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
-        assert tasks > 0
+    def then(
+        self, packets: list[Packet], places: int, work: Work, tasks: int | None = None
+    ) -> list[Packet]:
+        assert tasks is None or tasks > 0
         answers = [packet for packet in packets if packet.found]
         rest = sorted((p for p in packets if not p.found), key=lambda p: p.place)
+        assert all(0 <= packet.place < places for packet in rest)
         self.moved += len(rest)
         for place, mine in groupby(rest, key=lambda packet: packet.place):
             answers += _run_inline(work, place, iter(mine))

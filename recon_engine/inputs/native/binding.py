@@ -360,6 +360,8 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_uint64),
     ),
     "digests": (None, c_void_p, c_void_p),
+    "side_placed": (c_uint64, c_void_p, c_uint32, c_uint64, c_void_p),
+    "side_put": (c_int, c_void_p, c_void_p, c_uint64, c_uint32),
     "has_repeats": (c_int, c_void_p, c_uint64),
     "drop_identical": (c_int64, POINTER(DigestArrays), c_void_p, c_void_p),
 }
@@ -495,6 +497,7 @@ class Side:
     def __init__(self, kernel: ctypes.CDLL, plan: ReadPlan) -> None:
         self.kernel = kernel
         self.separator = plan.separator
+        self.bits = plan.bits
         text = ctypes.create_string_buffer(plan.random, len(plan.random))
         settings = SideSettings(
             delimiter=plan.delimiter,

@@ -2349,6 +2349,30 @@ API void digests(const side *s, u64 *out) {
         }
 }
 
+// The digests of a partition, in file order; `number` becomes where the row begins behind
+// `from`, in 32 bits. How many these are, also without `out`.
+API u64 side_placed(const side *s, u32 part, u64 from, entry *out) {
+    u64 count = part < 1u << s->bits ? size_of(s->parts + part) : 0;
+    for (u64 i = 0; out && i < count; i++) {
+        out[i] = *entry_at(s->parts + part, i);
+        out[i].number = (out[i].number ? s->ends[out[i].number - 1] : (u32)s->origin) - (u32)from;
+    }
+    return count;
+}
+// Adds digests of rows that were read elsewhere, numbered anew. `skip`: the high bits of
+// keys that all of them have in common. 0 where memory is out, or there are too many rows.
+API int side_put(side *s, const entry *from, u64 count, u32 skip) {
+    if (count >= UINT32_MAX - s->rows) return 0;
+    for (u64 i = 0; i < count; i++) {
+        u64 high = from[i].key << skip;
+        partition *p = s->parts + (s->bits ? high >> (64 - s->bits) : 0);
+        if (p->at == p->stop && !more_entries(s, p)) return 0;
+        __builtin_prefetch(p->at + 4, 1);
+        *p->at = from[i], p->at++->number = (u32)s->rows++;
+    }
+    return 1;
+}
+
 // The digests of the rows of a side, as arrays.
 typedef struct {
     const u64 *row, *check, *key;
