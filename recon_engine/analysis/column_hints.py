@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
 # One or two cells may look rounded by chance.
 MIN_ROUNDINGS: Final = 3
+# As many are read one by one sooner than a query leaves some of them out.
+FEW_CHANGES: Final = 1 << 13
 DAMAGE_DESCRIPTIONS: Final = {
     Damage.MISREAD: "is UTF-8 that was read as another encoding, and encoded again",
     Damage.LOST: "has ? or U+FFFD in the place of letters, which are lost",
@@ -227,10 +229,16 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
         .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
         .collect(engine="in-memory")
     )
-    rewritten_in = found.filter("rewritten")["column"].unique().to_list()
-    promising, roundings = may_be_codes(changes) | {*rewritten_in}, Counter[int]()
-    others = found.filter(~pl.col("column").is_in([*promising]))
-    for column, old, new, rows, _ in others.iter_rows():
+    of_columns = zip(
+        found["column"].to_list(), found["rewritten"].to_list(), strict=True
+    )
+    promising = may_be_codes(changes) | {
+        at for at, rewritten in of_columns if rewritten
+    }
+    roundings = Counter[int]()
+    if promising and found.height > FEW_CHANGES:
+        found = found.filter(~pl.col("column").is_in([*promising]))
+    for column, old, new, rows, _ in found.iter_rows():
         if column not in promising and _may_be_rounding(old, new):
             roundings[column] += rows
             if roundings[column] >= MIN_ROUNDINGS:
