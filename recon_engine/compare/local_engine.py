@@ -50,7 +50,7 @@ from recon_engine.compare.result_builder import (
     reject_duplicate_keys,
     sample_differing_rows,
 )
-from recon_engine.compare.scanned_digests import ScannedDigests
+from recon_engine.compare.scanned_digests import ScannedDigests, digest_sides
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
@@ -314,15 +314,7 @@ def _digest_scanned(
         for each, file in zip(strategies, files, strict=True)
     ]
     old, new = (file.file() for file in files)
-
-    def digest(side: tuple[ScannedDigests, Buckets]) -> None:
-        strategy, into = side
-        name, rows = strategy.side, strategy.file.scanned.side.facts.rows
-        with progress.step(f"digest {name}", total=rows) as advance:
-            strategy.digest_all(into, advance)
-
-    for _ in map_ordered(digest, zip(made, digests, strict=True)):
-        pass
+    digest_sides(made, digests, progress)
     return ReadTables(plan, (old, new), made, digests, 1, budget, by_kernel=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
@@ -30,7 +30,7 @@ from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,10 +38,39 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds, Seeds
     from recon_engine.inputs.native.binding import Reading
     from recon_engine.inputs.scanned import GatheredRows, ScannedFile
+    from recon_engine.runtime.progress import Progress
 
 
 # Of the digests of the kernel: key, row, check.
 ROW, CHECK, WORDS = 1, 2, 3
+
+
+class SideDigests(Protocol):
+    """A side that the kernel has read, and that digests itself."""
+
+    @property
+    def side(self) -> str: ...
+    @property
+    def file(self) -> ScannedFile: ...
+
+    def digest_all(self, into: Buckets, advance: Callable[[int], None]) -> None:
+        """Digest all rows."""
+        ...
+
+
+def digest_sides(
+    sides: Sequence[SideDigests], digests: Sequence[Buckets], progress: Progress
+) -> None:
+    """Digest both sides at once, with a step of progress for each."""
+
+    def digest(pair: tuple[SideDigests, Buckets]) -> None:
+        side, into = pair
+        rows = side.file.scanned.side.facts.rows
+        with progress.step(f"digest {side.side}", total=rows) as advance:
+            side.digest_all(into, advance)
+
+    for _ in map_ordered(digest, zip(sides, digests, strict=True)):
+        pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from recon_engine.compare.digests import (
 )
 from recon_engine.compare.local_engine import ReadTables, compare_tables
 from recon_engine.compare.plan import make_plan
+from recon_engine.compare.scanned_digests import digest_sides
 from recon_engine.inputs.scanned import find_source
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.inputs.trailer_sums import check_sums
@@ -136,15 +137,7 @@ def compare_whole_rows(
         )
     ]
     with open_buckets(rows, 1) as digests:
-
-        def digest(side: tuple[KeyDigests, Buckets]) -> None:
-            strategy, into = side
-            name, total = strategy.side, strategy.file.scanned.side.facts.rows
-            with progress.step(f"digest {name}", total=total) as advance:
-                strategy.digest_all(into, advance)
-
-        for _ in map_ordered(digest, zip(strategies, digests, strict=True)):
-            pass
+        digest_sides(strategies, digests, progress)
         reading = ReadTables(
             plan, tables, strategies, digests, 1, budget, by_kernel=True, by_keys=True
         )
