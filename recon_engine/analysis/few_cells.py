@@ -73,7 +73,7 @@ def summarize_columns(
         new = totals.make_form(*of_sides[per_side:])
         if count > totals.FEW_TEXTS:
             sums = totals.sum_changes(changes[place])
-            top = rows.read(place.start, patterns.CHANGES_SHOWN)
+            top = rows.read(place.start, min(count, patterns.CHANGES_SHOWN))
         else:
             mine = rows.read(place.start, count)
             sums = (
