@@ -66,15 +66,12 @@ def open_session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
-    # Java only schedules tasks and moves bytes: a second compiler, and threads that
-    # clear memory beside the tasks, cost seconds that they never save.
-    for process in ("driver", "executor"):
-        builder = builder.config(f"spark.{process}.extraJavaOptions", JAVA_OPTIONS)
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
-    builder = builder.config("spark.python.daemon.module", DAEMON)
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
+        for name, value in settings_of_processes(master).items():
+            builder = builder.config(name, value)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
         name, equals, value = setting.partition("=")
         if not equals:
@@ -87,6 +84,23 @@ def open_session() -> SparkSession:
     with _spark_error_boundary():
         # A new session: settings must not change in a session that already exists.
         return builder.getOrCreate().newSession()
+
+
+def settings_of_processes(master: str) -> dict[str, str]:
+    """Settings of Java and Python, where both are started on this machine for a job.
+
+    On another cluster these processes have the options of whoever runs it: Java does
+    not start with two garbage collectors.
+    """
+    if not master.startswith("local"):
+        return {}
+    # Java only schedules tasks and moves bytes: a second compiler, and threads that
+    # clear memory beside the tasks, cost seconds that they never save.
+    return {
+        "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+        "spark.executor.extraJavaOptions": JAVA_OPTIONS,
+        "spark.python.daemon.module": DAEMON,
+    }
 
 
 @dataclass(frozen=True, slots=True)

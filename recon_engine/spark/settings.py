@@ -32,7 +32,7 @@ class SparkSettings:
     differences come to the driver whatever is shown of them.
     """
 
-    # A task with these sizes took 0.54 GB outside of the heap (docs/spark.md); larger
+    # A task with these sizes took 0.26 GB outside of the heap (docs/spark.md); larger
     # inputs take larger ones, as each span sends a packet to each bucket.
     span: int = 128 << 20
     bucket: int = 256 << 20
@@ -43,7 +43,7 @@ class SparkSettings:
 
     @classmethod
     def from_environment(cls) -> SparkSettings:
-        """The settings of RECON_SPARK_*; ConfigError for a size that is none."""
+        """The settings of RECON_SPARK_*; ConfigError for a wrong size."""
         span = _read_size(SPAN, cls().span)
         if span > MAX_SPAN:
             raise ConfigError(

@@ -25,7 +25,7 @@ from recon_engine.errors import ConfigError, MalformedInput
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.spark import driver, rows, split_tasks, splits
+from recon_engine.spark import driver, rows, split_tasks, splits, worker_daemon
 from recon_engine.spark.byte_sources import FileBytes, LocalSource
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.kernel_splits import (
@@ -34,6 +34,7 @@ from recon_engine.spark.kernel_splits import (
     plan_for_kernel,
 )
 from recon_engine.spark.packets import Packet
+from recon_engine.spark.session import JAVA_OPTIONS, settings_of_processes
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_tasks import blocks_of
 from recon_engine.spark.splits import Split, cut_at_newlines
@@ -369,6 +370,15 @@ def test_a_place_within_a_span_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_buckets_are_as_large_as_requested_or_smaller(size: int, bits: int) -> None:
     assert SparkSettings(bucket=100).bucket_bits(size) == bits
+
+
+@pytest.mark.parametrize("master", ["yarn", "spark://host:7077", "k8s://https://host"])
+def test_java_of_another_cluster_keeps_its_options(master: str) -> None:
+    assert settings_of_processes(master) == {}
+    here = settings_of_processes("local-cluster[2,1,1024]")
+    assert here == settings_of_processes("local[*]")
+    assert here["spark.python.daemon.module"] == worker_daemon.__name__
+    assert here["spark.executor.extraJavaOptions"] == JAVA_OPTIONS
 
 
 def test_python_takes_its_pyspark_from_the_archive_only_if_it_must(
