@@ -271,6 +271,17 @@ def alike_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
 )
 @EACH
 @example(
+    # Rows of one key that are folded into an identical row, and fail the filter.
+    rows=(
+        [("1", "a-1", "-1"), ("1", "a-1", "-1"), ("2", "a-1", "1")],
+        [("1", "a-1", "-1"), ("2", "a-1", "1")],
+    ),
+    derived=ALIKE[0],
+    rules={},
+    both=(("b", ">", ("0",)),),
+    how="kernel",
+)
+@example(
     # A pair of which one row fails the filter, and rows that differ in the source.
     rows=(
         [("1", "a-1", "-1"), ("2", "a-1", "1"), ("3", "a-1", "1")],
