@@ -40,6 +40,7 @@ from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
 from recon_engine.rules.chains import (
     NO_CHAIN,
     has_notation,
+    read_amounts,
     write_amounts,
 )
 from recon_engine.rules.numbers import INTEGER_DIGITS, Number, as_scaled_integers
@@ -371,7 +372,7 @@ def _find_totals(evidence: Evidence) -> Iterator[Total]:
     # have a total.
     samples = (
         rows.with_columns(
-            _read_natively(chain.of(side), rows[each])
+            read_amounts(chain.of(side), rows[each], apply_natively)
             for each in able
             for chain in [evidence.chains.get(each, NO_CHAIN)]
             if has_notation(chain.of(side))
@@ -382,14 +383,6 @@ def _find_totals(evidence: Evidence) -> Iterator[Total]:
     for name, sums in found.items():
         if ids[name] in old:
             yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))
-
-
-def _read_natively(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
-    """As `chains.read_amounts`, by the kernel where it can read such values."""
-    forms = texts
-    for rule in rules:
-        forms, _, _ = apply_natively(rule, forms)
-    return write_amounts(rules, texts, forms)
 
 
 def _sums_of(

@@ -62,7 +62,7 @@ def begin_scan(
         # Several buckets are kept on disk, and only the path in Python writes them.
         if (budget or default_budget()).buckets(rows) > 1:
             return None
-        matches = plain == options or _tests_compared(options, layout)
+        matches = plain == options or _are_filtered_alike(options, layout)
         return scan_both((old, new), layout, matches=matches)
     # The usual path finds the same error again, with more to say about it.
     except (ReconError, KernelRefusal, _Undecided):
@@ -235,7 +235,7 @@ def _side_columns(
     )
 
 
-def _tests_compared(options: Options, layout: Alignment) -> bool:
+def _are_filtered_alike(options: Options, layout: Alignment) -> bool:
     """Whether rows are filtered alike, by columns that are compared, and not folded.
 
     A column that a filter calls by another name than the result does is not found.

@@ -14,7 +14,6 @@ import math
 import operator
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -454,7 +453,7 @@ class _KeySearch:
             {name: [each[at] for each in cells] for at, name in self.names.items()}
         )
 
-    @cached_property
+    @functools.cached_property
     def _by_distinct(self) -> list[str]:
         """The columns, those with the most distinct values in the sample first."""
         distinct = {
@@ -540,7 +539,7 @@ class _KeySearch:
             blanks_new=counted.blanks[1],
         )
 
-    @cached_property
+    @functools.cached_property
     def _holds_all_rows(self) -> bool:
         """Whether the samples are all rows, so that no set of `keys` repeats."""
         return all(

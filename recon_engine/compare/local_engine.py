@@ -56,10 +56,11 @@ from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
-from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.inputs.scanned import (
     DIGESTS,
+    PAIRED,
+    REPEATED,
     GatheredRows,
     open_matched,
     open_scanned,
@@ -103,8 +104,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OLD, NEW = 0, 1
-PAIRED: Final = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
-REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 GROUP_CELLS: Final = 1 << 21
 # Repeated keys are sought piece by piece. A piece costs about 120 bytes a cell while it
 # is parsed and hashed: 2M cells took a budget of 400 MiB up to 40% over, these 8%.
@@ -621,7 +620,11 @@ def _find_undecided_by_kernel(
 def _find_undecided_by_places(
     placed: PlacedFiles, plan: ComparisonPlan
 ) -> tuple[Undecided, Suspects]:
-    """All rows that the kernel does not find to be identical, and be paired."""
+    """The rows that the kernel leaves to be paired where rows have places.
+
+    All that are not identical, without those that fail the filter like their partner,
+    and identical ones that are listed as unpairable.
+    """
     unkept = [placed.find_unkept(at) for at in (OLD, NEW)]
     unpairable = [rows.filter(pl.col("place") == Place.UNPAIRABLE) for rows in unkept]
     found, suspects = find_undecided(

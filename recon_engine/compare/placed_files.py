@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.compare.preparation import Place, with_places
-from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import DIGESTS
+from recon_engine.inputs.scanned import DIGESTS, PAIRED, REPEATED, UNMATCHED
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
@@ -28,17 +27,13 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.inputs.scanned import MatchedFiles, ScannedFile
 
-# The lists of a side: of rows whose keys do not repeat, and of the others.
-LISTED = (
-    (Matched.PAIRED_OLD, Matched.MISSING),
-    (Matched.PAIRED_NEW, Matched.EXTRA),
-)
-REPEATED = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
-
 
 @dataclass(frozen=True, slots=True)
 class PlacedRows:
-    """The `Place` (u8) of each row of a file, and of those kept the blank keys."""
+    """The `Place` (u8) of each row of a file.
+
+    `blank_keys`: the number of kept rows whose key has a blank.
+    """
 
     places: NDArray[np.uint8]
     blank_keys: int
@@ -64,9 +59,8 @@ class PlacedFiles:
         Without those that fail the filter and have no partner that does not: these are
         left out, and counted.
         """
-        paired, unmatched = zip(*LISTED, strict=True)
-        pairs = [self.matched.digests(which) for which in paired]
-        alone = [self.matched.digests(which) for which in unmatched]
+        pairs = [self.matched.digests(which) for which in PAIRED]
+        alone = [self.matched.digests(which) for which in UNMATCHED]
         fail = [self._find_failing(at, rows) for at, rows in enumerate(pairs)]
         listed, left_out = [], []
         for at, (ours, theirs) in enumerate(zip(pairs, alone, strict=True)):
@@ -89,8 +83,8 @@ class PlacedFiles:
         places = self.sides[at].places
         unkept = places != Place.KEPT
         if unkept.any():
-            for which in (*LISTED[at], REPEATED[at]):
-                unkept[self.matched.digests(which)["number"].to_numpy()] = False
+            for which in (PAIRED[at], UNMATCHED[at], REPEATED[at]):
+                unkept[self.matched.numbers(which)] = False
         numbers = np.flatnonzero(unkept)
         return pl.DataFrame({"number": numbers, "place": places[numbers]})
 

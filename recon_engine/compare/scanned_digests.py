@@ -30,7 +30,7 @@ from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,13 +53,13 @@ class SideDigests(Protocol):
     @property
     def file(self) -> ScannedFile: ...
 
-    def digest_all(self, into: Buckets, advance: Callable[[int], None]) -> None:
-        """Digest all rows."""
+    def digest_groups(self) -> Iterator[pl.DataFrame]:
+        """The digests of all rows, group by group."""
         ...
 
 
 def digest_sides(
-    sides: Sequence[SideDigests], digests: Sequence[Buckets], progress: Progress
+    sides: Sequence[SideDigests], buckets: Sequence[Buckets], progress: Progress
 ) -> None:
     """Digest both sides at once, with a step of progress for each."""
 
@@ -67,9 +67,11 @@ def digest_sides(
         side, into = pair
         rows = side.file.scanned.side.facts.rows
         with progress.step(f"digest {side.side}", total=rows) as advance:
-            side.digest_all(into, advance)
+            for digests in side.digest_groups():
+                into.add(digests)
+                advance(digests.height)
 
-    for _ in map_ordered(digest, zip(sides, digests, strict=True)):
+    for _ in map_ordered(digest, zip(sides, buckets, strict=True)):
         pass
 
 
@@ -93,8 +95,8 @@ class ScannedDigests:
     sampled: list[NDArray[np.uint32]] = field(default_factory=list)
     counted: list[Tallies] = field(default_factory=list)
 
-    def digest_all(self, into: Buckets, advance: Callable[[int], None]) -> None:
-        """Digest all rows, and free the digests of the kernel."""
+    def digest_groups(self) -> Iterator[pl.DataFrame]:
+        """The digests of all rows, group by group; those of the kernel are freed."""
         side = self.file.scanned.side
         words = np.empty((side.facts.rows, WORDS), np.uint64)
         side.kernel.digests(side.pointer, words.ctypes.data)
@@ -103,9 +105,7 @@ class ScannedDigests:
             (first, words[first : first + len(ends) - 1], ends)
             for first, ends in self.file.ranges()
         )
-        for digests in map_ordered(lambda group: self._digest_group(*group), groups):
-            into.add(digests)
-            advance(digests.height)
+        return map_ordered(lambda group: self._digest_group(*group), groups)
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""

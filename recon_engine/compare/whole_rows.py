@@ -35,12 +35,11 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from datetime import date
 
     from numpy.typing import NDArray
 
-    from recon_engine.compare.buckets import Buckets
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
@@ -69,12 +68,9 @@ class KeyDigests:
     sampled: list[NDArray[np.uint32]] = field(default_factory=list)
     counted: list[Tallies] = field(default_factory=list)
 
-    def digest_all(self, into: Buckets, advance: Callable[[int], None]) -> None:
-        """Digest the keys of all rows."""
-        groups = self.file.ranges()
-        for digests in map_ordered(lambda group: self._digest_group(*group), groups):
-            into.add(digests)
-            advance(digests.height)
+    def digest_groups(self) -> Iterator[pl.DataFrame]:
+        """The digests of the keys of all rows, group by group."""
+        return map_ordered(lambda group: self._digest_group(*group), self.file.ranges())
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""

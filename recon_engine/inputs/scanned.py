@@ -51,6 +51,10 @@ RANGE_ROWS: Final = 1 << 17
 RANGE_BYTES: Final = 1 << 24
 NEWLINE: Final = ord("\n")
 ALL: Final = slice(None)
+# The lists of OLD and of NEW: pairs that differ, rows without a partner, and rows of
+# repeated keys.
+PAIRED: Final = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
+UNMATCHED: Final = (Matched.MISSING, Matched.EXTRA)
 REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 # No byte of UTF-8 is one of these.
 MASKED_SEPARATOR: Final = b"\xff"

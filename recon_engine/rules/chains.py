@@ -200,10 +200,15 @@ def has_notation(rules: Sequence[Rule]) -> bool:
     return isinstance(last, WrittenNumber | ImpliedPoint)
 
 
-def read_amounts(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
-    """The texts of a side with plain numbers, such as `-1234.5`, for those it reads."""
+def read_amounts(
+    rules: Sequence[Rule], texts: pl.Series, apply: Apply | None = None
+) -> pl.Series:
+    """The texts of a side with plain numbers, such as `-1234.5`, for those it reads.
+
+    `apply`: another way to apply a rule than `apply_rule`, with the same forms.
+    """
     return (
-        write_amounts(rules, texts, _forms(rules, texts))
+        write_amounts(rules, texts, _forms(rules, texts, apply))
         if has_notation(rules)
         else texts
     )
@@ -244,14 +249,11 @@ def equal_under_rules(
 
     `apply`: another way to apply a rule than `apply_rule`, with the same forms.
     """
-    if apply is None:
-        forms = [_forms(chain.of("old"), old), _forms(chain.of("new"), new)]
-    else:
-        forms = [old, new]
-        for at, side in enumerate(SIDES):
-            for rule in chain.of(side):
-                forms[at], _, _ = apply(rule, forms[at])
-    return chain.are_near(*forms)
+    ours, theirs = (
+        _forms(chain.of(side), texts, apply)
+        for side, texts in zip(SIDES, (old, new), strict=True)
+    )
+    return chain.are_near(ours, theirs)
 
 
 def equal_and_counted(
@@ -361,8 +363,17 @@ def added(parts: Iterable[Tallies]) -> Tallies:
     return result
 
 
-def _forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
-    """The texts after these rules; each distinct text is read once if many repeat."""
+def _forms(
+    rules: Sequence[Rule], texts: pl.Series, apply: Apply | None = None
+) -> pl.Series:
+    """The texts after these rules; each distinct text is read once if many repeat.
+
+    `apply`: as of `read_amounts`; it reads all texts.
+    """
+    if apply is not None:
+        for rule in rules:
+            texts, _, _ = apply(rule, texts)
+        return texts
     if len(texts) >= MANY_TEXTS and any(rule.family for rule in rules):
         few = texts.gather_every(len(texts) // FEW_TEXTS)
         if few.n_unique() < len(few) * MOST_DISTINCT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,8 +20,7 @@ from recon_engine.compare.lookup import sightings
 from recon_engine.compare.pairing import merge_differences, with_kinds
 from recon_engine.compare.partial_result import find_repeats, summarize_difference
 from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import REPEATED
+from recon_engine.inputs.scanned import PAIRED, REPEATED, UNMATCHED
 from recon_engine.model import SIDES
 from recon_engine.spark.column_changes import ColumnChanges
 from recon_engine.spark.findings import Findings
@@ -75,10 +74,6 @@ if TYPE_CHECKING:
     from recon_engine.spark.kernel_splits import Plans
     from recon_engine.spark.packets import Packets
     from recon_engine.spark.splits import Split
-
-
-PAIRED: Final = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
-UNMATCHED: Final = (Matched.MISSING, Matched.EXTRA)
 
 
 @dataclass(frozen=True, slots=True)
