@@ -45,6 +45,12 @@ HOME = Path("/var/tmp/recon-image")  # noqa: S108 - a store of gigabytes, kept
 MIRROR = "http://deb.debian.org/debian"
 BUILDAH = "/usr/bin/buildah"
 BASE, IMAGE, OURS = "localhost/recon-base", "localhost/recon", "localhost/recon-ours"
+HEAD = """\
+# The image, built and run
+
+`make image` builds the Dockerfile with buildah on a base of Debian's packages. It runs
+the image with a read-only root, as uid 10001 without capabilities, against a Postgres
+with TLS and an S3 server. The last observations:"""
 FRESH = "claims-recon-pipeline:devlatestl2"
 BUNDLE = "deploy/test-ca.pem"
 MACHINE_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -83,13 +89,7 @@ class Report:
 
     def text(self) -> str:
         table = "\n".join(f"| {what} | {how} |" for what, how in self.lines)
-        return (
-            "# The image, built and run\n\n"
-            "`make image` builds the Dockerfile with buildah on a base of Debian's\n"
-            "packages. It runs the image with a read-only root, as uid 10001 without\n"
-            "capabilities, against a Postgres with TLS and an S3 server. The last\n"
-            "observations:\n\n| what | observed |\n|---|---|\n" + table + "\n"
-        )
+        return f"{HEAD}\n\n| what | observed |\n|---|---|\n{table}\n"
 
 
 def buildah(*arguments: str, cwd: Path | None = None) -> str:
@@ -447,6 +447,9 @@ def check_settings(report: Report, task: Task, client: Any) -> None:
 def main(target: Path) -> None:
     if os.geteuid() != 0:
         raise SystemExit("make image needs root")
+    for program in ("git", "buildah", "debootstrap"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"make image needs {program}: apt-get install {program}")
     report = Report()
     HOME.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

@@ -118,7 +118,7 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
 def classify_read(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
     """The kinds of cells of a column with rules, by the values as these read them."""
     forms = [
-        read_forms(chain, side, texts)
+        read_forms(chain.of(side), texts)
         for side, texts in zip(SIDES, (old, new), strict=True)
     ]
     cells = pl.DataFrame(

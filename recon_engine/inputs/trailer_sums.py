@@ -17,14 +17,14 @@ from recon_engine.inputs.trailers import (
 )
 from recon_engine.model import EXACT
 from recon_engine.rules.assembly import GivenRules, assemble_chain
-from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
-from recon_engine.rules.chains import normal_form
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX
+from recon_engine.rules.chains import read_forms
 from recon_engine.rules.numbers import Number
 from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
@@ -58,12 +58,8 @@ def check_amounts(
     """
 
     def read_amount(column: str, text: str) -> Decimal | None:
-        rules = _rules_of(column, header, options)
-        one = pl.DataFrame({"text": [text]})
-        form = one.select(normal_form(rules, pl.col("text"))).to_series()
-        if not is_read_form(form)[0]:
-            return None
-        return Decimal(form[0].removeprefix(NORMAL_PREFIX))
+        (amount,) = _read_amounts(_rules_of(column, header, options), pl.Series([text]))
+        return amount
 
     check_trailer(header, records, sums, read_amount)
 
@@ -96,29 +92,29 @@ def add_sums(header: Header, totals: dict[str, Decimal], sums: Sums) -> None:
 
 def sum_rows(rows: Rows, header: Header, options: Options) -> Sums:
     """The sum of each column that a trailer sums; None if a summand is no number."""
-    names = list(summed_columns(header))
+    names = summed_columns(header)
     ids = [f"c{at}" for at in range(len(header.columns))]
     wanted = [ids[header.columns.index(name)] for name in names]
-    forms = (
-        rows.cells(ids)
-        .select(
-            normal_form(_rules_of(name, header, options), pl.col(each)).alias(each)
-            for name, each in zip(names, wanted, strict=True)
-        )
-        .collect(engine="in-memory")
-    )
+    texts = rows.cells(ids).select(wanted).collect(engine="in-memory")
     sums = {}
-    for name, each in zip(names, wanted, strict=True):
+    for name, column in zip(names, texts, strict=True):
         # One addition for each distinct value, of which amounts have few.
-        values = forms[each].value_counts()
+        counted = column.value_counts(name="rows")
+        amounts = _read_amounts(_rules_of(name, header, options), counted[column.name])
         total = Decimal(0)
-        if not is_read_form(values[each]).all():
-            return None
-        for form, count in values.iter_rows():
-            number = Decimal(form.removeprefix(NORMAL_PREFIX))
-            total = EXACT.add(total, EXACT.multiply(number, Decimal(count)))
+        for amount, count in zip(amounts, counted["rows"], strict=True):
+            if amount is None:
+                return None
+            total = EXACT.add(total, EXACT.multiply(amount, Decimal(count)))
         sums[name] = total
     return sums
+
+
+def _read_amounts(rules: Sequence[Rule], texts: pl.Series) -> Iterator[Decimal | None]:
+    """The number that each text is; None if it is none."""
+    for form in read_forms(rules, texts):
+        is_number = form.startswith(NORMAL_PREFIX) and not form.startswith(APART_PREFIX)
+        yield Decimal(form.removeprefix(NORMAL_PREFIX)) if is_number else None
 
 
 def _rules_of(name: str, header: Header, options: Options) -> tuple[Rule, ...]:

@@ -32,6 +32,8 @@ class Rule(Protocol):
     `family`: which typed rules it can be compared with; "" for a text rule.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def family(self) -> str: ...
 

@@ -171,9 +171,9 @@ def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
 
 
-def read_forms(chain: Chain, side: str, texts: pl.Series) -> pl.Series:
-    """The normal forms of texts of a side."""
-    return _forms(chain.of(side), texts)
+def read_forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
+    """The normal forms of texts of a side: as `normal_form`, outside of a query."""
+    return _forms(rules, texts)
 
 
 def show_forms(rules: Sequence[Rule], forms: pl.Series) -> pl.Series:
@@ -388,9 +388,16 @@ def _forms_of_distinct(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
     for rule in rules:
         # Lazily: Polars then evaluates a part once that an expression has twice.
         frame = texts.alias("text").to_frame().lazy()
-        form = frame.select(rule.normal(pl.col("text")))
-        texts = form.collect(engine="in-memory").to_series()
+        texts = (
+            frame.select(_form_of_text(rule)).collect(engine="in-memory").to_series()
+        )
     return texts
+
+
+# Few texts take less time to read than the expression of a number takes to be built.
+@functools.lru_cache(maxsize=256)
+def _form_of_text(rule: Rule) -> pl.Expr:
+    return rule.normal(pl.col("text"))
 
 
 def _is_among(several: pl.Series, one: pl.Series) -> pl.Series:

@@ -6,6 +6,7 @@ It shares no code with the product: a state machine over characters, and slices 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 
@@ -14,7 +15,11 @@ BOM: Final = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Frame:
-    """The options of one file, by their names on the command line."""
+    """The options of one file, by their names on the command line.
+
+    `trailer_count`: the field of the first trailer; `trailer_sum`: the field of the
+    last trailer, and the column.
+    """
 
     delimiter: str = ","
     skip_lines: int = 0
@@ -26,6 +31,7 @@ class Frame:
     trailing_delimiter: bool = False
     trailer: tuple[str, ...] = ()
     trailer_count: int = 0
+    trailer_sum: tuple[int, str] | None = None
     trailer_delimiter: str = ""
     eof_mark: bool = False
     quote: str = "double"
@@ -94,7 +100,31 @@ def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one p
         said = first[frame.trailer_count - 1 : frame.trailer_count]
         if not said or not said[0].strip().isdigit() or int(said[0]) != len(kept):
             raise RefusedError
+    if frame.trailer_sum:
+        field, column = frame.trailer_sum
+        if column not in names or len(trailers[-1]) < field:
+            raise RefusedError
+        at = names.index(column)
+        total = sum((_read_amount(row[at]) for row in kept), Fraction(0))
+        if _read_amount(trailers[-1][field - 1].strip()) != total:
+            raise RefusedError
     return Table(names, tuple(tuple(row[: len(names)]) for row in kept))
+
+
+def _read_amount(text: str) -> Fraction:
+    """A number such as `-1,234.50`; refused if it is none."""
+    negative = text.startswith("-")
+    whole, _, after = text[text.startswith(("-", "+")) :].partition(".")
+    first, *groups = whole.split(",")
+    digits = first + "".join(groups) + after
+    if not digits or not set(digits) <= set("0123456789"):
+        raise RefusedError
+    if groups and (
+        len(first) not in {1, 2, 3} or {len(each) for each in groups} != {3}
+    ):
+        raise RefusedError
+    size = Fraction(int(digits), 10 ** len(after))
+    return -size if negative else size
 
 
 def _cut_trailers(data: bytes, frame: Frame) -> tuple[bytes, list[list[str]]]:

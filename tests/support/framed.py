@@ -8,6 +8,7 @@ import functools
 import os
 import tempfile
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -28,6 +29,7 @@ from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.scanned import open_scanned
 from recon_engine.inputs.scanning import KernelRefusal, start_validation
+from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
@@ -37,7 +39,7 @@ from recon_engine.spark.splits import cut_splits, take_census
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.header import Header
@@ -52,11 +54,25 @@ CELLS: Final = (
 )  # fmt: skip
 QUOTED: Final = ('"', '"q"', 'a"b', '"a', "a", "1", '=""', "")
 NAMES: Final = ("ID", "A", "", "A", "c2", "A.2", "TRL", "é", " ", "x y")
+# Of a column that a trailer sums.
+AMOUNTS: Final = (
+    "1", "20", "-3.50", "+7", ".5", "0", "-0", "1,000", "9.", "007", "-1,234.25",
+    "12345678901234567890.125",
+)  # fmt: skip
+NO_AMOUNTS: Final = (
+    "", " ", "1 ", "a", "1,00", "1e3", ".", "+", "--1", "1.5.0", ",1",
+    "\N{ARABIC-INDIC DIGIT ONE}",
+)  # fmt: skip
+# Numbers of four characters, and of three if the last one is cut off.
+FIXED_AMOUNTS: Final = ("0001", "-3.5", "+007", ".500", "1234", "9.00", "0000")
 # Instead of the blank field behind a delimiter at the end.
 UNLIKE: Final = ('""', "b", " ", '"b"')
+HEADER: Final = ["ID", "A", "B"]
 REPEATED: Final = ("A", "", "A", "ID", "A")
 LONG: Final = ("||", "|~|", "::", "¦", "ab", "\t|")
 LINES: Final = (b"title", b"", b'"', b"# a,b", b"#", b"a,b,c", b"\xff", b"TRL,1")
+# What the sum of a column depends on, besides its file.
+NO_RULES: Final = Options(keys=NO_KEY)
 
 
 def side_options(frame: Frame) -> SideOptions:
@@ -72,6 +88,9 @@ def side_options(frame: Frame) -> SideOptions:
         trailers=frame.trailer,
         trailer_counts=(f"{frame.trailer[0]}:{frame.trailer_count}",)
         if frame.trailer_count
+        else (),
+        trailer_sums=("{}:{}={}".format(frame.trailer[-1], *frame.trailer_sum),)
+        if frame.trailer_sum
         else (),
         trailer_delimiter=frame.trailer_delimiter,
         eof_mark=frame.eof_mark,
@@ -101,7 +120,10 @@ def read_in_blocks(size: int) -> None:
 
 @dataclass(frozen=True)
 class Layout:
-    """What files of one producer have in common; `lines`: the lines to skip."""
+    """What files of one producer have in common.
+
+    `lines`: the lines to skip. `summed`: the column whose sum the last trailer has.
+    """
 
     syntax: str
     delimiter: str
@@ -114,6 +136,7 @@ class Layout:
     trailer: tuple[str, ...]
     mark: str
     count: bool
+    summed: str
     eof: bool
     repeat_names: str
     blank_names: str
@@ -139,6 +162,7 @@ class Layout:
             trailing_delimiter=self.trailing,
             trailer=self.trailer,
             trailer_count=2 if self.count else 0,
+            trailer_sum=(3, self.summed) if self.summed else None,
             trailer_delimiter=self.mark,
             eof_mark=self.eof,
             quote="none" if self.syntax == "none" else "double",
@@ -167,20 +191,28 @@ def make_layout(draw: random.Random) -> Layout:
     trailer: tuple[str, ...] = draw.choice((("TRL",), ("TRL",), ("EOF", "TRL")))
     trailer = trailer if draw.random() < often else ()
     mark = draw.choice(";|") if trailer and draw.random() < often else ""
+    has_fields = bool(trailer and (mark or not fixed))
+    named = no_header and draw.random() < often
+    width = draw.choice((1, 2, 2, 3))
+    if named or fixed:
+        names = [f"n{at}" for at in range(width)]
+    else:
+        names = [f"c{at + 1}" for at in range(width)] if no_header else HEADER[:width]
     return Layout(
         syntax=syntax,
         delimiter=draw.choice(LONG if long else ",;|"),
         trailing=draw.random() < 0.8 * often and not fixed,
         no_header=no_header,
-        named=no_header and draw.random() < often,
-        width=draw.choice((1, 2, 2, 3)),
+        named=named,
+        width=width,
         lines=draw.choice((1, 1, 2, 3)) if draw.random() < often else 0,
         comment=""
         if as_is or draw.random() > often
         else draw.choice(("#", "#", "--", "é")),
         trailer=trailer,
         mark=mark,
-        count=bool(trailer and (mark or not fixed)) and draw.random() < often,
+        count=has_fields and draw.random() < often,
+        summed=draw.choice(names) if has_fields and draw.random() < often else "",
         eof=draw.random() < often,
         repeat_names="refuse" if as_is or draw.random() > often else "number",
         blank_names="refuse" if as_is or draw.random() > often else "number",
@@ -189,7 +221,7 @@ def make_layout(draw: random.Random) -> Layout:
 
 def make_file(draw: random.Random, layout: Layout) -> tuple[bytes, Frame]:
     """A file that often fits its frame, and often just does not."""
-    syntax, delimiter, width = layout.syntax, layout.delimiter, layout.width
+    syntax, delimiter = layout.syntax, layout.delimiter
     fixed, trailing = syntax == "fixed", layout.trailing
     end = draw.choice(("\n", "\r\n"))
     lines = [draw.choice(LINES) for _ in range(layout.lines)]
@@ -207,22 +239,14 @@ def make_file(draw: random.Random, layout: Layout) -> tuple[bytes, Frame]:
         last = "" if draw.random() < 0.98 else draw.choice((*UNLIKE, None))
         return delimiter.join(fields if last is None else [*fields, last])
 
-    cells = QUOTED if syntax == "none" and draw.random() < 0.5 else CELLS
-    rows = [
-        row([draw.choice(cells) for _ in range(width if draw.random() < 0.98 else 3)])
-        for _ in range(draw.choice((0, 1, 2, 3, 5)))
-    ]
-    head = []
-    if not (layout.no_header or fixed):
-        numbers = "number" in {layout.repeat_names, layout.blank_names}
-        names = ["ID", "A", "B"][:width]
-        if draw.random() < (0.85 if numbers else 0.2):
-            few = draw.choice((NAMES, REPEATED))
-            names = [draw.choice(few) for _ in range(width)]
-        head = [row(names)]
+    texts = draw_texts(draw, layout)
+    rows = [row(each) for each in texts]
+    names = draw_names(draw, layout)
+    head = [] if layout.no_header or fixed else [row(names)]
+    total = add_up(draw, texts, names, layout)
     tail = [
         (layout.mark or delimiter).join(
-            [prefix, str(len(rows) + (draw.random() < 0.1)), "x"]
+            [prefix, str(len(rows) + (draw.random() < 0.1)), total]
         )
         for prefix in layout.trailer
         if draw.random() < 0.97
@@ -240,6 +264,52 @@ def make_file(draw: random.Random, layout: Layout) -> tuple[bytes, Frame]:
     return data, layout.frame(len(lines) + (draw.random() < 0.02))
 
 
+def draw_names(draw: random.Random, layout: Layout) -> list[str]:
+    """The names of the columns, which may be blank or repeat in a header."""
+    if layout.named or layout.syntax == "fixed":
+        return [name for name, _, _ in layout.columns]
+    if layout.no_header:
+        return [f"c{at + 1}" for at in range(layout.width)]
+    numbers = "number" in {layout.repeat_names, layout.blank_names}
+    if draw.random() > (0.85 if numbers else 0.2):
+        return HEADER[: layout.width]
+    few = draw.choice((NAMES, REPEATED))
+    names = [draw.choice(few) for _ in range(layout.width)]
+    if layout.summed and draw.random() < 0.9:
+        names[draw.randrange(layout.width)] = layout.summed
+    return names
+
+
+def draw_texts(draw: random.Random, layout: Layout) -> list[list[str]]:
+    """The cells of the rows, most of which have as many as there are columns."""
+    if layout.summed:
+        amounts = FIXED_AMOUNTS if layout.syntax == "fixed" else AMOUNTS
+        cells = amounts if draw.random() < 0.9 else (*amounts, *NO_AMOUNTS)
+    else:
+        cells = QUOTED if layout.syntax == "none" and draw.random() < 0.5 else CELLS
+    return [
+        [draw.choice(cells) for _ in range(layout.width if draw.random() < 0.98 else 3)]
+        for _ in range(draw.choice((0, 1, 2, 3, 5)))
+    ]
+
+
+def add_up(
+    draw: random.Random, texts: list[list[str]], names: Sequence[str], layout: Layout
+) -> str:
+    """The field of a trailer that has the sum of a column, which is often right."""
+    if layout.summed not in names:
+        return "x"
+    at, total = names.index(layout.summed), Decimal(draw.random() < 0.1)
+    size = layout.columns[at][2] - layout.columns[at][1] + 1
+    for row in texts:
+        text = "".join(row[at : at + 1]).replace(",", "")
+        with contextlib.suppress(InvalidOperation):
+            total += Decimal(text[:size] if layout.syntax == "fixed" else text)
+    written = draw.choice((f"{total}", f"{total}", f" {total}", f"{total:+}"))
+    grouped = (layout.mark or layout.delimiter) != "," and draw.random() < 0.2
+    return f"{total:,}" if grouped else written
+
+
 def make_case(draw: random.Random) -> tuple[bytes, Frame]:
     """A file of a layout of its own."""
     return make_file(draw, make_layout(draw))
@@ -253,7 +323,7 @@ def effective_options(data: bytes, frame: Frame) -> list[str]:
             continue
         without: dict[str, Any] = {field.name: field.default}
         if field.name == "trailer":
-            without["trailer_count"] = 0
+            without |= {"trailer_count": 0, "trailer_sum": None}
         if read_framed(data, dataclasses.replace(frame, **without)) != expected:
             found.append(field.name)
     return found
@@ -291,7 +361,7 @@ def spoil(draw: random.Random, data: bytes) -> bytes:
 def by_numpy(path: Path, frame: Frame) -> Table | None:
     """What the reader in Python makes of a file."""
     with tempfile.TemporaryDirectory() as folder:
-        return _outcome(lambda: _table(read_rows(_header(path, frame, Path(folder)))))
+        return _outcome(lambda: _read(_header(path, frame, Path(folder)), _table))
 
 
 def by_kernel(path: Path, frame: Frame) -> Table | None:
@@ -371,7 +441,7 @@ class Checker:
             return False
         table = _table if depth.parsers else _quick_table
         if depth.python or not self.kernel:
-            found = _outcome(lambda: table(read_rows(header)))
+            found = _outcome(lambda: _read(header, table))
             assert found == expected, (data, frame)
         if depth.size:
             joined = _outcome(lambda: _join(header, frame, depth.size))
@@ -433,13 +503,21 @@ def _header(path: Path, frame: Frame, folder: Path) -> Header:
     )
 
 
+def _read(header: Header, table: ReadTable) -> Table:
+    file = read_rows(header)
+    check_sums([header], [file], NO_RULES)
+    return table(file)
+
+
 def _scan_two(
     old: Header, new: Header, old_table: ReadTable, new_table: ReadTable
 ) -> tuple[Table, Table]:
     scanning = start_validation([old, new])
     assert scanning is not None
     with open_scanned(scanning, SILENT) as (first, second):
-        return old_table(first.file()), new_table(second.file())
+        files = first.file(), second.file()
+        check_sums((old, new), files, NO_RULES)
+        return old_table(files[0]), new_table(files[1])
 
 
 def _join(header: Header, frame: Frame, size: int) -> Table:

@@ -108,10 +108,12 @@ def test_the_files_that_are_drawn_depend_on_each_of_their_options() -> None:
     draw = QuickDraws(1)
     cases = [make_case(draw) for _ in range(1_000)]
     counts = Counter(name for case in cases for name in effective_options(*case))
-    # A count matters only if it is wrong.
+    # A count and a sum matter only if they are wrong.
     assert counts.pop("trailer_count") > 5
+    assert counts.pop("trailer_sum") > 5
     assert set(counts) == {each.name for each in dataclasses.fields(Frame)} - {
-        "trailer_count"
+        "trailer_count",
+        "trailer_sum",
     }
     assert min(counts.values()) > 15
     accepted = sum(read_framed(*case) is not None for case in cases)

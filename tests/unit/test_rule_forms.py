@@ -94,7 +94,7 @@ def test_a_normal_form_is_that_of_the_oracle(name: str, data: st.DataObject) -> 
         [row] = read_and_counted(chain, pl.Series(texts), "old")[1].tolist()
         read = sum(oracle.READS[name](rule, text) for text in given)
         assert (rule, row[0], row[1]) == (rule, read, len(given) - read)
-        forms = read_forms(chain, "old", pl.Series(texts)).to_list()
+        forms = read_forms(chain.of("old"), pl.Series(texts)).to_list()
         # Where a code table reads a side, an unlisted code is marked.
         marked = [form.removeprefix("\0\0old\0") for form in forms]
         assert (rule, marked) == (rule, expected)
@@ -111,9 +111,9 @@ def test_texts_that_repeat_are_read_once_with_the_same_forms(texts: list[str]) -
     """A column of many texts is read as the dictionary of its distinct texts."""
     chain = chain_of("trim", "decimal(money=$,exp,trailing,percent)")
     many = pl.Series(texts * 40)
-    expected = read_forms(chain, "old", many)
+    expected = read_forms(chain.of("old"), many)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "MANY_TEXTS", 1)
         patch.setattr(chains, "FEW_TEXTS", 1)
         patch.setattr(chains, "MOST_DISTINCT", 2)
-        assert read_forms(chain, "old", many).equals(expected)
+        assert read_forms(chain.of("old"), many).equals(expected)

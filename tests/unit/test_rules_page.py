@@ -70,5 +70,5 @@ def test_a_form_is_read_as_itself(rule: str) -> None:
     """Idempotent: a rule leaves what it has made."""
     texts = pl.Series([text for _, *both, _ in EXAMPLES for text in both])
     chain = chain_of(rule)
-    once = read_forms(chain, "old", texts)
-    assert read_forms(chain, "old", once).to_list() == once.to_list()
+    once = read_forms(chain.of("old"), texts)
+    assert read_forms(chain.of("old"), once).to_list() == once.to_list()
