@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import csv
+import io
 import json
 import os
 import platform
@@ -26,6 +28,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -63,6 +66,7 @@ PACKAGES: Final = {
 }
 START: Final = "polars-import"
 PLAIN: Final = "(no option)"
+SUMMED: Final = "C08_AMT"
 # What is given to `diff`, on the pair of the targets. By `generate`, C08_AMT is an
 # amount, C09_DT a day, C10_CD a code, C07_FLAG 1 or 2.
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
@@ -382,6 +386,13 @@ def trailer(data: bytes) -> bytes:
     return data + b"TRL,x\n"
 
 
+def total(data: bytes) -> bytes:
+    """With a record behind the last row that has the sum of a column."""
+    rows = csv.reader(io.StringIO(data.decode()))
+    at = next(rows).index(SUMMED)
+    return data + f"TRL,{sum(Decimal(row[at]) for row in rows)}\n".encode()
+
+
 def long_delimiter(data: bytes) -> bytes:
     """With a delimiter of two characters."""
     return data.replace(b",", b"||")
@@ -437,6 +448,7 @@ REWRITTEN: Final[dict[str, tuple[Callable[[bytes], bytes], dict[str, Any]]]] = {
     "`--comment-prefix`": (preamble, {"comment_prefix": "#"}),
     "`--trailing-delimiter`": (trailing, {"trailing_delimiter": True}),
     "`--trailer`": (trailer, {"trailer": "TRL"}),
+    "`--trailer-sum`": (total, {"trailer": "TRL", "trailer_sum": f"2={SUMMED}"}),
     "`--delimiter ;`": (semicolons, {"delimiter": ";"}),
     "`--delimiter` of two characters": (long_delimiter, {"delimiter": "||"}),
 }

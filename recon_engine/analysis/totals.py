@@ -115,7 +115,7 @@ def read_summed(summed: SummedColumn) -> ColumnSum | None:
         return ColumnSum(Decimal(0), form)
     if not summed.exact:
         return None
-    return ColumnSum(EXACT.scaleb(Decimal(summed.digits), -summed.places), form)
+    return ColumnSum(summed.value, form)
 
 
 def _read_sum(texts: pl.Series, summed: SummedColumn) -> ColumnSum:

@@ -37,6 +37,7 @@ from recon_engine.runtime.lazy_module import np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
 
     from numpy.typing import NDArray
 
@@ -253,6 +254,13 @@ class ScannedFile:
             header.delimiter,
             header.width,
         )
+
+    def read_totals(self) -> list[Decimal | None]:
+        """The sums of the columns that a trailer sums, in the order of its options.
+
+        None for one that is not of numbers as plain `decimal` reads them, or too large.
+        """
+        return self.scanned.side.read_totals()
 
     def take_sample(self) -> GatheredRows:
         """The sampled rows, in file order."""

@@ -20,7 +20,7 @@ from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.inputs.trailers import check_trailer
+from recon_engine.inputs.trailers import check_trailer, summed_columns
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 
@@ -368,4 +368,5 @@ def plan_sides(
             sums=folding.sums if folding else (),
             added=folding.added if folding else (),
             folds=folding is not None and folding.folds,
+            totals=[header.columns.index(name) for name in summed_columns(header)],
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.header import Header, annotate_counted_in
+from recon_engine.inputs.native.forms import apply_natively
+from recon_engine.inputs.native.texts import open_table
+from recon_engine.inputs.scanned import GatheredRows, find_source
 from recon_engine.inputs.trailers import (
     add_exactly,
     check_trailer,
@@ -17,14 +20,14 @@ from recon_engine.inputs.trailers import (
 )
 from recon_engine.model import EXACT
 from recon_engine.rules.assembly import GivenRules, assemble_chain
-from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX
+from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
 from recon_engine.rules.chains import read_forms
 from recon_engine.rules.numbers import Number
 from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
@@ -58,8 +61,9 @@ def check_amounts(
     """
 
     def read_amount(column: str, text: str) -> Decimal | None:
-        (amount,) = _read_amounts(_rules_of(column, header, options), pl.Series([text]))
-        return amount
+        rules = _rules_of(column, header, options)
+        forms = read_forms(rules, pl.Series([text]), apply_natively)
+        return _add_up(forms) if is_read_form(forms)[0] else None
 
     check_trailer(header, records, sums, read_amount)
 
@@ -67,10 +71,22 @@ def check_amounts(
 def _count_and_sum(
     header: Header, file: CsvFile, options: Options
 ) -> tuple[int, Mapping[str, Decimal]]:
-    totals = dict.fromkeys(summed_columns(header), Decimal(0))
-    parts = map_ordered(
-        lambda part: sum_rows(file.read(part), header, options), file.parts
-    )
+    names = summed_columns(header)
+    totals = dict.fromkeys(names, Decimal(0))
+    source = find_source(file)
+    if source is not None and all(_is_plain(name, header, options) for name in names):
+        read = dict(zip(names, source.read_totals(), strict=True))
+        if None not in read.values():
+            return file.rows, cast("dict[str, Decimal]", read)
+    if source is None:
+        parts = map_ordered(
+            lambda part: sum_rows(file.read(part), header, options), file.parts
+        )
+    else:
+        parts = map_ordered(
+            lambda part: sum_rows(source.take_range(part[1]), header, options),
+            source.ranges(),
+        )
     for sums in parts:
         add_sums(header, totals, sums)
     return file.rows + file.rejects.count, totals
@@ -95,26 +111,39 @@ def sum_rows(rows: Rows, header: Header, options: Options) -> Sums:
     names = summed_columns(header)
     ids = [f"c{at}" for at in range(len(header.columns))]
     wanted = [ids[header.columns.index(name)] for name in names]
-    texts = rows.cells(ids).select(wanted).collect(engine="in-memory")
+    if isinstance(rows, GatheredRows):
+        texts, apply = rows.frame(ids, wanted), apply_natively
+    else:
+        texts = rows.cells(ids).select(wanted).collect(engine="in-memory")
+        apply = None
     sums = {}
     for name, column in zip(names, texts, strict=True):
-        # One addition for each distinct value, of which amounts have few.
-        counted = column.value_counts(name="rows")
-        amounts = _read_amounts(_rules_of(name, header, options), counted[column.name])
-        total = Decimal(0)
-        for amount, count in zip(amounts, counted["rows"], strict=True):
-            if amount is None:
-                return None
-            total = EXACT.add(total, EXACT.multiply(amount, Decimal(count)))
-        sums[name] = total
+        forms = read_forms(_rules_of(name, header, options), column, apply)
+        if not is_read_form(forms).all():
+            return None
+        sums[name] = _add_up(forms)
     return sums
 
 
-def _read_amounts(rules: Sequence[Rule], texts: pl.Series) -> Iterator[Decimal | None]:
-    """The number that each text is; None if it is none."""
-    for form in read_forms(rules, texts):
-        is_number = form.startswith(NORMAL_PREFIX) and not form.startswith(APART_PREFIX)
-        yield Decimal(form.removeprefix(NORMAL_PREFIX)) if is_number else None
+def _add_up(forms: pl.Series) -> Decimal:
+    """The sum of normal forms of numbers."""
+    with open_table(forms.to_frame()) as table:
+        if table is not None:
+            [summed] = table.sum_columns().values()
+            if summed.exact:
+                return summed.value
+    total = Decimal(0)
+    # One addition for each distinct value, of which amounts have few.
+    for form, count in forms.value_counts().iter_rows():
+        number = Decimal(form.removeprefix(NORMAL_PREFIX))
+        total = EXACT.add(total, EXACT.multiply(number, Decimal(count)))
+    return total
+
+
+def _is_plain(name: str, header: Header, options: Options) -> bool:
+    """Whether the values of a column are read as the kernel adds them."""
+    rules = _rules_of(name, header, options)
+    return len(rules) == 1 and type(rules[0]) is Number
 
 
 def _rules_of(name: str, header: Header, options: Options) -> tuple[Rule, ...]:

@@ -168,12 +168,31 @@ def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     if not any(rule.family for rule in rules) and len(rules) <= 1:
         return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
     # A rule uses its text several times: nested expressions would grow exponentially.
-    return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
+    return text.map_batches(
+        functools.partial(read_forms, rules), return_dtype=pl.String
+    )
 
 
-def read_forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
-    """The normal forms of texts of a side: as `normal_form`, outside of a query."""
-    return _forms(rules, texts)
+def read_forms(
+    rules: Sequence[Rule], texts: pl.Series, apply: Apply | None = None
+) -> pl.Series:
+    """The normal forms of texts of a side: as `normal_form`, outside of a query.
+
+    Each distinct text is read once if many repeat. `apply`: another way to apply a rule
+    than `apply_rule`, with the same forms; it reads all texts.
+    """
+    if apply is not None:
+        for rule in rules:
+            texts, _, _ = apply(rule, texts)
+        return texts
+    if len(texts) >= MANY_TEXTS and any(rule.family for rule in rules):
+        few = texts.gather_every(len(texts) // FEW_TEXTS)
+        if few.n_unique() < len(few) * MOST_DISTINCT:
+            encoded = texts.rechunk().to_arrow().dictionary_encode()
+            distinct = pl.Series(encoded.dictionary)
+            forms = _forms_of_distinct(rules, distinct)
+            return forms.gather(pl.Series(encoded.indices))
+    return _forms_of_distinct(rules, texts)
 
 
 def show_forms(rules: Sequence[Rule], forms: pl.Series) -> pl.Series:
@@ -208,7 +227,7 @@ def read_amounts(
     `apply`: another way to apply a rule than `apply_rule`, with the same forms.
     """
     return (
-        write_amounts(rules, texts, _forms(rules, texts, apply))
+        write_amounts(rules, texts, read_forms(rules, texts, apply))
         if has_notation(rules)
         else texts
     )
@@ -235,7 +254,7 @@ def amounts_of_changes(chain: Chain, changes: pl.DataFrame) -> pl.DataFrame:
 def apply_rule(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
     """The forms under one rule, and the numbers of read and unread values."""
     text, form = pl.col("text"), pl.col("form")
-    step = texts.alias("text").to_frame().with_columns(form=_forms([rule], texts))
+    step = texts.alias("text").to_frame().with_columns(form=read_forms([rule], texts))
     read, values = step.select(
         read=((text != "") & rule.reads(text, form)).sum(), values=(text != "").sum()
     ).row(0)
@@ -250,7 +269,7 @@ def equal_under_rules(
     `apply`: another way to apply a rule than `apply_rule`, with the same forms.
     """
     ours, theirs = (
-        _forms(chain.of(side), texts, apply)
+        read_forms(chain.of(side), texts, apply)
         for side, texts in zip(SIDES, (old, new), strict=True)
     )
     return chain.are_near(ours, theirs)
@@ -332,7 +351,7 @@ def count_codes(rules: Sequence[Rule], texts: pl.Series) -> Tally | None:
     table = code_table(rules)
     if table is None:
         return None
-    codes = _forms(rules[:-1], texts).alias("code")
+    codes = read_forms(rules[:-1], texts).alias("code")
     places = pl.DataFrame(
         {
             "code": [code for code, _ in table.entries],
@@ -361,27 +380,6 @@ def added(parts: Iterable[Tallies]) -> Tallies:
             before = result.get(column)
             result[column] = tally if before is None else before + tally
     return result
-
-
-def _forms(
-    rules: Sequence[Rule], texts: pl.Series, apply: Apply | None = None
-) -> pl.Series:
-    """The texts after these rules; each distinct text is read once if many repeat.
-
-    `apply`: as of `read_amounts`; it reads all texts.
-    """
-    if apply is not None:
-        for rule in rules:
-            texts, _, _ = apply(rule, texts)
-        return texts
-    if len(texts) >= MANY_TEXTS and any(rule.family for rule in rules):
-        few = texts.gather_every(len(texts) // FEW_TEXTS)
-        if few.n_unique() < len(few) * MOST_DISTINCT:
-            encoded = texts.rechunk().to_arrow().dictionary_encode()
-            distinct = pl.Series(encoded.dictionary)
-            forms = _forms_of_distinct(rules, distinct)
-            return forms.gather(pl.Series(encoded.indices))
-    return _forms_of_distinct(rules, texts)
 
 
 def _forms_of_distinct(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:

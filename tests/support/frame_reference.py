@@ -96,22 +96,29 @@ def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one p
         if frame.trailing_delimiter and row[-1] != "":
             raise RefusedError
     if frame.trailer_count:
-        first = trailers[0]
-        said = first[frame.trailer_count - 1 : frame.trailer_count]
-        if not said or not said[0].strip().isdigit() or int(said[0]) != len(kept):
+        # A number without groups: `+2` and `2.0` are 2.
+        text = _trailer_field(trailers[0], frame.trailer_count)
+        if "," in text or read_amount(text) != len(kept):
             raise RefusedError
     if frame.trailer_sum:
         field, column = frame.trailer_sum
-        if column not in names or len(trailers[-1]) < field:
+        if column not in names:
             raise RefusedError
         at = names.index(column)
-        total = sum((_read_amount(row[at]) for row in kept), Fraction(0))
-        if _read_amount(trailers[-1][field - 1].strip()) != total:
+        total = sum((read_amount(row[at]) for row in kept), Fraction(0))
+        if read_amount(_trailer_field(trailers[-1], field)) != total:
             raise RefusedError
     return Table(names, tuple(tuple(row[: len(names)]) for row in kept))
 
 
-def _read_amount(text: str) -> Fraction:
+def _trailer_field(fields: list[str], number: int) -> str:
+    """A field of a trailer, counted from 1."""
+    if len(fields) < number:
+        raise RefusedError
+    return fields[number - 1].strip()
+
+
+def read_amount(text: str) -> Fraction:
     """A number such as `-1,234.50`; refused if it is none."""
     negative = text.startswith("-")
     whole, _, after = text[text.startswith(("-", "+")) :].partition(".")

@@ -10,8 +10,11 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
+
+from support.frame_reference import RefusedError, read_amount
 
 from recon_engine.config import LIMITS, Limits
 from recon_engine.inputs.native import binding, build
@@ -21,10 +24,13 @@ from recon_engine.inputs.rfc4180 import Fault, parse_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
     from pathlib import Path
 
 COMMA: Final = ord(",")
 WORD: Final = (1 << 64) - 1
+# The digits of such a number are in 55 bits.
+SHORT_NUMBER: Final = 16
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 Row = tuple[bytes, ...]
 
@@ -164,6 +170,7 @@ def opened(kernel: Kernel, asked: Question, random: bytes, offset: int = 0) -> S
         bits=asked.bits,
         sample_every=asked.every,
         isa=kernel.isa,
+        totals=range(asked.width),
     )
     return Side(kernel.library, plan)
 
@@ -244,6 +251,7 @@ def check_reading(
         rows, facts = wanted
         assert read_facts(side) == facts
         check_digests(digests(side), rows, asked, seen)
+        check_totals(side.read_totals(), rows)
         sought = [tuple(fields[at] for at in asked.keys) for fields in rows[::2]]
         assert found_by_key(side, sought) == [
             number
@@ -268,6 +276,22 @@ def check_digests(
         seen.check("row and rest", (mark, row, rest), (mark, content))
         in_key = tuple(fields[at] for at in asked.keys)
         seen.check("key", (mark, key), (mark, in_key))
+
+
+def check_totals(found: list[Decimal | None], rows: list[Row]) -> None:
+    """Raise AssertionError unless each sum of a column is right, or has to be unknown.
+
+    The kernel leaves long numbers to the rule, and groups behind leading zeros.
+    """
+    for at, total in enumerate(found):
+        cells = [row[at].decode(errors="replace") for row in rows]
+        try:
+            wanted = sum(map(read_amount, cells), Fraction(0))
+        except RefusedError:
+            assert total is None
+            continue
+        left = [each for each in cells if "," in each or len(each) > SHORT_NUMBER]
+        assert total == wanted or (total is None and left)
 
 
 def found_by_key(side: Side, keys: Sequence[Row]) -> list[int]:

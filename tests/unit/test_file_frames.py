@@ -41,8 +41,14 @@ from recon_engine.config import (
     split_delimiters,
     write_delimiters,
 )
-from recon_engine.errors import ConfigError, EmptyFile, MalformedInput, ReconError
-from recon_engine.inputs import header
+from recon_engine.errors import (
+    ConfigError,
+    EmptyFile,
+    InternalError,
+    MalformedInput,
+    ReconError,
+)
+from recon_engine.inputs import header, trailer_sums
 from recon_engine.inputs.native import binding
 from recon_engine.result_document import write_markdown
 
@@ -449,6 +455,22 @@ def test_sums_are_read_by_the_rule_of_their_column_and_exactly(tmp_path: Path) -
         diff(*pair, **options)
     with pytest.raises(ConfigError, match="has no column PIAD"):
         diff(*pair, **{**options, "trailer_sum": "2=PIAD"})
+
+
+@KERNEL
+def test_plain_sums_are_taken_while_the_file_is_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the rows were read again")
+
+    text = 'ID,A,PAID\n1,x,"1,000.5"\n2,"y,z",-.25\nT,2,1000.25\n'
+    pair = write(tmp_path, "o.csv", text), write(tmp_path, "n.csv", text)
+    monkeypatch.setattr(trailer_sums, "sum_rows", fail)
+    options: dict[str, Any] = {"keys": "ID", "trailer": "T", "trailer_sum": "3=PAID"}
+    assert diff(*pair, **options).agrees
+    with pytest.raises(InternalError):
+        diff(*pair, **options, rules={"PAID": "decimal(comma)"})
 
 
 def test_names_are_numbered_and_pair_by_these_names(tmp_path: Path) -> None:

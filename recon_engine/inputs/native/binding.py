@@ -23,10 +23,12 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from decimal import Decimal
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.model import EXACT
 from recon_engine.records import dataclass
 from recon_engine.version import __version__
 
@@ -94,6 +96,8 @@ class SideSettings(ctypes.Structure):
         ("folds", c_uint32),
         ("sums", POINTER(c_uint32)),
         ("added", c_char_p),
+        ("totals", POINTER(c_uint32)),
+        ("total_count", c_uint64),
     )
 
 
@@ -199,9 +203,10 @@ class SummedColumn(ctypes.Structure):
     )
 
     @property
-    def digits(self) -> int:
-        """The sum without its point."""
-        return int(self.high) << 64 | int(self.low)
+    def value(self) -> Decimal:
+        """The sum, if it is `exact`."""
+        digits = int(self.high) << 64 | int(self.low)
+        return EXACT.scaleb(Decimal(digits), -self.places)
 
 
 class Reading(ctypes.Structure):
@@ -252,6 +257,7 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "side_forget": (None, c_void_p),
     "side_facts": (None, c_void_p, POINTER(Facts)),
     "side_sample": (c_void_p, c_void_p),
+    "side_totals": (None, c_void_p, POINTER(SummedColumn)),
     "side_ends": (None, c_void_p, c_void_p),
     "side_start": (c_uint64, c_void_p, c_uint64),
     "side_runs": (c_uint64, c_void_p, c_uint64, c_void_p, c_uint64),
@@ -466,7 +472,7 @@ class ReadPlan:
     file in which the first field of a record is one of them is refused. `sums`: columns
     of numbers, as many as the other side has; no digest has them, so `order` is needed;
     `added`: which of them are added up where the rows of a key become one; `folds`:
-    whether they do on this side.
+    whether they do on this side. `totals`: columns that are added up over all rows.
     """
 
     width: int
@@ -486,6 +492,7 @@ class ReadPlan:
     sums: Sequence[int] = ()
     added: Sequence[bool] = ()
     folds: bool = False
+    totals: Sequence[int] = ()
 
 
 class Side:
@@ -522,7 +529,10 @@ class Side:
             folds=plan.folds,
             sums=make_numbers(plan.sums),
             added=bytes(plan.added),
+            totals=make_numbers(plan.totals),
+            total_count=len(plan.totals),
         )
+        self._totals = len(plan.totals)
         self.pointer = kernel.side_new(byref(settings))
         if not self.pointer:
             raise MemoryError
@@ -533,6 +543,16 @@ class Side:
         facts = Facts()
         self.kernel.side_facts(self.pointer, byref(facts))
         return facts
+
+    def read_totals(self) -> list[Decimal | None]:
+        """The sum of each column of `totals` in the records that were taken.
+
+        None if it is unknown: a value is not a number as plain `decimal` reads it, or
+        has too many digits.
+        """
+        sums = (SummedColumn * max(1, self._totals))()
+        self.kernel.side_totals(self.pointer, sums)
+        return [each.value if each.exact else None for each in sums[: self._totals]]
 
     def scan(
         self,

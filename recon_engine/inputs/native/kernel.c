@@ -511,6 +511,20 @@ static __attribute__((noinline)) i64 read_summand(span s, int exactly) {
     return exactly && !as_sum ? UNREAD : digits * (1 << PLACES) + a.places;
 }
 
+typedef struct {
+    __int128 digits;
+    u32 places; // of the longest summand
+} total;
+// 0 where a sum is too large.
+static int add_total(total *t, i64 digits, u32 places) {
+    __int128 value = digits;
+    if (places > t->places) {
+        if (!raise10(&t->digits, places - t->places)) return 0;
+        t->places = places;
+    }
+    return raise10(&value, t->places - places) && !__builtin_add_overflow(t->digits, value, &t->digits);
+}
+
 // ---------------------------------------------------------------- one side
 // 64 bits of a key: rows of two keys that share them are told apart by their text or by
 // the digests of rows, of which the key is a part. 96 bits of a row decide that it is
@@ -542,6 +556,8 @@ typedef struct {
     u32 sum_count, folds;
     const u32 *sums;
     const u8 *added;
+    const u32 *totals;
+    u64 total_count;
 } settings;
 
 // A division takes longer than all that is done with a short key. A number is a multiple
@@ -569,6 +585,13 @@ INLINE int divides(const divisor *d, u64 n) {
 typedef struct {
     u32 first, last;
 } run;
+// The sum of a column over all rows; `unknown`: `read_summand` does not read a value, or the
+// sum is too large.
+typedef struct {
+    total sum;
+    u32 column;
+    int unknown;
+} sum_of_column;
 typedef struct {
     scanner scan;
     status status;
@@ -582,6 +605,8 @@ typedef struct {
     u8 *added;
     i64 *summands;
     u64 summands_room;
+    sum_of_column *totals;
+    u32 total_count;
     run *runs; // of `order`, if they are few
     u32 run_count;
     u64 *fields;
@@ -636,7 +661,7 @@ API void side_free(side *s) {
     if (!s) return;
     side_forget(s);
     scanner_free(&s->scan);
-    free(s->mark_sizes), free(s->marks), free(s->sums), free(s->added), free(s->runs);
+    free(s->mark_sizes), free(s->marks), free(s->sums), free(s->added), free(s->totals), free(s->runs);
     free(s->keys), free(s->order), free(s->fields), free(s->secret), free(s->ends);
     free(s->wraps), free(s->sample.at), free(s->sought.at), free(s->scratch), free(s);
 }
@@ -673,6 +698,7 @@ API side *side_new(const settings *given) {
     if (!are_below(given->keys, given->key_count, given->width) ||
         !are_below(given->order, given->order_count, given->width) ||
         !are_below(given->sums, given->sum_count, given->width) ||
+        !are_below(given->totals, (u32)given->total_count, given->width) ||
         (given->sum_count && !given->order_count)) // of their digests they are no part
         return free(s), (side *)0;
     s->scan.delimiter = (u8)given->delimiter, s->scan.separator = (u8)given->separator;
@@ -698,7 +724,10 @@ API side *side_new(const settings *given) {
     s->sums = copied(given->sums, given->sum_count);
     s->added = malloc((u64)given->sum_count + 1);
     if (s->added && given->sum_count) memcpy(s->added, given->added, given->sum_count);
-    if (!s->mark_sizes || !s->marks || !s->sums || !s->added) return side_free(s), (side *)0;
+    s->total_count = (u32)given->total_count;
+    s->totals = calloc((u64)s->total_count + 1, sizeof *s->totals);
+    for (u32 i = 0; s->totals && i < s->total_count; i++) s->totals[i].column = given->totals[i];
+    if (!s->mark_sizes || !s->marks || !s->sums || !s->added || !s->totals) return side_free(s), (side *)0;
     if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts || !find_runs(s))
         return side_free(s), (side *)0;
     memcpy(s->secret, given->random, sizeof *s->secret);
@@ -926,19 +955,32 @@ INLINE status digest_row(side *s, const record *r, u64 out[2]) {
     digest(s->secret->row, r->text + from, to - from, out);
     return OK;
 }
+static int field_text(side *s, const record *r, u32 column, span *text) {
+    u64 from, to;
+    key_field(s, r, column, &from, &to);
+    *text = (span){r->text + from, r->text + to};
+    if (!s->scan.masked) return 1;
+    if (!scratch(s, to - from)) return 0;
+    for (u64 i = from; i < to; i++) s->scratch[i - from] = r->text[i] == 0xFF ? s->scan.separator : r->text[i];
+    *text = (span){s->scratch, s->scratch + (to - from)};
+    return 1;
+}
 static status put_summands(side *s, const record *r) {
-    u64 at = s->rows * s->sum_count, from, to;
+    u64 at = s->rows * s->sum_count;
+    span text;
     if (!grow(&s->summands, &s->summands_room, at + s->sum_count, sizeof *s->summands)) return MEMORY;
     for (u32 i = 0; i < s->sum_count; i++, at++) {
-        key_field(s, r, s->sums[i], &from, &to);
-        const u8 *p = r->text + from;
-        u64 n = to - from;
-        if (s->scan.masked) {
-            if (!scratch(s, n)) return MEMORY;
-            for (u64 j = 0; j < n; j++) s->scratch[j] = p[j] == 0xFF ? s->scan.separator : p[j];
-            p = s->scratch;
-        }
-        s->summands[at] = read_summand((span){p, p + n}, !s->added[i]);
+        if (!field_text(s, r, s->sums[i], &text)) return MEMORY;
+        s->summands[at] = read_summand(text, !s->added[i]);
+    }
+    return OK;
+}
+static status add_to_totals(side *s, const record *r) {
+    span text;
+    for (sum_of_column *t = s->totals; t < s->totals + s->total_count; t++) {
+        if (!field_text(s, r, t->column, &text)) return MEMORY;
+        i64 read = read_summand(text, 0);
+        t->unknown |= read == UNREAD || !add_total(&t->sum, read >> PLACES, (u32)read & ((1 << PLACES) - 1));
     }
     return OK;
 }
@@ -995,6 +1037,7 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
                 if (s->sum_count && (found = put_summands(s, &r))) return found;
                 if ((found = put_digests(s, row, key[0]))) return found;
             }
+            if (s->total_count && (found = add_to_totals(s, &r))) return found;
             if ((found = put_end(s, end))) return found;
         }
     *taken = size - (size > given);
@@ -1213,25 +1256,12 @@ typedef struct {
     u64 counts[2];
 } group;
 typedef struct {
-    __int128 digits;
-    u32 places; // of the longest summand
-} total;
-typedef struct {
     u32 *slots, *of; // 0: none, else 1 + the group; the group of each row
     group *groups;
     total *totals; // of each group those of OLD, then those of NEW
     u64 slots_room, of_room, groups_room, totals_room;
 } folding;
 
-// 0 where a sum is too large.
-static int add_total(total *t, i64 digits, u32 places) {
-    __int128 value = digits;
-    if (places > t->places) {
-        if (!raise10(&t->digits, places - t->places)) return 0;
-        t->places = places;
-    }
-    return raise10(&value, t->places - places) && !__builtin_add_overflow(t->digits, value, &t->digits);
-}
 static void add_row(group *g, total *totals, const side *s, const entry *x, int at) {
     const i64 *summands = s->summands + (u64)x->number * s->sum_count;
     int first = !g->counts[at]++;
@@ -2070,6 +2100,14 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         while (c.amounts && next_text(&at, &s)) add_text(&c, &sum, s);
         put_sum(&c, sum);
         out[i] = c;
+    }
+}
+// The sums of columns of a side over all of its rows; those that are not `exact` are unknown.
+API void side_totals(const side *s, summed_column *out) {
+    for (u32 i = 0; i < s->total_count; i++) {
+        const sum_of_column *t = s->totals + i;
+        out[i] = (summed_column){.places = t->sum.places, .exact = !t->unknown};
+        put_sum(out + i, t->sum.digits);
     }
 }
 
