@@ -66,6 +66,8 @@ def open_session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
+    # Spark reads these checksums only after it has failed to decompress.
+    builder = builder.config("spark.shuffle.checksum.enabled", "false")
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     if master := os.environ.get(MASTER):
