@@ -81,6 +81,7 @@ OTHER_WORDS: Final = {
     "rule": "rules",
     "gate": "gates",
 }
+SETTINGS_OF_FILE: Final = frozenset({"config", "config_file", "config_path", "toml"})
 # What is one argument for both sides, although others have `old_…` and `new_…`.
 PAIRED: Final = {
     "delimiter": ('";:,"', '(";", ",")'),
@@ -307,6 +308,12 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"diff has no argument {name}: {both} is for both files",
                 help=f"write {both}={text} or {both}={pair}, of OLD and of NEW",
+            )
+        if name in SETTINGS_OF_FILE:
+            raise ConfigError(
+                f"diff has no argument {name}",
+                help="recon_engine.load_config(path) returns the arguments of a"
+                " configuration file: diff(old, new, **load_config(path))",
             )
         known = (*inspect.signature(diff).parameters, *sided)
         right = OTHER_WORDS.get(name)

@@ -79,7 +79,8 @@ Verdict = Literal["agree", "differ", "gates_failed"]
 _ASIDE = ("left_out", "partner_left_out", "folded_away", "unpairable")
 # How a Python caller applies the hints of the lines before it.
 IN_PYTHON: Final = (
-    "in Python: diff(…, **d.suggested()) applies the rules and names of these lines"
+    "in Python: diff(old, new, **(settings | d.suggested())) applies the rules and"
+    " names of these lines; settings are the arguments of this comparison"
 )
 # What other libraries call the methods of a result, and what people try.
 OTHER_NAMES: Final = {
@@ -749,10 +750,11 @@ class Reconciliation:
         return sum(each.mismatched for each in self.by_column if left[each.name])
 
     def suggested(self) -> dict[str, Any]:
-        """What the hints propose, as arguments: `diff(old, new, …, **d.suggested())`.
+        """What the hints propose, as arguments of `diff`, without its other arguments.
 
         Rules, names and derived keys, each with those that the comparison already has:
-        `{**settings, **d.suggested()}` if it was made with `**settings`. Other keys
+        `diff(old, new, **(settings | d.suggested()))` if that was made with
+        `**settings`. Other keys
         (of which a hint says `as the key`) are not among them: each is another way.
         With them, the differences that the hints count are gone: read the hints first.
         """

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from recon_engine.model import SIDES
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +44,21 @@ def spread_cells(
 ) -> pl.DataFrame:
     """Differing cells as one row for each pair of rows."""
     pairs = cells.select("pair", "key").unique("pair", maintain_order=True)
-    spread = pairs.select("pair")
-    for at, column in enumerate(columns):
-        mine = cells.filter(pl.col("column") == column).select(
-            "pair", pl.col("old").alias(f"old{at}"), pl.col("new").alias(f"new{at}")
-        )
-        spread = spread.join(mine, on="pair", how="left", maintain_order="left")
-    names = [f"{name}_{side}" for name in columns for side in ("old", "new")]
-    parts = pairs["key"].struct.unnest()
-    rows = pl.DataFrame([*parts, *spread.drop("pair")])
+    # Both have the pairs in the order of their first cells.
+    spread = cells.pivot(
+        "column", index="pair", values=list(SIDES), maintain_order=True
+    )
+    found = dict(zip(spread.columns, spread, strict=True))
+    # A column may have no cell among those that are shown.
+    absent = pl.repeat(None, pairs.height, dtype=pl.String, eager=True)
+    names = [f"{name}_{side}" for name in columns for side in SIDES]
+    texts = [found.get(f"{side}_{name}", absent) for name in columns for side in SIDES]
+    rows = pl.DataFrame(
+        [
+            column.alias(str(at))
+            for at, column in enumerate([*pairs["key"].struct.unnest(), *texts])
+        ]
+    )
     rows.columns = [*_key_names(keys, names), *names]
     # By content: the numbers of pairs depend on the order of rows in the files.
     return rows[rows.to_struct().arg_sort()]

@@ -304,7 +304,15 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
     Columns of whole numbers may hold codes: they are printed only if no column has
     fractions.
     """
-    lines = [(total, _list_sums(result, total)) for total in result.totals]
+    columns = {each.name: each for each in result.by_column}
+    shown = result.summed
+    lines = [
+        (
+            total,
+            _list_sums(total, columns[total.column] if total.column in shown else None),
+        )
+        for total in result.totals
+    ]
     nonzero = [(total, sums) for total, sums in lines if sums]
     amounts = [each for each in nonzero if not each[0].is_whole] or nonzero
     # Stable: equal deltas keep the order of the columns.
@@ -313,16 +321,15 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
 
 
-def _list_sums(result: Reconciliation, total: Total) -> list[str]:
-    """The sums of a column that are not zero."""
+def _list_sums(total: Total, column: Column | None) -> list[str]:
+    """The sums of a column that are not zero; `column`: None without changed cells."""
     sums = [
         f"{what} rows: {value:,f}"
         for what, value in (("missing", total.missing), ("extra", total.extra))
         if value
     ]
-    if total.column not in result.summed or not (total.old or total.new):
+    if column is None or not (total.old or total.new):
         return sums
-    [column] = (each for each in result.by_column if each.name == total.column)
     what = "changed cells"
     if column.tolerated:
         every = column.tolerated + column.mismatched

@@ -379,17 +379,18 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
+    # The first column has the most differences: the widths are relative to it.
+    differing = result.differing
     return [
         {
             "name": visible(column.name),
             "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
-            # Relative to the first column, which has the most differences.
-            "width": f"{100 * column.mismatched / result.differing[0].mismatched:.1f}",
+            "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
             "rate": _format_rate(column.mismatched, column.compared),
             "kinds": _build_kinds(column),
         }
-        for column in result.differing
+        for column in differing
     ]
 
 
@@ -519,6 +520,7 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
 
     And of a column whose rule, such as a tolerance, leaves a delta.
     """
+    shown = result.summed
     return [
         {
             "column": visible(each.column),
@@ -528,7 +530,7 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "moved": bool(each.delta),
         }
         for each in result.totals
-        if each.column in result.summed
+        if each.column in shown
     ]
 
 

@@ -80,7 +80,9 @@ def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> Non
         r"PAID +2 +66.67  number 50%, number format 50%  10.00 → 10", lines[5]
     )
     assert any(line.startswith("help: ") for line in lines)
-    assert lines[-1].startswith("in Python: diff(…, **d.suggested()) applies")
+    assert lines[-1].startswith(
+        "in Python: diff(old, new, **(settings | d.suggested())) applies"
+    )
     assert "\x1b" not in str(result)
     assert repr(result) == (
         "<Reconciliation DIFFER: 2 of 3 matched rows differ, 1 missing, 1 extra>"
@@ -166,6 +168,14 @@ def test_rows_are_the_paired_rows_of_mismatches(pair: Pair) -> None:
     ("arguments", "message", "help_text"),
     [
         ({"on": "ID"}, "diff has no argument on. Did you mean keys?", "write keys=…"),
+        (
+            {"config": "recon.toml"},
+            "diff has no argument config",
+            (
+                "recon_engine.load_config(path) returns the arguments of a"
+                " configuration file: diff(old, new, **load_config(path))"
+            ),
+        ),
         ({"key": "ID"}, "diff has no argument key. Did you mean keys?", "write keys=…"),
         (
             {"keys": "ID", "map": {}},

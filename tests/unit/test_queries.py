@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -13,6 +14,7 @@ import recon_engine as rx
 from recon_engine.analysis import column_hints, few_cells, patterns, totals
 from recon_engine.compare.pairing import find_repeated_keys, make_empty_repeats
 from recon_engine.kinds import classify_cells
+from recon_engine.result import Reconciliation
 
 
 if TYPE_CHECKING:
@@ -73,6 +75,50 @@ def test_there_are_few_queries_and_no_more_for_more_columns(
     result = rx.diff(*write_pair(tmp_path, columns, rows), keys="ID")
     assert result.counts.mismatched_cells > 0
     assert len(queries) <= MOST_QUERIES[result.engine.kernel or ""]
+
+
+OUTPUTS: dict[str, Callable[[Reconciliation], object]] = {
+    "terminal": str,
+    "report": Reconciliation.to_html,
+    "notebook": Reconciliation._repr_html_,
+    "markdown": Reconciliation.to_markdown,
+    "document": Reconciliation.to_json,
+    "wide rows": Reconciliation.rows,
+}
+# Each of these goes through all columns.
+OF_ALL_COLUMNS = ("differing", "summed", "changed", "left")
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_output_asks_no_more_of_all_columns_if_there_are_more(
+    queries: list[str], monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    asked: list[str] = []
+
+    def count(name: str) -> None:
+        found = getattr(Reconciliation, name).fget
+
+        def counted(self: Reconciliation) -> object:
+            asked.append(name)
+            return found(self)
+
+        monkeypatch.setattr(Reconciliation, name, property(counted))
+
+    def compare(columns: int) -> Reconciliation:
+        rows = {"ID": ["1", "2"]} | {f"C{at}": ["1", "2"] for at in range(columns)}
+        old = pl.DataFrame(rows)
+        return rx.diff(old, old.with_columns(pl.exclude("ID") + "0"), keys="ID")
+
+    for name in OF_ALL_COLUMNS:
+        count(name)
+    counts = []
+    for columns in (20, 40):
+        result = compare(columns)
+        asked.clear()
+        queries.clear()
+        OUTPUTS[output](result)
+        counts.append((Counter(asked), len(queries)))
+    assert counts[0] == counts[1]
 
 
 TEXTS = st.sampled_from(
