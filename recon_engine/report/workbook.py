@@ -6,6 +6,7 @@ characters: what is cut is counted on the first sheet.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import readable
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import polars as pl
-
     from recon_engine.result import Reconciliation
 
 # The limits of the format: rows of a sheet with its header, characters of a cell.
 MOST_ROWS: Final = 1_048_576
 MOST_CHARACTERS: Final = 32_767
 CUT: Final = "… (cut)"
+# Of characters: the widest column, and what the mark of a filter takes.
+WIDEST: Final = 60
+MARGIN: Final = 3
+# So many rows say how wide a column is: the sheet is written row by row.
+ROWS_MEASURED: Final = 200
 # Control characters have no place in XML; a tab and a line feed do.
 CONTROL: Final = lazy_pattern(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -53,11 +57,30 @@ class _Sheet:
             self._sheet.write_string(self.rows, column, text, style or self._text)
         self.rows += 1
 
-    def write_frame(self, frame: pl.DataFrame, head: Any) -> None:
-        """Write the names and the rows of a frame."""
-        self.write(frame.columns, head)
-        for row in frame.iter_rows():
+    def write_table(
+        self,
+        names: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        first: Iterable[Sequence[object]],
+        head: Any,
+    ) -> None:
+        """Write names, which stay in view and have filters, and rows.
+
+        `first`: the rows by which the columns are as wide as their texts.
+        """
+        self.fit([names, *first])
+        self._sheet.freeze_panes(1, 0)
+        self.write(names, head)
+        for row in rows:
             self.write(row)
+        if names:
+            self._sheet.autofilter(0, 0, self.rows - 1, len(names) - 1)
+
+    def fit(self, rows: Iterable[Sequence[object]]) -> None:
+        """Make columns as wide as their texts in these rows, before any is written."""
+        for column, texts in enumerate(zip_longest(*rows, fillvalue="")):
+            longest = max(len(str(text)) for text in texts if text is not None)
+            self._sheet.set_column(column, column, min(longest, WIDEST) + MARGIN)
 
     def notes(self) -> Iterator[str]:
         """A sentence for what did not fit."""
@@ -92,24 +115,27 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
         head = book.add_format({"num_format": "@", "bold": True})
         names = ("summary", "columns", "mismatches", "missing", "extra")
         summary, columns, *others = (_Sheet(book, name, text) for name in names)
-        columns.write(COLUMNS, head)
-        for column in result.by_column:
-            columns.write(
-                (
-                    column.name,
-                    column.compared,
-                    column.equal_exact,
-                    column.tolerated,
-                    column.mismatched,
-                    format_kinds(column) if column.mismatched else "",
-                )
+        facts = [
+            (
+                column.name,
+                column.compared,
+                column.equal_exact,
+                column.tolerated,
+                column.mismatched,
+                format_kinds(column) if column.mismatched else "",
             )
+            for column in result.by_column
+        ]
+        columns.write_table(COLUMNS, facts, facts, head)
         cells = result.frames.mismatches.unnest("key", separator=".")
         frames = (cells, result.missing(), result.extra())
         for sheet, frame in zip(others, frames, strict=True):
-            sheet.write_frame(frame, head)
+            first = frame.head(ROWS_MEASURED).iter_rows()
+            sheet.write_table(frame.columns, frame.iter_rows(), first, head)
         notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
-        for row in _summary_rows(result, notes):
+        rows = [*_summary_rows(result, notes)]
+        summary.fit(rows)
+        for row in rows:
             summary.write(row)
     return notes
 

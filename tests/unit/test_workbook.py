@@ -6,6 +6,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import openpyxl
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,3 +126,19 @@ def test_a_workbook_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ended = recon("diff", "o.csv", "n.csv", "-k", "ID", "-o", "no/r.xlsx", cwd=tmp_path)
     assert ended.returncode == 2
     assert "the folder does not exist" in ended.stderr
+
+
+def test_names_stay_in_view_and_columns_are_as_wide_as_their_texts(
+    tmp_path: Path,
+) -> None:
+    old = pl.DataFrame({"ID": ["1", "2"], "NOTE": ["a" * 30, "b" * 500]})
+    new = pl.DataFrame({"ID": ["1"], "NOTE": ["a" * 29]})
+    write_workbook(rx.diff(old, new, keys="ID"), path := tmp_path / "r.xlsx")
+    book = openpyxl.load_workbook(path)
+    for name, filtered in (("columns", "A1:F2"), ("mismatches", "A1:E2")):
+        assert book[name].freeze_panes == "A2"
+        assert book[name].auto_filter.ref == filtered
+    assert book["summary"].freeze_panes is None
+    widths = book["mismatches"].column_dimensions
+    assert 30 < widths["C"].width < 36
+    assert 60 < book["missing"].column_dimensions["B"].width < 66
