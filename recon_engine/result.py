@@ -889,7 +889,11 @@ class Reconciliation:
         from recon_engine.terminal import render_text
 
         text = render_text(self, get_terminal_size((100, 24)).columns)
-        return f"{text}\n{IN_PYTHON}" if self.suggested() else text
+        return "\n".join([text, *self._say_in_python()])
+
+    def _say_in_python(self) -> list[str]:
+        """How a caller applies the hints, if they propose arguments."""
+        return [IN_PYTHON] if self.suggested() else []
 
     def __dir__(self) -> list[str]:
         """The names that callers use; others are for the command line and reports."""
@@ -915,4 +919,4 @@ class Reconciliation:
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page
 
-        return result_page.render_fragment(self)
+        return result_page.render_fragment(self, self._say_in_python())

@@ -184,10 +184,10 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
     )
 
 
-def render_fragment(result: Reconciliation) -> str:
+def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:
     """An HTML fragment for a notebook: verdict, accounting, columns, examples, hints.
 
-    The examples are values of cells, masked as everywhere.
+    The examples are values of cells, masked as everywhere. `more_lines`: behind hints.
     """
     examples = result.examples()
     columns = [
@@ -210,6 +210,7 @@ def render_fragment(result: Reconciliation) -> str:
         columns=columns[:MAX_COLUMNS],
         more=max(len(columns) - MAX_COLUMNS, 0),
         advice=advice,
+        more_lines=more_lines,
         remainder=result.remainder(),
     )
 

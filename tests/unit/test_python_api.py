@@ -91,6 +91,7 @@ def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> Non
 
 def test_a_notebook_shows_hints_and_examples(result: rx.Reconciliation) -> None:
     page = result._repr_html_()
+    assert "in Python: diff(old, new, **(settings | d.suggested()))" in page
     assert "<code>10.00</code> → <code>10</code>" in page
     assert "rules={&#34;PAID&#34;: &#34;decimal&#34;}</code> removes 1" in page
     assert "Not explained by any hint: " in page
