@@ -125,12 +125,15 @@ clean:
 
 # Each stamp is a set of packages in the one environment.
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) "pip>=25.1"
+	$(PYTHON) -m venv --without-pip $(VENV)
+	PIP_PYTHON=$@ $(PYTHON) $(PIP) "pip>=25.1"
 
+# The build takes its compiler, of 400 MB, from this environment. Isolated, it would
+# unpack another copy each time that the kernel has changed.
 $(VENV)/run: pyproject.toml requirements.lock $(NATIVE) | $(VENV)/bin/python
 	$(BIN)/python $(PIP) --require-hashes -r requirements.lock
-	$(BIN)/python $(PIP) --no-deps -e .
+	$(BIN)/python $(PIP) --group editable
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/test: $(VENV)/run
@@ -150,6 +153,7 @@ $(VENV)/oldest/test: $(VENV)/run
 	$(PYTHON) -m venv $(VENV)/oldest
 	$(VENV)/oldest/bin/python $(PIP) "pip>=25.1"
 	$(VENV)/oldest/bin/python $(PIP) --require-hashes -r requirements.lock
-	$(VENV)/oldest/bin/python $(PIP) --no-deps -e .
+	$(VENV)/oldest/bin/python $(PIP) --group editable
+	$(VENV)/oldest/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	$(VENV)/oldest/bin/python $(PIP) --group test "pyspark==3.5.*"
 	touch $@

@@ -290,15 +290,14 @@ def test_a_pair_that_succeeded_is_left_alone_by_the_next_run(case: Case) -> None
 
 
 def test_a_second_signal_cuts_the_grace_short_and_corrupts_nothing(case: Case) -> None:
-    with case.start("archive-remove:hang:2") as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if '"failpoint"' in line)
-        began = time.monotonic()
-        while process.poll() is None:  # equal signals that come together count once
-            process.terminate()
-            time.sleep(0.1)
-        assert time.monotonic() - began < 3
-        assert process.returncode == 143
+    process = case.start("archive-remove:hang:2")
+    process.wait_until_it_says('"failpoint"')
+    began = time.monotonic()
+    while process.returncode is None:  # equal signals that come together count once
+        process.terminate()
+        time.sleep(0.1)
+    assert time.monotonic() - began < 3
+    assert case.ended(process).code == 143
     [log] = case.log()
     assert log["status"] == "RECONCILED"
     case.check()

@@ -337,6 +337,7 @@ def test_a_frame_around_the_table_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "500")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "3000")
     for name, factor in (("old", 7), ("new", 8)):
         values = [at * factor % 11 for at in range(300)]
         rows = "".join(f'{at},"x\n{at}",{v},\n' for at, v in enumerate(values))

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -26,6 +24,7 @@ from uuid import uuid4
 import boto3
 import psycopg
 from psycopg.rows import dict_row
+from support.forked_program import ForkedProgram
 from support.program import recon
 from support.s3_servers import seaweed_s3
 
@@ -80,14 +79,10 @@ journal.LOCK = "SELECT %s::text IS NOT NULL"
 NOBODY_JUDGED = """
 journal.ABANDON = "SELECT NULL WHERE %s::text IS NULL AND %s::text IS NULL"
 """
-MAIN = """
-from recon_cli.start import main
-main()
-"""
 PROGRAMS = {
-    "locked": (str(ROOT / "run.py"),),
-    "lock lost": ("-c", LOCK_LOST + MAIN, "run"),
-    "no lock": ("-c", LOCK_LOST + NOBODY_JUDGED + MAIN, "run"),
+    "locked": "",
+    "lock lost": LOCK_LOST,
+    "no lock": LOCK_LOST + NOBODY_JUDGED,
 }
 
 
@@ -220,18 +215,13 @@ class Case:
 
     def start(
         self, failpoint: str | None = None, program: str = "locked"
-    ) -> subprocess.Popen[str]:
+    ) -> ForkedProgram:
         """The program, at work."""
         environment = os.environ | self.environment
         if failpoint:
-            environment["RECON_FAILPOINT"] = failpoint
-        return subprocess.Popen(
-            [sys.executable, *PROGRAMS[program], *self.arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+            environment[failpoints.VARIABLE] = failpoint
+        words = ["run", *self.arguments]
+        return ForkedProgram(words, environment, PROGRAMS[program])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -262,9 +252,10 @@ class Case:
             ended = recon("run", *self.arguments, cwd=ROOT, **self.environment)
         return _read_end(ended.returncode, ended.stdout, ended.stderr)
 
-    def ended(self, process: subprocess.Popen[str]) -> Ran:
+    def ended(self, process: ForkedProgram) -> Ran:
         """Wait for a run, and check what it leaves."""
         out, err = process.communicate(timeout=120)
+        assert process.returncode is not None
         return _read_end(process.returncode, out, err)
 
     def until_idle(self, limit: int = 4) -> list[Ran]:
