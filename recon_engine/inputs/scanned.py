@@ -22,8 +22,6 @@ from recon_engine.inputs.csv_reader import make_dialect
 from recon_engine.inputs.csvfile import (
     CsvFile,
     RowGroup,
-    as_arrow_array,
-    as_binary_array,
 )
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched, Memory, Status
@@ -145,16 +143,17 @@ class GatheredRows:
         if len(numbers) == self.rows:
             return self
         edges = np.frombuffer(self.offsets.view, np.uint64, self.rows + 1)
-        text = np.frombuffer(self.text.view, np.uint8)
-        lines = as_binary_array(edges.astype(np.int64), text)
-        _, ends, data = lines.take(as_arrow_array(numbers)).buffers()
-        rows = len(numbers)
-        sizes = np.frombuffer(ends, np.int64)[: rows + 1].astype(np.uint64)
+        places = np.ascontiguousarray(numbers, np.int64)
+        offsets = np.zeros(len(places) + 1, np.uint64)
+        np.cumsum(edges[places + 1] - edges[places], out=offsets[1:])
+        text = Memory(self.kernel, int(offsets[-1]))
+        raw = ctypes.byref(self.raw)
+        self.kernel.pick(raw, places.ctypes.data, len(places), text.address)
         return GatheredRows(
             self.kernel,
-            rows,
-            Memory.copy(self.kernel, memoryview(data or b"")),
-            Memory.copy(self.kernel, sizes.data),
+            len(places),
+            text,
+            Memory.copy(self.kernel, offsets.data),
             self.delimiter,
             self.width,
         )
