@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -177,6 +177,24 @@ def test_files_are_read_to_their_ends_once(
     assert drafted.result.counts.matched == 400
     assert drafted.options.rules["DAY"] == ("date(%d.%m.%Y|%Y-%m-%d)",)
     assert read == [2]
+
+
+def test_a_caller_is_told_that_the_search_begins_once_files_are_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    begin = OpenedFiles.begin
+
+    def count_opening(*arguments: Any) -> None:
+        steps.append("open")
+        begin(*arguments)
+
+    monkeypatch.setattr(OpenedFiles, "begin", count_opening)
+    paths = write_systems(tmp_path, 60_000, "SUM;60000\n")
+    drafted = draft_settings(*paths, begun=lambda: steps.append("begun"))
+    assert drafted.options.old.trailers == ("SUM",)
+    # The trailer is known once the files are read.
+    assert steps == ["open", "begun", "open"]
 
 
 def test_without_a_kernel_files_are_not_read_for_the_comparison(
