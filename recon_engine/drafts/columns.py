@@ -89,7 +89,7 @@ AS_WRITTEN: Final[tuple[Way, ...]] = (((), MANY),)
 WAYS: Final[tuple[Way, ...]] = (*AS_WRITTEN, (WIDEST, MIN_OVERLAP))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableColumns:
     """A table whose columns are taken by their place, from 0.
 
@@ -108,13 +108,15 @@ class TableColumns:
         made = DerivedColumns(derivation, "").renamed(places)
         return TableColumns(self.table, names, (*self.derived, made))
 
-    def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
-        """Some columns as `c0`…, by row group."""
+    def read(
+        self, columns: Sequence[int], most: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Some columns as `c0`…, by row group; of the first `most` of these."""
         source = None if self.derived else find_source(self.table)
+        parts = self.table.parts[:most]
         if source is None:
             yield from map_ordered(
-                lambda part: self._cells(self.table.read(part), columns),
-                self.table.parts,
+                lambda part: self._cells(self.table.read(part), columns), parts
             )
             return
         # The kernel splits records in a fifth of the time of the parser.
@@ -126,7 +128,7 @@ class TableColumns:
             rows = source.take_range(ends[part.first :][: part.rows + 1])
             return rows.frame(names, wanted)
 
-        yield from map_ordered(read, self.table.parts)
+        yield from map_ordered(read, parts)
 
     def _cells(self, rows: Rows, columns: Sequence[int]) -> pl.DataFrame:
         found = rows.cells([f"c{at}" for at in range(len(self.table.columns))])
@@ -135,9 +137,10 @@ class TableColumns:
         wanted = [f"c{at}" for at in columns]
         return found.select(wanted).collect(engine="in-memory")
 
+    @cached_property
     def head(self) -> pl.DataFrame:
         """The first rows."""
-        first = next(self.read(range(len(self.names))), None)
+        first = next(self.read(range(len(self.names)), most=1), None)
         return self._no_rows() if first is None else first.head(HEAD_ROWS)
 
     def read_rows(self) -> pl.DataFrame:
@@ -375,7 +378,7 @@ def _describe_agreement(alike: int, compared: int, rows: int) -> str:
 
 def varied_columns(side: TableColumns) -> set[int]:
     """The columns with many values in the first rows."""
-    head = side.head()
+    head = side.head
     # A small file has few values of anything.
     many = max(MIN_VALUES, int(MIN_DISTINCT * head.height))
     least = min(many, max(head.height // 2, 1))

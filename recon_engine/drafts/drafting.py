@@ -256,8 +256,11 @@ class Drafting:
 
         The rows of the sample propose them, all rows check them.
         """
-        likely = propose_by_sample(found.options, found.sample, self.compare_frames)
-        self.most_rows_differ = most_rows_differ(likely, found.sample)
+        paired = found.sample.pair_rows()
+        likely = propose_by_sample(
+            found.options, found.sample, paired, self.compare_frames
+        )
+        self.most_rows_differ = most_rows_differ(likely, paired)
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)

@@ -71,7 +71,7 @@ def split_columns(readings: Sequence[Reading], sides: Sides) -> list[Reading]:
 def _split_layout(layout: Layout, sides: Sides, at: int) -> Layout:
     """The layout with columns whose values are in columns of the other file."""
     other = sides[1 - at]
-    rows, theirs = sides[at].head(), other.head()
+    rows, theirs = sides[at].head, other.head
     lines = rows.head(SOME_ROWS).select(pl.concat_str(pl.all())).to_series().to_list()
     values = {
         other.names[place]: {*map(_fold, theirs[f"c{place}"])}
