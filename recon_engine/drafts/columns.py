@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.inputs.csvfile import RowGroup, Rows
+    from recon_engine.inputs.csvfile import Rows
+    from recon_engine.inputs.scanned import ScannedFile
     from recon_engine.inputs.tables import Table
     from recon_engine.rules.base import Rule
 
@@ -108,27 +109,29 @@ class TableColumns:
         made = DerivedColumns(derivation, "").renamed(places)
         return TableColumns(self.table, names, (*self.derived, made))
 
-    def read(
-        self, columns: Sequence[int], most: int | None = None
-    ) -> Iterator[pl.DataFrame]:
-        """Some columns as `c0`…, by row group; of the first `most` of these."""
-        source = None if self.derived else find_source(self.table)
-        parts = self.table.parts[:most]
+    @property
+    def _source(self) -> ScannedFile | None:
+        """The kernel's access to the rows, if all columns are in the file.
+
+        It splits records in a fifth of the time of the parser.
+        """
+        return None if self.derived else find_source(self.table)
+
+    def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
+        """Some columns as `c0`…, of consecutive rows at a time."""
+        source = self._source
         if source is None:
             yield from map_ordered(
-                lambda part: self._cells(self.table.read(part), columns), parts
+                lambda part: self._cells(self.table.read(part), columns),
+                self.table.parts,
             )
             return
-        # The kernel splits records in a fifth of the time of the parser.
-        ends = source.find_ends()
         names = [f"c{at}" for at in range(len(self.names))]
         wanted = [names[at] for at in columns]
-
-        def read(part: RowGroup) -> pl.DataFrame:
-            rows = source.take_range(ends[part.first :][: part.rows + 1])
-            return rows.frame(names, wanted)
-
-        yield from map_ordered(read, parts)
+        yield from map_ordered(
+            lambda group: source.take_range(group[1]).frame(names, wanted),
+            source.ranges(),
+        )
 
     def _cells(self, rows: Rows, columns: Sequence[int]) -> pl.DataFrame:
         found = rows.cells([f"c{at}" for at in range(len(self.table.columns))])
@@ -140,8 +143,15 @@ class TableColumns:
     @cached_property
     def head(self) -> pl.DataFrame:
         """The first rows."""
-        first = next(self.read(range(len(self.names)), most=1), None)
-        return self._no_rows() if first is None else first.head(HEAD_ROWS)
+        if not self.table.parts:
+            return self._no_rows()
+        first, source = self.table.parts[0], self._source
+        rows: Rows = (
+            self.table.read(first)
+            if source is None
+            else source.take_range(source.find_ends()[: first.rows + 1])
+        )
+        return self._cells(rows, range(len(self.names))).head(HEAD_ROWS)
 
     def read_rows(self) -> pl.DataFrame:
         """All rows."""
@@ -182,11 +192,12 @@ class TableColumns:
         if one_in == 1:
             return self.read_rows()
         # Only the chosen rows are read with all columns.
-        numbers = [
-            part.first + np.flatnonzero(hash_keys(rows, keys, chains) % one_in == 0)
-            for part, rows in zip(self.table.parts, self.read(keys), strict=True)
-        ]
-        chosen = self.table.take(np.concatenate([np.zeros(0, np.int64), *numbers]))
+        numbers, first = [np.zeros(0, np.int64)], 0
+        for rows in self.read(keys):
+            is_chosen = hash_keys(rows, keys, chains) % one_in == 0
+            numbers.append(first + np.flatnonzero(is_chosen))
+            first += rows.height
+        chosen = self.table.take(np.concatenate(numbers))
         return self._cells(chosen, range(len(self.names)))
 
 
