@@ -99,16 +99,16 @@ class GatheredRows:
         )
 
     def frame(
-        self, names: Sequence[str], wanted: Sequence[str], most: int | None = None
+        self, names: Sequence[str], wanted: Sequence[str], some: slice = ALL
     ) -> pl.DataFrame:
-        """Some columns of all rows, or of the first `most`; a blank is ""."""
+        """Some columns of all rows, or of `some`; a blank is ""."""
         if not wanted:
             return pl.DataFrame()
         place = {name: number for number, name in enumerate(names)}
-        rows = self.rows if most is None else min(most, self.rows)
+        first, end, _ = some.indices(self.rows)
         numbers = binding.make_numbers([place[name] for name in wanted])
         raw = ctypes.byref(self.raw)
-        found = self.kernel.extract(raw, 0, rows, len(wanted), numbers)
+        found = self.kernel.extract(raw, first, end, len(wanted), numbers)
         return take_columns(self.kernel, found, wanted)[0]
 
     def count_values(
@@ -445,6 +445,25 @@ class MatchedFiles(MatchedDigests):
         """Free the digests of identical rows."""
         for side in self.sides:
             side.scanned.side.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile(ScannedFile):
+    """A file that the kernel has read, with all of its rows in memory."""
+
+    rows: GatheredRows
+
+    @classmethod
+    def hold(cls, file: ScannedFile) -> HeldFile:
+        """Read the rows once more."""
+        every = np.arange(file.scanned.side.facts.rows)
+        return cls(file.scanned, file.take(every))
+
+    def take(self, numbers: NDArray[np.integer]) -> GatheredRows:
+        """As of the file, which is not read for all rows in their order."""
+        if np.array_equal(numbers, np.arange(self.rows.rows)):
+            return self.rows
+        return ScannedFile.take(self, numbers)
 
 
 @contextmanager
