@@ -156,6 +156,11 @@ class Encoding(StrEnum):
     CP850 = "cp850"
     MAC_ROMAN = "mac-roman"
 
+    @property
+    def has_one_byte(self) -> bool:
+        """Whether each character is one byte, and those of ASCII are as in ASCII."""
+        return not self.startswith("utf")
+
     @classmethod
     def by_codec(cls) -> dict[str, Encoding]:
         """Each encoding by the canonical name of its Python codec."""

@@ -22,23 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from recon_engine.drafts.draft import Draft
+    from recon_engine.drafts.decision import Draft
 
 
 # Below this width the evidence needs the room of the alternatives.
 WIDE: Final = 100
 COLUMNS: Final = ("decision", "choice", "evidence", "alternatives")
-
-
-def parse_sample(text: str) -> int | None:
-    """The number of rows of a sample; None for `all`."""
-    if text == "all":
-        return None
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise ConfigError(
-            f"--sample {text}: not a number of rows", help="such as 20000, or all"
-        )
-    return int(text)
 
 
 def write_draft(

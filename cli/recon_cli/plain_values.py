@@ -68,9 +68,13 @@ def convert_plain(value: Any, kind: Any, least: int | None, most: int | None) ->
         number = int(value)
         if (least is None or least <= number) and (most is None or number <= most):
             return number
-    # typer examines a path that exists, for instance whether it is readable.
-    if kind is Path and isinstance(value, str) and not os.path.lexists(value):
+    # typer has an error for a path that exists and is not readable.
+    if kind is Path and isinstance(value, str | Path) and _may_be_read(value):
         return Path(value)
     if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):
         return kind(value)
     raise NotPlain
+
+
+def _may_be_read(path: str | Path) -> bool:
+    return not os.path.exists(path) or os.access(path, os.R_OK)  # noqa: PTH110

@@ -38,16 +38,23 @@ if TYPE_CHECKING:
 
 
 def compare_gathered(
-    old: GatheredRows, new: GatheredRows, names: Sequence[ColumnIds], group_pairs: int
+    old: GatheredRows,
+    new: GatheredRows,
+    digests: Sequence[pl.Series],
+    names: Sequence[ColumnIds],
+    group_pairs: int,
 ) -> Iterator[Difference] | None:
-    """Compare rows in groups of so many pairs; None if a key repeats on a side."""
+    """Compare rows in groups of so many pairs; None if a key repeats on a side.
+
+    `digests`: those of their keys, for both sides.
+    """
     ours = names[0]
     keys_old, keys_new = map_ordered(
         lambda side: side[0].frame(side[1].all, side[1].keys),
         zip((old, new), names, strict=True),
     )
     keys = keys_old, keys_new
-    pairs = pair_unrepeated_keys(*keys, keys=ours.keys, rules=ours.chains)
+    pairs = pair_unrepeated_keys(*keys, digests, keys=ours.keys, rules=ours.chains)
     if pairs is None:
         return None
     missing = pairs.filter(pl.col("new").is_null())["old"]

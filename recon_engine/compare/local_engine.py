@@ -852,7 +852,7 @@ def compare_groups(
         and not (prepared or repeat)
     ):
         pairs_at_once = max(1, GROUP_CELLS // len(names[0].all))
-        found = compare_gathered(old_rows, new_rows, names, pairs_at_once)
+        found = compare_gathered(old_rows, new_rows, keys, names, pairs_at_once)
         if found is not None:
             return found
     count = 1 + cells // GROUP_CELLS

@@ -52,6 +52,8 @@ NO_PAIRS: Final = pl.DataFrame(schema={"old": pl.UInt32, "new": pl.UInt32})
 # The reader refuses NUL in a header, so no user's column has such a name.
 _OLD: Final = "\0old"
 _NEW: Final = "\0new"
+# Instead of the number of a row, where there is none.
+_ALONE: Final = -1
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
@@ -266,30 +268,56 @@ def pair_rows(
 def pair_unrepeated_keys(
     old: pl.DataFrame,
     new: pl.DataFrame,
+    digests: Sequence[pl.Series],
     *,
     keys: Sequence[str],
     rules: Rules = NO_RULES,
 ) -> pl.DataFrame | None:
-    """As `pair_rows`, of the key columns alone; None if a key repeats on a side."""
-    by = [_form(name, rules) for name in keys]
+    """As `pair_rows`, of the key columns alone; None if a key repeats on a side.
 
-    def read_forms(side: tuple[pl.DataFrame, str]) -> tuple[pl.DataFrame, bool]:
-        rows = _with_forms(side[0], keys, rules_of_side(rules, side[1]))
-        return rows, _repeats(rows, by)
+    `digests`: those of the keys of both sides; equal keys have equal ones. Numbers are
+    joined sooner than texts, and the texts of a pair are compared afterwards.
+    """
+    by, left, right = _read_forms(old, new, keys, rules)
+    if not any(map(has_repeats, digests)):
+        pairs = _join_digests(*digests)
+        both = pairs.drop_nulls()
+        if all(
+            (left[name][both["old"]] == right[name][both["new"]]).all() for name in by
+        ):
+            return pairs
+    # A key repeats, or two keys have one digest.
+    return _join_unrepeated(left, right, by)
 
-    (left, again), (right, too) = map_ordered(
-        read_forms, zip((old, new), SIDES, strict=True)
-    )
-    return None if again or too else _join_numbered(left, right, by)
+
+def _join_digests(old: pl.Series, new: pl.Series) -> pl.DataFrame:
+    """The rows of equal digests, as `pair_rows` has them; none repeats on a side."""
+    ours, theirs = old.to_numpy(), new.to_numpy()
+    orders = np.argsort(ours), np.argsort(theirs)
+    left, right = ours[orders[0]], theirs[orders[1]]
+    # Behind the last number there is none: a number is not that of another place.
+    places = np.searchsorted(right, left) % max(1, len(right))
+    equal = right[places] == left if len(right) else np.zeros(len(left), np.bool_)
+    partners = np.full(len(ours), _ALONE)
+    partners[orders[0][equal]] = orders[1][places[equal]]
+    alone = np.ones(len(theirs), np.bool_)
+    alone[partners[partners != _ALONE]] = False
+    extra = np.flatnonzero(alone)
+    return pl.DataFrame(
+        {
+            "old": np.append(np.arange(len(ours)), np.full(len(extra), _ALONE)),
+            "new": np.append(partners, extra),
+        }
+    ).cast(pl.UInt32, strict=False)
 
 
 def _read_forms(
     old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], rules: Rules
 ) -> tuple[list[str], pl.DataFrame, pl.DataFrame]:
     """The columns by which rows are paired, and the rows of both sides with them."""
-    left, right = (
-        _with_forms(rows, keys, rules_of_side(rules, side))
-        for rows, side in zip((old, new), SIDES, strict=True)
+    left, right = map_ordered(
+        lambda side: _with_forms(side[0], keys, rules_of_side(rules, side[1])),
+        zip((old, new), SIDES, strict=True),
     )
     return [_form(name, rules) for name in keys], left, right
 

@@ -131,8 +131,8 @@ def _compare_group(
         tolerated_keys=0,
         tallies=tallies,
         sums=sums,
-        missing=old.frame(ours.all, ours.all, most=0),
-        extra=new.frame(names[1].all, names[1].all, most=0),
+        missing=old.frame(ours.all, ours.all, slice(0)),
+        extra=new.frame(names[1].all, names[1].all, slice(0)),
         values=_count_values(old, ours, cells["pair"]),
     )
 

@@ -22,7 +22,7 @@ from recon_engine.compare.digests import (
 from recon_engine.compare.local_engine import ReadTables, compare_tables
 from recon_engine.compare.plan import make_plan
 from recon_engine.compare.scanned_digests import digest_sides
-from recon_engine.inputs.scanned import find_source
+from recon_engine.inputs.scanned import RANGE_ROWS, HeldFile, find_source
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
-    from recon_engine.inputs.scanned import ScannedFile
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.result import Reconciliation
 
@@ -56,13 +55,15 @@ SEEDS: Final = Seeds(0, 0, KEY_SEED)
 class KeyDigests:
     """The digests of the keys of a validated file; its cells are not digested.
 
+    Its rows are held, for all of them are compared afterwards.
+
     A strategy as `digests.Strategy`: `every` is the inverse of the sampling rate.
     """
 
     side: str
     names: ColumnIds
     every: int
-    file: ScannedFile
+    file: HeldFile
     name: str = "columns"
     seeds: Seeds = SEEDS
     sampled: list[NDArray[np.uint32]] = field(default_factory=list)
@@ -70,7 +71,8 @@ class KeyDigests:
 
     def digest_groups(self) -> Iterator[pl.DataFrame]:
         """The digests of the keys of all rows, group by group."""
-        return map_ordered(lambda group: self._digest_group(*group), self.file.ranges())
+        firsts = range(0, self.file.rows.rows, RANGE_ROWS)
+        return map_ordered(self._digest_group, firsts)
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""
@@ -83,9 +85,9 @@ class KeyDigests:
         """What the rules of the key columns read."""
         return added(self.counted)
 
-    def _digest_group(self, first: int, ends: NDArray[np.uint64]) -> pl.DataFrame:
-        rows = self.file.take_range(ends)
-        cells = rows.frame(self.names.all, self.names.keys)
+    def _digest_group(self, first: int) -> pl.DataFrame:
+        some = slice(first, first + RANGE_ROWS)
+        cells = self.file.rows.frame(self.names.all, self.names.keys, some)
         key, is_sampled, tallies = digest_keys(cells, self)
         drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
         self.sampled.append(drawn + np.uint32(first))
@@ -126,16 +128,25 @@ def compare_whole_rows(
     if len(files) < len(tables) or budget.buckets(sum(rows)) > 1 or not _applies(plan):
         return None
     check_sums((old, new), tables, options)
+    held = [*map_ordered(HeldFile.hold, files)]
     strategies = [
         KeyDigests(side, names, sampling_rate(unread.expected_rows), file)
         for side, names, unread, file in zip(
-            SIDES, plan.names, (old, new), files, strict=True
+            SIDES, plan.names, (old, new), held, strict=True
         )
     ]
+    left, right = (file.file() for file in held)
     with open_buckets(rows, 1) as digests:
         digest_sides(strategies, digests, progress)
         reading = ReadTables(
-            plan, tables, strategies, digests, 1, budget, by_kernel=True, by_keys=True
+            plan,
+            (left, right),
+            strategies,
+            digests,
+            1,
+            budget,
+            by_kernel=True,
+            by_keys=True,
         )
         return compare_tables(reading, today, progress)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recon_engine.config import Options
-    from recon_engine.drafts.draft import Draft
+    from recon_engine.drafts.decision import Draft
 
 
 # What names columns: of others than the key it is left out of a short proposal.

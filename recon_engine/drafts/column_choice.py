@@ -228,7 +228,7 @@ class ColumnChoice:
         sides = rows.sides
         forms = find_name_forms(sides[0].names, sides[1].names)
         pairs, _ = pair_by_name(sides, forms, self.given)
-        old, new = (side.head() for side in sides)
+        old, new = (side.head for side in sides)
         for (ours, theirs), same in pairs.items():
             columns = old[f"c{ours}"], new[f"c{theirs}"]
             # The first rows rule most columns out.
@@ -253,7 +253,7 @@ class ColumnChoice:
         pairs, _ = pair_by_name(sides, forms, self.given)
         # The more values a column has, the more evenly they choose the rows. Columns
         # with most of them are tried first, and mostly no others are read.
-        head = sides[0].head()
+        head = sides[0].head
         values = {ours: head[f"c{ours}"].n_unique() for ours, _ in pairs}
         # Of one name first: each column without a partner may belong to each other one.
         trials = [
@@ -291,7 +291,7 @@ class ColumnChoice:
         pairs, alone = pair_by_name(sides, forms)
         if any(alone) or self.given:
             return None
-        old, new = (side.head() for side in sides)
+        old, new = (side.head for side in sides)
         found = [
             (ours, theirs)
             for ours, theirs in pairs

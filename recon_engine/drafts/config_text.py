@@ -35,8 +35,7 @@ from recon_engine.where_syntax import write_condition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recon_engine.drafts.decision import Decision
-    from recon_engine.drafts.draft import Draft
+    from recon_engine.drafts.decision import Decision, Draft
 
     Place = tuple[str, ...]
 

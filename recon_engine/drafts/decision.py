@@ -1,8 +1,17 @@
-"""What was decided, why, and what else was possible."""
+"""What was decided, why, and what else was possible; all of it is a draft."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from recon_engine.records import dataclass
+
+
+if TYPE_CHECKING:
+    from recon_engine.compare.keys import Proposal
+    from recon_engine.config import Options
+    from recon_engine.model import Column, Hint
+    from recon_engine.result import Reconciliation
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +26,20 @@ class Decision:
     evidence: str
     alternatives: str = ""
     setting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The settings of two files, with what led to them.
+
+    `result`: of comparing all rows with them. `hints`: what else would explain
+    differences, to be decided by a person. `never`: columns that agree in almost no
+    row. `close_keys`: keys that match almost as many rows as the best, which is first.
+    """
+
+    options: Options
+    decisions: tuple[Decision, ...]
+    result: Reconciliation
+    hints: tuple[Hint, ...]
+    never: tuple[Column, ...]
+    close_keys: tuple[Proposal, ...]

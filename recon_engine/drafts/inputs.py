@@ -82,6 +82,7 @@ def open_plain(
                 to=target,
                 advance=advance,
                 flag=f"recon diff --{side}-member",
+                hashes=False,
             )
     return Input(uri, target, kind)
 

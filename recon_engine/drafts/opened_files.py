@@ -12,15 +12,19 @@ from signal import Signals
 from typing import TYPE_CHECKING
 
 from recon_engine.config import NO_KEY, Options
+from recon_engine.drafts.reading_choice import are_written_otherwise, read_options
 from recon_engine.inputs.scanning import start_validation
 from recon_engine.inputs.tables import both_unread, open_tables, without_hashes
 from recon_engine.runtime.cancellation import CancellationToken
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from recon_engine.config import Limits
+    from recon_engine.drafts.inputs import Input
+    from recon_engine.drafts.reading import Reading
     from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.runtime.progress import Progress
@@ -51,8 +55,21 @@ class OpenedFiles:
         self._options = options
         progress = self._stop.checking_on_advance(self._progress)
         self._opening = self._thread.submit(
-            lambda: both_unread(*sources, options, self._limits, self._files, progress)
+            lambda: both_unread(
+                *sources, options, self._limits, self._files, progress, hashes=False
+            )
         )
+
+    def begin_as(self, inputs: Sequence[Input], readings: Sequence[Reading]) -> None:
+        """Begin to open both as they are read now, in place of those that are open.
+
+        Where two systems write them, both are read to their ends, too: most rows differ
+        in their bytes then, and all of them are compared.
+        """
+        old, new = (str(each.path) for each in inputs)
+        self.begin((old, new), read_options(readings))
+        if are_written_otherwise(readings):
+            self.begin_reading()
 
     def both(self) -> tuple[Unread, Unread]:
         """OLD and NEW; raises the error of a file that cannot be opened."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from recon_engine.drafts.columns import Frames, Place, Sides
 
+    # The hashes of the keys of pairs of rows, and these rows of OLD and of NEW.
+    PairedRows = tuple[pl.Series, Frames]
+
 
 FEW_ROWS: Final = 1_000
 
@@ -50,7 +53,7 @@ class SampledRows:
             [(each % self._one_in == 0) | each.is_in(more) for each in self.hashes]
         )
 
-    def pair_rows(self) -> tuple[pl.Series, Frames]:
+    def pair_rows(self) -> PairedRows:
         """The rows whose keys are on both sides and repeat on none, row by row.
 
         Returns the hashes of their keys, and the rows of OLD and of NEW.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Options
     from recon_engine.drafts.columns import Frames
-    from recon_engine.drafts.sampled_rows import SampledRows
+    from recon_engine.drafts.sampled_rows import PairedRows, SampledRows
     from recon_engine.model import Hint
     from recon_engine.result import Reconciliation
     from recon_engine.rules.chains import Chain
@@ -60,14 +60,15 @@ def is_spelling(rule: str) -> bool:
 
 
 def propose_by_sample(
-    options: Options, sample: SampledRows, compare: CompareFrames
+    options: Options, sample: SampledRows, paired: PairedRows, compare: CompareFrames
 ) -> Options:
     """Options with the rules of spelling that the rows of a sample propose.
 
     Few rows propose them first: of a column in which every row differs these show as
     much. Then all rows are read by them. If some columns still differ in few rows,
     rules are proposed for these columns once more, for these rows beside the first: a
-    notation may be rare. `compare` compares two frames.
+    notation may be rare. `paired`: the rows of the sample that are pairs. `compare`
+    compares two frames.
     """
     few = sample.take_few()
     if few is None:
@@ -75,7 +76,7 @@ def propose_by_sample(
     proposed = compare(few, options)
     found = _find_rules(options, proposed)
     likely = _with_rules(options, found)
-    keys, (old, new) = sample.pair_rows()
+    keys, (old, new) = paired
     names = pair_names(old.columns, new.columns, options)
     spared: dict[str, float] = {}
     differing = [keys.clear()]
@@ -96,7 +97,7 @@ def propose_by_sample(
     return _with_rules(options, found | _find_rules(options, again, spared))
 
 
-def most_rows_differ(options: Options, sample: SampledRows) -> bool:
+def most_rows_differ(options: Options, paired: PairedRows) -> bool:
     """Whether most rows differ in the bytes of a column that both sides read alike.
 
     Such rows are compared by their cells, whatever the rules of the column are. Of
@@ -104,7 +105,7 @@ def most_rows_differ(options: Options, sample: SampledRows) -> bool:
     """
     if any(options.side(side).derive for side in SIDES):
         return False
-    keys, (old, new) = sample.pair_rows()
+    keys, (old, new) = paired
     names = pair_names(old.columns, new.columns, options)
     differ = pl.repeat(False, keys.len(), eager=True)
     for name in names.old:

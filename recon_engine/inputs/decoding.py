@@ -23,6 +23,7 @@ from recon_engine.config import ONE_CHARACTER, Encoding, Quote
 from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
+from recon_engine.inputs.native.binding import transcode_file
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
 from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
@@ -89,14 +90,15 @@ class PartPlace:
 class DecodedFrom:
     """The delivered file that a UTF-8 text was made from.
 
-    `bytes` and `sha256` are those of the delivered file. `translation`: the text that
-    CSV was translated from, if it had another syntax; `unwrapped`: how many of its
-    fields had the form of Excel. `nulls`: those of a Parquet or Arrow file, which are
-    read as blanks; None for text. `parts`: those that were joined, if there are any.
+    `bytes` and `sha256` are those of the delivered file; it may not be hashed (None).
+    `translation`: the text that CSV was translated from, if it had another syntax;
+    `unwrapped`: how many of its fields had the form of Excel. `nulls`: those of a
+    Parquet or Arrow file, which are read as blanks; None for text. `parts`: those that
+    were joined, if there are any.
     """
 
     bytes: int
-    sha256: str
+    sha256: str | None
     compression: Compression | None
     encoding: Encoding
     translation: Translation | None = None
@@ -131,6 +133,7 @@ def decode_to_utf8(
     advance: Callable[[int], None] = ignore_advance,
     member: str = "",
     flag: str = "--member",
+    hashes: bool = True,
 ) -> DecodedFrom:
     """Write the UTF-8 text of an input to the new file `to`.
 
@@ -143,6 +146,7 @@ def decode_to_utf8(
         advance: Called with the number of bytes of each read.
         member: The member of a zip archive, if it has several.
         flag: The option that names it, for errors.
+        hashes: Whether the delivered bytes are hashed.
 
     Raises:
         MalformedInput: The stream is corrupt, truncated or too dense.
@@ -157,7 +161,12 @@ def decode_to_utf8(
         open(descriptor, "rb", closefd=False) as stream,
         to.open("xb") as target,
     ):
-        source = _DeliveredBytes(stream, uri, advance)
+        source = _DeliveredBytes(stream, uri, advance, hashes=hashes)
+        counted = "the decompressed file" if compression else None
+        transcoder = _Transcoder(uri, encoding, counted)
+        if not compression and transcoder.write_natively(descriptor, target, advance):
+            source.hash_all()
+            return DecodedFrom(source.size, source.digest, None, encoding)
         data = source.read_blocks()
         if compression == "zip":
             for _ in data:  # hashed as a whole: its directory is at its end
@@ -166,12 +175,10 @@ def decode_to_utf8(
         elif compression:
             data = _Unpacker(source, _FORMATS[compression], limits).read_text()
         if encoding is not Encoding.UTF_8:
-            counted = "the decompressed file" if compression else None
-            data = _Transcoder(uri, encoding, counted).transcode(data)
+            data = transcoder.transcode(data)
         for text in data:
             target.write(text)
-    digest = source.sha256.hexdigest()
-    return DecodedFrom(source.read, digest, compression, encoding)
+    return DecodedFrom(source.read, source.digest, compression, encoding)
 
 
 def is_plain_utf8(uri: str, encoding: Encoding) -> bool:
@@ -293,22 +300,41 @@ class _ZipReader:
 
 
 class _DeliveredBytes:
-    """A stream that counts (`read`) and hashes (`sha256`) the bytes it returns."""
+    """A stream that counts the bytes it returns (`read`), and hashes them if asked.
+
+    `size`: all of its bytes.
+    """
 
     def __init__(
-        self, stream: BinaryIO, uri: str, advance: Callable[[int], None]
+        self,
+        stream: BinaryIO,
+        uri: str,
+        advance: Callable[[int], None],
+        *,
+        hashes: bool,
     ) -> None:
         self.stream = stream
         self.uri = uri
         self.advance = advance
         self.size = os.fstat(stream.fileno()).st_size
         self.read = 0
-        self.sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256() if hashes else None
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 of what was returned, in hexadecimal."""
+        return None if self._sha256 is None else self._sha256.hexdigest()
+
+    def hash_all(self) -> None:
+        """Hash the bytes, none of which was returned, without returning them."""
+        while self._sha256 is not None and (data := self.stream.read(CHUNK_BYTES)):
+            self._sha256.update(data)
 
     def read_next(self) -> bytes:
         data = self.stream.read(READ_BYTES)
         self.read += len(data)
-        self.sha256.update(data)
+        if self._sha256 is not None:
+            self._sha256.update(data)
         self.advance(len(data))
         return data
 
@@ -518,10 +544,6 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
 }
 
 
-# The bytes that are other characters in Latin-1, or none in cp1252.
-ONLY_CP1252: Final = bytes(range(0x80, 0xA0))
-
-
 class _Transcoder:
     """Transcode bytes to UTF-8; `offset` and `line` are those of the next byte."""
 
@@ -548,6 +570,25 @@ class _Transcoder:
         for data in blocks:
             yield self.decode_to_utf8(decoder, data)
         yield self.decode_to_utf8(decoder, b"", final=True)
+
+    def write_natively(
+        self, source: int, target: BinaryIO, advance: Callable[[int], None]
+    ) -> bool:
+        """Write a file as UTF-8 by the native kernel, in few calls.
+
+        False writes nothing: if a character may have several bytes, there is no kernel,
+        or a byte is no character, which `transcode` reports.
+        """
+        if not self.encoding.has_one_byte:
+            return False
+        first = os.pread(source, READ_BYTES, 0)
+        self.refuse_binary(first)
+        self.choose_codec(first)
+        if transcode_file(source, target.fileno(), self.name, advance):
+            return True
+        target.seek(0)
+        target.truncate()
+        return False
 
     def choose_codec(self, first: bytes) -> str:
         """The codec to decode with.
@@ -598,11 +639,7 @@ class _Transcoder:
         start = self.offset - len(decoder.getstate()[0])
         refusal: ReconError | None = None
         try:
-            text = (
-                data.decode("latin-1")
-                if self.is_latin(data)
-                else decoder.decode(data, final)
-            )
+            text = decoder.decode(data, final)
         except UnicodeDecodeError as error:
             refusal = self.encoding_error(error, start)
         # Outside of the handler: UnicodeDecodeError holds the bytes, and must not be
@@ -612,12 +649,6 @@ class _Transcoder:
         self.offset += len(data)
         self.line += text.count("\n")
         return text.encode()
-
-    def is_latin(self, data: bytes) -> bool:
-        """Whether a block of cp1252 is also Latin-1, which is decoded faster."""
-        if self.name != "cp1252":
-            return False
-        return len(data.translate(None, ONLY_CP1252)) == len(data)
 
     def encoding_error(self, error: UnicodeDecodeError, start: int) -> ReconError:
         """The error for an invalid byte: its place, never its value."""

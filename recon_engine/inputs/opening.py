@@ -46,6 +46,7 @@ def open_input(
     limits: Limits,
     folder: Path,
     progress: Progress = SILENT,
+    hashes: bool = True,
 ) -> Header:
     """Read the header of a delivered file, decoding it into `folder` if needed.
 
@@ -57,6 +58,7 @@ def open_input(
         limits: Size limits of the input.
         folder: Where a decoded copy is written.
         progress: Reports decompression.
+        hashes: Whether a file that is decoded is hashed.
 
     Raises what `decode_to_utf8` and `read_header` raise.
     """
@@ -77,6 +79,7 @@ def open_input(
                 advance=advance,
                 member=options.side(side).member,
                 flag=options.side(side).flags.spell("member"),
+                hashes=hashes,
             )
     delimiter = options.delimiter_of(side)
     if has_other_syntax(side, options):

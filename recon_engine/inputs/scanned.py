@@ -22,8 +22,6 @@ from recon_engine.inputs.csv_reader import make_dialect
 from recon_engine.inputs.csvfile import (
     CsvFile,
     RowGroup,
-    as_arrow_array,
-    as_binary_array,
 )
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched, Memory, Status
@@ -102,16 +100,16 @@ class GatheredRows:
         )
 
     def frame(
-        self, names: Sequence[str], wanted: Sequence[str], most: int | None = None
+        self, names: Sequence[str], wanted: Sequence[str], some: slice = ALL
     ) -> pl.DataFrame:
-        """Some columns of all rows, or of the first `most`; a blank is ""."""
+        """Some columns of all rows, or of `some`; a blank is ""."""
         if not wanted:
             return pl.DataFrame()
         place = {name: number for number, name in enumerate(names)}
-        rows = self.rows if most is None else min(most, self.rows)
+        first, end, _ = some.indices(self.rows)
         numbers = binding.make_numbers([place[name] for name in wanted])
         raw = ctypes.byref(self.raw)
-        found = self.kernel.extract(raw, 0, rows, len(wanted), numbers)
+        found = self.kernel.extract(raw, first, end, len(wanted), numbers)
         return take_columns(self.kernel, found, wanted)[0]
 
     def count_values(
@@ -146,16 +144,17 @@ class GatheredRows:
         if len(numbers) == self.rows:
             return self
         edges = np.frombuffer(self.offsets.view, np.uint64, self.rows + 1)
-        text = np.frombuffer(self.text.view, np.uint8)
-        lines = as_binary_array(edges.astype(np.int64), text)
-        _, ends, data = lines.take(as_arrow_array(numbers)).buffers()
-        rows = len(numbers)
-        sizes = np.frombuffer(ends, np.int64)[: rows + 1].astype(np.uint64)
+        places = np.ascontiguousarray(numbers, np.int64)
+        offsets = np.zeros(len(places) + 1, np.uint64)
+        np.cumsum(edges[places + 1] - edges[places], out=offsets[1:])
+        text = Memory(self.kernel, int(offsets[-1]))
+        raw = ctypes.byref(self.raw)
+        self.kernel.pick(raw, places.ctypes.data, len(places), text.address)
         return GatheredRows(
             self.kernel,
-            rows,
-            Memory.copy(self.kernel, memoryview(data or b"")),
-            Memory.copy(self.kernel, sizes.data),
+            len(places),
+            text,
+            Memory.copy(self.kernel, offsets.data),
             self.delimiter,
             self.width,
         )
@@ -454,6 +453,25 @@ class MatchedFiles(MatchedDigests):
         """Free the digests of identical rows."""
         for side in self.sides:
             side.scanned.side.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile(ScannedFile):
+    """A file that the kernel has read, with all of its rows in memory."""
+
+    rows: GatheredRows
+
+    @classmethod
+    def hold(cls, file: ScannedFile) -> HeldFile:
+        """Read the rows once more."""
+        every = np.arange(file.scanned.side.facts.rows)
+        return cls(file.scanned, file.take(every))
+
+    def take(self, numbers: NDArray[np.integer]) -> GatheredRows:
+        """As of the file, which is not read for all rows in their order."""
+        if np.array_equal(numbers, np.arange(self.rows.rows)):
+            return self.rows
+        return ScannedFile.take(self, numbers)
 
 
 @contextmanager

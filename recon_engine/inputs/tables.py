@@ -163,6 +163,8 @@ def both_unread(
     limits: Limits,
     stack: ExitStack,
     progress: Progress,
+    *,
+    hashes: bool = True,
 ) -> tuple[Unread, Unread]:
     """Open both inputs and read their headers.
 
@@ -176,6 +178,7 @@ def both_unread(
         limits: Size limits of the inputs.
         stack: Removes the temporary files when it closes.
         progress: Reports download and decompression.
+        hashes: Whether a file that is decoded is hashed.
 
     Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
     header.
@@ -186,7 +189,7 @@ def both_unread(
         )
     files = all(isinstance(source, str | Path) for source in (old, new))
     return open_both(
-        lambda side: open_side(*side, options, limits, stack, progress),
+        lambda side: open_side(*side, options, limits, stack, progress, hashes=hashes),
         zip((old, new), SIDES, strict=True),
         options,
         read_sample,
@@ -201,6 +204,8 @@ def open_side(
     limits: Limits,
     stack: ExitStack,
     progress: Progress,
+    *,
+    hashes: bool = True,
 ) -> Unread:
     """Open one input and read its header; temporary files are registered with `stack`.
 
@@ -211,6 +216,7 @@ def open_side(
         limits: Size limits of the input.
         stack: Removes the temporary files when it closes.
         progress: Reports download and decompression.
+        hashes: Whether a file that is decoded is hashed.
     """
     if isinstance(source, Header):
         return source
@@ -265,6 +271,7 @@ def open_side(
             limits=limits,
             folder=folder,
             progress=progress,
+            hashes=hashes,
         )
 
 

@@ -24,6 +24,19 @@ sys.argv = ["recon", *sys.argv[1:]]
 from recon_cli.entry import main
 main()
 """
+# It ends where a draft begins to open its files.
+OPENING = """
+import os, sys
+out = os.dup(2)
+sys.argv = ["recon", *sys.argv[1:]]
+from recon_engine.drafts.opened_files import OpenedFiles
+def end(*_):
+    os.write(out, " ".join(sys.modules).encode())
+    os._exit(0)
+OpenedFiles.begin = end
+from recon_cli.entry import main
+main()
+"""
 HELP = {"recon_cli", "recon_engine", "typer", "annotated_doc", "shellingham"}
 POLARS = {"polars", "_polars_runtime_32", "typing_extensions"}
 # A plain `diff` starts without typer.
@@ -53,10 +66,10 @@ SLOW = {
 }
 
 
-def imported(*arguments: str, exit_code: int = 0) -> set[str]:
+def imported(*arguments: str, exit_code: int = 0, program: str = PROGRAM) -> set[str]:
     """The modules that a command has imported when it ends."""
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -95,3 +108,17 @@ def test_a_diff_imports_polars_and_few_others(tmp_path: Path, form: list[str]) -
     unused = {"numpy", "pyarrow"} if load_library() else set()
     assert third_party(modules) <= DIFF - unused
     assert not modules & {"pydantic", "typer", "rich.progress"}
+
+
+@pytest.mark.parametrize("options", [[], ["--config", "given.toml"]])
+def test_a_draft_opens_both_files_before_it_imports_polars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("old.csv", "new.csv"):
+        (tmp_path / name).write_text("ID,PAID\n1,10\n2,20\n")
+    # A path that exists is as plain as any other.
+    (tmp_path / "given.toml").touch()
+    modules = imported("init", "old.csv", "new.csv", *options, program=OPENING)
+    assert "recon_engine.drafts.draft" in modules
+    assert not modules & {"polars", "pyarrow", "pydantic", "rich.progress"}

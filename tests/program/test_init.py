@@ -29,7 +29,7 @@ import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
 from recon_engine.config import LIMITS, Options
 from recon_engine.drafts.config_text import write_config
-from recon_engine.drafts.draft import Draft
+from recon_engine.drafts.decision import Draft
 from recon_engine.drafts.inputs import open_plain
 from recon_engine.drafts.reading_choice import read_first_rows
 from recon_engine.drafts.spelling import is_spelling

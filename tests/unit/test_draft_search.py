@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,10 @@ from recon_engine.drafts.opened_files import OpenedFiles
 from recon_engine.drafts.sampled_rows import hold_sample
 from recon_engine.drafts.spelling import most_rows_differ
 from recon_engine.errors import MalformedInput
+from recon_engine.inputs import scanned
 from recon_engine.inputs.frames import Frame
 from recon_engine.inputs.native import binding
-from recon_engine.inputs.scanned import find_source
+from recon_engine.inputs.scanned import GatheredRows, ScannedFile, find_source
 from recon_engine.inputs.scanning import start_validation
 from recon_engine.model import SIDES
 from recon_engine.rules.chains import normal_form
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from recon_engine.drafts.sampled_rows import SampledRows
+    from recon_engine.drafts.sampled_rows import PairedRows
     from recon_engine.inputs.scanning import Scanning
 
 
@@ -106,13 +107,14 @@ def test_one_text_behind_the_first_decides_on_a_measure(
     assert is_measure(pl.Series(["7.5"] * (2 * FEW) + [last])) is expected
 
 
-def hold_pair(old: pl.DataFrame, new: pl.DataFrame) -> SampledRows:
+def hold_pair(old: pl.DataFrame, new: pl.DataFrame) -> PairedRows:
     left, right = (
         TableColumns(Frame(side, rows), tuple(rows.columns))
         for side, rows in zip(SIDES, (old, new), strict=True)
     )
     cells = left.read_rows(), right.read_rows()
-    return hold_sample(cells, (left, right), [(0, 0)], [("lstrip0",)])
+    sample = hold_sample(cells, (left, right), [(0, 0)], [("lstrip0",)])
+    return sample.pair_rows()
 
 
 def test_most_rows_differ_by_what_both_sides_read_alike() -> None:
@@ -179,6 +181,24 @@ def test_files_are_read_to_their_ends_once(
     assert read == [2]
 
 
+def test_a_caller_is_told_that_the_search_begins_once_files_are_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    begin = OpenedFiles.begin
+
+    def count_opening(*arguments: Any) -> None:
+        steps.append("open")
+        begin(*arguments)
+
+    monkeypatch.setattr(OpenedFiles, "begin", count_opening)
+    paths = write_systems(tmp_path, 60_000, "SUM;60000\n")
+    drafted = draft_settings(*paths, begun=lambda: steps.append("begun"))
+    assert drafted.options.old.trailers == ("SUM",)
+    # The trailer is known once the files are read.
+    assert steps == ["open", "begun", "open"]
+
+
 def test_without_a_kernel_files_are_not_read_for_the_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,3 +242,32 @@ def test_reading_ends_with_the_files(tmp_path: Path) -> None:
     assert all(find_source(table) for table in tables)
     opened.close()
     assert not any(find_source(table) for table in tables)
+
+
+@pytest.mark.skipif(
+    binding.load_library() is None,
+    reason="the kernel is not built, or RECON_NATIVE is 0",
+)
+def test_the_first_rows_are_read_once_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanned, "ROW_GROUP_BYTES", 1 << 10)
+    read: list[int] = []
+    take_range = ScannedFile.take_range
+
+    def count_rows(file: ScannedFile, ends: Any) -> GatheredRows:
+        read.append(len(ends) - 1)
+        return take_range(file, ends)
+
+    opened = OpenedFiles(LIMITS, SILENT)
+    encodings = Encoding.CP1252, Encoding.UTF_8
+    reading = Options(keys=NO_KEY, delimiter=";:,", encodings=encodings)
+    opened.begin(write_systems(tmp_path), reading)
+    table = opened.read()[0]
+    monkeypatch.setattr(ScannedFile, "take_range", count_rows)
+    columns = TableColumns(table, ("ID", "NAME", "DAY"))
+    rows = table.parts[0].rows
+    assert columns.head.height == rows < table.rows
+    assert columns.head.row(-1)[0] == f"{rows - 1:06}"
+    assert read == [rows]
+    opened.close()

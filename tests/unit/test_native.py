@@ -42,7 +42,8 @@ from recon_engine.compare.pairing import drop_identical, has_repeats
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.config import Limits
 from recon_engine.inputs.native import binding, build
-from recon_engine.inputs.native.binding import Matched, RawRows, Status
+from recon_engine.inputs.native.binding import Matched, Memory, RawRows, Status
+from recon_engine.inputs.scanned import GatheredRows
 from recon_engine.model import SIDES
 
 
@@ -543,6 +544,80 @@ def test_each_mark_becomes_one_byte_unless_it_overlaps_itself(
     else:
         assert replaced is not None
         assert bytes(replaced) == text.replace(mark, b"\x1f")
+
+
+@given(
+    text=st.text("aZ\n;\u00e9\u20ac\u2593", max_size=40),
+    repeat=st.sampled_from([1, 1, 2, 5_000]),
+    codec=st.sampled_from(["cp1252", "cp437", "mac-roman"]),
+    piece=st.integers(1, 70_000),
+)
+def test_text_of_one_byte_a_character_becomes_utf_8(
+    text: str, repeat: int, codec: str, piece: int
+) -> None:
+    written = text.encode(codec, "ignore") * repeat
+    advanced: list[int] = []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryFile() as source,
+        tempfile.TemporaryFile() as target,
+    ):
+        # Many calls for a long text would take long.
+        patch.setattr(binding, "PIECE_BYTES", max(piece, len(written) // 9))
+        source.write(written)
+        source.flush()
+        files = source.fileno(), target.fileno()
+        assert binding.transcode_file(*files, codec, advanced.append)
+        target.seek(0)
+        assert target.read() == written.decode(codec).encode()
+    assert sum(advanced) == len(written)
+
+
+@pytest.mark.parametrize("at", [0, 3, 7, 8, 65_535, 65_536, 70_000])
+def test_a_byte_that_is_no_character_is_no_text(at: int) -> None:
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+        source.write(b"a" * at + b"\x81" + b"b" * 20)
+        source.flush()
+        files = source.fileno(), target.fileno()
+        assert not binding.transcode_file(*files, "cp1252", lambda _: None)
+        assert binding.transcode_file(*files, "latin-1", lambda _: None)
+
+
+def test_text_that_cannot_be_written_is_not_reported_as_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a" * 20)
+    with path.open("rb") as source, path.open("rb") as target:
+        files = source.fileno(), target.fileno()
+        assert not binding.transcode_file(*files, "cp1252", lambda _: None)
+
+
+@given(st.data())
+def test_picked_rows_are_those_of_the_numbers(data: st.DataObject) -> None:
+    library = binding.load_library()
+    assert library is not None
+    texts = data.draw(st.lists(st.text("ab,", max_size=30), min_size=1, max_size=20))
+    lines = [f"{text}\n".encode() for text in texts]
+    ends = np.array([0, *np.cumsum([*map(len, lines)])], np.uint64)
+    rows = GatheredRows(
+        library,
+        len(lines),
+        Memory.copy(library, b"".join(lines)),
+        Memory.copy(library, ends.data),
+        ",",
+        1,
+    )
+    wanted = data.draw(st.lists(st.integers(0, len(lines) - 1), max_size=25))
+    picked = rows.picked(np.array(wanted, np.int64))
+    # All rows in another order are not told from those in order.
+    if len(wanted) != len(lines):
+        assert bytes(picked.text.view) == b"".join(lines[at] for at in wanted)
+        edges = np.frombuffer(picked.offsets.view, np.uint64, picked.rows + 1)
+        sizes = [len(lines[at]) for at in wanted]
+        assert np.diff(edges).tolist() == sizes
+    else:
+        assert picked is rows
 
 
 def test_a_scan_is_cancelled(kernel: Kernel) -> None:

@@ -26,6 +26,7 @@ from recon_engine.errors import (
 )
 from recon_engine.inputs import decoding
 from recon_engine.inputs.decoding import DecodedFrom, decode_to_utf8
+from recon_engine.inputs.native import binding
 
 
 if TYPE_CHECKING:
@@ -264,6 +265,49 @@ def test_every_byte_of_an_encoding_is_its_character_or_refused(
             assert type(error) is EncodingError
             assert (error.line, error.byte_offset) == (2, 3)
             assert error.__context__ is None
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("encoding", ONE_BYTE)
+def test_a_text_of_one_byte_a_character_is_the_same_with_and_without_the_kernel(
+    tmp_path: Path, encoding: Encoding, *, native: bool
+) -> None:
+    every = bytes(range(256)).decode(encoding, "ignore")
+    text = f"id,v\n{every}" + "1,é\n" * 40_000
+    data = text.encode(encoding)
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(binding, "load_library", lambda: None)
+        found, origin = text_of(tmp_path, data, "f.csv", encoding)
+        error = refused(
+            tmp_path, b"id,v\n" * 9_000 + b"\x81\n", "f.csv", Encoding.CP1252
+        )
+    assert found == text.encode()
+    assert origin.bytes == len(data)
+    assert origin.sha256 == hashlib.sha256(data).hexdigest()
+    assert (error.line, error.byte_offset) == (9_001, 45_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("f.csv.gz", Encoding.UTF_8), ("f.csv", Encoding.CP1252), ("f", Encoding.UTF_16)],
+)
+def test_what_is_not_to_be_hashed_has_no_hash(
+    tmp_path: Path, name: str, encoding: Encoding
+) -> None:
+    text = "id\né\n"
+    data = text.encode(encoding)
+    (tmp_path / name).write_bytes(gzip_of(data) if name.endswith("gz") else data)
+    origin = decode_to_utf8(
+        tmp_path / name,
+        uri=name,
+        encoding=encoding,
+        limits=LIMITS,
+        to=tmp_path / "text",
+        hashes=False,
+    )
+    assert (tmp_path / "text").read_text("utf-8-sig") == text
+    assert origin.sha256 is None
 
 
 @given(

@@ -14,13 +14,15 @@ from support.strategies import Pair, pairs, plain_pairs
 from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
-from recon_engine.compare.pairing import find_differing_pairs
+from recon_engine.compare.pairing import find_differing_pairs, pair_unrepeated_keys
 from recon_engine.compare.whole_rows import compare_whole_rows
 from recon_engine.config import Options, SideOptions
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.scanning import start_validation
 from recon_engine.inputs.tables import open_tables
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import normal_form
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 from recon_engine.runtime.progress import SILENT
 
@@ -151,3 +153,39 @@ def test_pairs_with_differing_cells_are_named_once() -> None:
     cells = pl.DataFrame({"pair": [4, 1, 1, 4, 0]}, schema={"pair": pl.UInt32})
     assert find_differing_pairs(cells, 6).tolist() == [0, 1, 4]
     assert find_differing_pairs(cells.clear(), 0).tolist() == []
+
+
+WRITTEN_KEYS = st.lists(
+    st.sampled_from(["1", "01", "2", "002", "", "0", "x", "3", "y"]), max_size=5
+)
+
+
+@given(old=WRITTEN_KEYS, new=WRITTEN_KEYS, bits=st.sampled_from([0, 1, 2, 64]))
+def test_keys_are_paired_by_digests_as_by_texts(
+    old: list[str], new: list[str], bits: int
+) -> None:
+    """Digests of few bits are equal for other keys, too."""
+    rules = {"k": chain_of("lstrip0")}
+    left, right = (
+        pl.DataFrame({"k": keys}, schema={"k": pl.String}) for keys in (old, new)
+    )
+    ours, theirs = (
+        rows.select(normal_form(rules["k"].of(side), pl.col("k"))).to_series()
+        for rows, side in ((left, "old"), (right, "new"))
+    )
+    digests = [
+        pl.Series([number % (1 << bits) for number in forms.hash(7)], dtype=pl.UInt64)
+        for forms in (ours, theirs)
+    ]
+    found = pair_unrepeated_keys(left, right, digests, keys=["k"], rules=rules)
+    if any(forms.n_unique() < len(forms) for forms in (ours, theirs)):
+        assert found is None
+        return
+    assert found is not None
+    expected: list[tuple[int | None, int | None]] = [
+        (at, [*theirs].index(key) if key in [*theirs] else None)
+        for at, key in enumerate(ours)
+    ]
+    assert found.drop_nulls("old").rows() == expected
+    expected += [(None, at) for at, key in enumerate(theirs) if key not in [*ours]]
+    assert {*found.rows()} == {*expected}

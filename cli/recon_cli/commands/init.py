@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from recon_engine.compare.keys import Proposal
-    from recon_engine.drafts.draft import Draft
+    from recon_engine.drafts.decision import Draft
 
 
 OldFile = Annotated[
@@ -117,10 +119,9 @@ def init(
       recon init old.csv new.csv --map CITY=town --sample all --force
     """
     with session.report_errors():
-        from recon_cli.config_draft import parse_sample, write_draft
         from recon_engine.drafts.draft import draft_settings
 
-        rows = parse_sample(sample)
+        rows = _parse_sample(sample)
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
@@ -135,11 +136,32 @@ def init(
                     sample=rows,
                     counts_keys=asks,
                     renames=given,
+                    begun=_import_writer,
                 )
             )
         if asks and len(found.close_keys) > 1:
             found = _redraft(old, new, rows, given, found)
+        # Lazy: `_import_writer` has begun to import it.
+        from recon_cli.config_draft import write_draft
+
         write_draft(found, config, dataset, force=force, names=(old, new))
+
+
+def _import_writer() -> None:
+    """Import on another thread what shows and writes a draft, with pydantic."""
+    name = "recon_cli.config_draft"
+    threading.Thread(target=import_module, args=(name,), daemon=True).start()
+
+
+def _parse_sample(text: str) -> int | None:
+    """The number of rows of a sample; None for `all`."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise ConfigError(
+            f"--sample {text}: not a number of rows", help="such as 20000, or all"
+        )
+    return int(text)
 
 
 def _redraft(

@@ -34,13 +34,15 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
 LIBRARY: Final = Path(__file__).with_name("_kernel.so")
 # Between fields in digests, where the sides have no delimiter in common.
 SEPARATOR: Final = ord(",")
+# A call takes less than a tenth of a second: a request to stop waits for its end.
+PIECE_BYTES: Final = 1 << 25
 # More than a file has.
 MOST_BYTES: Final = (1 << 64) - 1
 # Rows are numbered in 32 bits, from 1 on.
@@ -283,8 +285,10 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         ctypes.c_uint8,
         c_void_p,
     ),
+    "transcode": (c_int64, c_int, c_uint64, c_uint64, POINTER(c_uint32), c_int),
     "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
     "gather": (c_int, c_void_p, c_int, c_void_p, c_uint64, c_void_p, c_void_p),
+    "pick": (None, POINTER(RawRows), c_void_p, c_uint64, c_void_p),
     "extract": (
         c_void_p,
         POINTER(RawRows),
@@ -450,6 +454,38 @@ def replace_marks(text: bytes, mark: bytes, by: bytes) -> memoryview | None:
     memory = Memory(kernel, len(text))
     size = kernel.replace_marks(text, len(text), mark, len(mark), by[0], memory.address)
     return None if size < 0 else memory.view[:size]
+
+
+def transcode_file(
+    source: int, target: int, codec: str, advance: Callable[[int], None]
+) -> bool:
+    """Append the text of a file to another file as UTF-8.
+
+    Args:
+        source: The descriptor of the file.
+        target: That of the other file.
+        codec: One in which each character is a byte, and those of ASCII are the same.
+        advance: Called with the number of bytes of each piece that was read.
+
+    Returns:
+        False, after some of the text, if a byte is no character, the system refuses, or
+        there is no kernel.
+    """
+    kernel, table, at = load_library(), _find_high_characters(codec), 0
+    size = PIECE_BYTES if kernel is not None else -1
+    while kernel is not None and size == PIECE_BYTES:
+        size = kernel.transcode(source, at, PIECE_BYTES, table, target)
+        at += size
+        advance(max(size, 0))
+    return size >= 0
+
+
+def _find_high_characters(codec: str) -> ctypes.Array[c_uint32]:
+    """For each byte from 128 on its UTF-8, with the number of its bytes above it."""
+    texts = [bytes([at]).decode(codec, "ignore").encode() for at in range(128, 256)]
+    return make_numbers(
+        [len(text) << 24 | int.from_bytes(text, "little") for text in texts]
+    )
 
 
 def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:

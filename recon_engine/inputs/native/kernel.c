@@ -1758,6 +1758,14 @@ typedef struct {
 INLINE int split_row(const rows *r, u64 at, span *to) {
     return split(r->text + r->offsets[at], r->text + r->offsets[at + 1], (u8)r->delimiter, r->width, to);
 }
+// The text of rows of these numbers, one after the other; `out` has room for it.
+API void pick(const rows *r, const i64 *numbers, u64 n, u8 *out) {
+    for (u64 i = 0; i < n; i++) {
+        u64 from = r->offsets[numbers[i]], size = r->offsets[numbers[i] + 1] - from;
+        memcpy(out, r->text + from, size);
+        out += size;
+    }
+}
 // Some of the columns of rows; 0 where memory is out or a row is no record.
 API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *wanted) {
     span *fields = malloc(sizeof *fields * r->width);
@@ -2580,4 +2588,51 @@ API i64 replace_marks(const u8 *text, u64 n, const u8 *mark, u64 size, u8 with, 
     }
     memcpy(to, at, (u64)(end - at));
     return to - out + (end - at);
+}
+
+// ---------------------------------------------------------------- code pages
+#define PIECE (1u << 16)
+static int write_all(int to, const u8 *p, u64 n) {
+    for (i64 done; n; p += done, n -= (u64)done)
+        if ((done = write(to, p, n)) <= 0) return 0;
+    return 1;
+}
+// Text as UTF-8, where a character is a byte; 0 where one is none. `out` has room for 3
+// bytes of each, and 8 more.
+static u8 *encode(const u8 *text, u64 n, const u32 *high, u8 *out) {
+    for (u64 at = 0; at < n;) {
+        if (n - at >= 8) {
+            u64 word = load(text + at), foreign = word & 0x8080808080808080ull;
+            u64 plain = foreign ? lowest(foreign) / 8 : 8;
+            memcpy(out, &word, 8);
+            at += plain, out += plain;
+            if (!foreign) continue;
+        } else if (text[at] < 128) {
+            *out++ = text[at++];
+            continue;
+        }
+        u32 word = high[text[at++] - 128];
+        if (!word) return 0;
+        memcpy(out, &word, 4);
+        out += word >> 24;
+    }
+    return out;
+}
+// Append the bytes of a file from `offset` on, at most so many, to another file as UTF-8.
+// `high`: for each byte from 128 on its UTF-8, with the number of its bytes in the highest
+// one; 0 if it is no character. How many were taken; -1 for a byte that is no character,
+// if the system refuses, and where memory is out.
+API i64 transcode(int from, u64 offset, u64 most, const u32 *high, int to) {
+    u8 *text = malloc(4 * PIECE + 8), *out = text + PIECE, *end;
+    i64 taken = 0, got = text ? 1 : -1;
+    while (got > 0 && (u64)taken < most) {
+        u64 left = most - (u64)taken;
+        got = read_at(from, text, left < PIECE ? left : PIECE, offset + (u64)taken);
+        if (got <= 0) break;
+        end = encode(text, (u64)got, high, out);
+        if (!end || !write_all(to, out, (u64)(end - out))) got = -1;
+        else taken += got;
+    }
+    free(text);
+    return got < 0 ? -1 : taken;
 }
