@@ -127,6 +127,8 @@ def compare_whole_rows(
     rows = (tables[0].rows, tables[1].rows)
     if len(files) < len(tables) or budget.buckets(sum(rows)) > 1 or not _applies(plan):
         return None
+    if not budget.holds(sum(file.scanned.side.facts.end for file in files)):
+        return None
     check_sums((old, new), tables, options)
     held = [*map_ordered(HeldFile.hold, files)]
     strategies = [

@@ -39,6 +39,8 @@ SIZE_PATTERN: Final = lazy_pattern(
 BASE_BYTES: Final = (250 + 40 * WORKERS) << 20
 ROW_BYTES: Final = 76
 DIGESTS_SHARE: Final = 0.75
+# The digests have 3 quarters of the room, so this is what is left.
+HELD_SHARE: Final = 0.25
 TEXT_FACTOR: Final = 1.5
 RESULT_FACTOR: Final = 2.5
 # Measured likewise: the least cost of a differing row, however short; the cost per row
@@ -104,6 +106,10 @@ class Budget:
         if count > MAX_BUCKETS:
             raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MAX_BUCKETS)
         return count
+
+    def holds(self, size: int) -> bool:
+        """Whether the text of whole files, of so many bytes, fits beside their rows."""
+        return size <= self.room * HELD_SHARE
 
     def batches(self, differing: int) -> int:
         """The number of batches in which `differing` bytes of rows are compared."""

@@ -144,6 +144,12 @@ def test_rows_that_exceed_the_memory_or_are_filtered_are_digested(
     paths = write_two_systems(tmp_path, 3_000)
     found, _ = compare_both_ways(paths, SPELLED, Budget(BASE_BYTES + 20_000))
     assert found is None
+    # Both files are held, so a quarter of the memory has to be enough for them.
+    size = sum(path.stat().st_size for path in paths)
+    less = Budget(BASE_BYTES + 4 * (size - 1))
+    assert less.buckets(6_000) == 1
+    found, _ = compare_both_ways(paths, SPELLED, less)
+    assert found is None
     some = Options(keys=("ID",), delimiter=";", where="T=t1")
     found, _ = compare_both_ways(paths, some)
     assert found is None
