@@ -280,7 +280,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
     The largest cause is the kind of change of one column with the most cells, of those
-    that no suppression accepts.
+    that no suppression accepts. If two have as many, none is the largest.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
@@ -292,6 +292,8 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         for kind, count in column.kinds.items()
         if (column.name, kind) not in accepted
     ]
+    most = max(map(itemgetter(2), causes), default=0)
+    largest = [each for each in causes if each[2] == most]
     return {
         "same_share": format_percent(same, total) if same else "None",
         "unexplained": result.unexplained(),
@@ -299,15 +301,17 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": _describe_cause(*max(causes, key=itemgetter(2))) if causes else None,
+        "cause": _describe_cause(*largest[0], total) if len(largest) == 1 else None,
     }
 
 
-def _describe_cause(column: Column, kind: str, count: int) -> dict[str, str]:
+def _describe_cause(
+    column: Column, kind: str, count: int, total: int
+) -> dict[str, str]:
     return {
         "column": visible(column.name),
         "kind": kind_words(kind),
-        "share": format_percent(count, column.mismatched),
+        "share": format_percent(count, total),
         "link": link_to_cells(column=column.name, kind=kind),
     }
 
