@@ -86,7 +86,7 @@ class OpenBreaks(NamedTuple):
 
     Only the last run of a dataset has more than the summary: the table of breaks holds
     the present state. Ages count up to the day `as_of`. `open` and `oldest` are without
-    the `accepted` breaks.
+    the `accepted` breaks. `state`: whether the run is clean, in one line.
     """
 
     summary: str
@@ -94,6 +94,7 @@ class OpenBreaks(NamedTuple):
     oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
     accepted: int = 0
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +344,10 @@ def _build_side(side: Side) -> dict[str, str]:
 
 
 def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
-    n, old, new = result.counts, result.old, result.new
+    n, old, new, left = result.counts, result.old, result.new, result.left
+    accepted = (
+        f"and {result.accepted_rows:,} accepted; " if result.accepted_rows else ""
+    )
     columns = sum(1 for column in result.by_column if column.mismatched)
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
@@ -368,16 +372,22 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Missing",
             "count": n.missing,
-            "note": "in old only",
-            "bad": n.missing > 0,
+            "note": "in old only" + (mark_accepted(left.missing) if n.missing else ""),
+            "bad": left.missing > 0,
         },
-        {"name": "Extra", "count": n.extra, "note": "in new only", "bad": n.extra > 0},
         {
+            "name": "Extra",
+            "count": n.extra,
+            "note": "in new only" + (mark_accepted(left.extra) if n.extra else ""),
+            "bad": left.extra > 0,
+        },
+        {
+            # As the headline counts them; the cells are those of all these rows.
             "name": "Rows that differ",
-            "count": n.mismatched_rows,
-            "note": f"{format_count(n.mismatched_cells, 'cell')}"
+            "count": left.mismatched_rows,
+            "note": f"{accepted}{format_count(n.mismatched_cells, 'cell')}"
             f" in {format_count(columns, 'column')}",
-            "bad": n.mismatched_rows > 0,
+            "bad": left.mismatched_rows > 0,
         },
     ]
 
@@ -483,6 +493,7 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "name": visible(each.name),
+            "origin": each.origin,
             "old": _format_reads(each.old),
             "new": _format_reads(each.new),
             "made_equal": each.made_equal,
@@ -576,6 +587,7 @@ def _build_change(change: Pattern) -> dict[str, Any]:
 def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
+        "state": breaks.state,
         "open": breaks.open,
         "accepted": breaks.accepted,
         "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",
