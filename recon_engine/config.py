@@ -675,10 +675,7 @@ class Options:
     def public(self) -> dict[str, object]:
         """The options as JSON values; of the sides only what is not by default."""
         values: dict[str, object] = asdict(self)
-        values["suppressions"] = [
-            asdict(each) | {"until": each.until.isoformat()}
-            for each in self.suppressions
-        ]
+        values["suppressions"] = [each.public for each in self.suppressions]
         # Left out, so that the digests of runs from before an option was added stay.
         for side in SIDES:
             del values[side]

@@ -303,8 +303,13 @@ class RuleCount:
         return (
             f"{self.name}: {read}; {what} made equal: {self.made_equal:,}"
             + self._describe_codes()
-            + (" (implied by the rule of the other side)" if self.implied else "")
+            + (f" ({self.origin})" if self.origin else "")
         )
+
+    @property
+    def origin(self) -> str:
+        """Where a rule comes from that was not given; empty for one that was."""
+        return "implied by the rule of the other side" if self.implied else ""
 
     @property
     def shortfall(self) -> str:
@@ -580,6 +585,11 @@ class Suppression:
         """What it suppresses: `missing`, `PAID`, `PAID number_format`."""
         parts = (self.column, self.kind) if self.column else (self.what.value,)
         return " ".join(part for part in parts if part)
+
+    @property
+    def public(self) -> dict[str, object]:
+        """Its fields as JSON values, as the run log has them."""
+        return asdict(self) | {"until": self.until.isoformat()}
 
 
 class SuppressionState(StrEnum):

@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 from os.path import commonprefix
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -27,7 +27,7 @@ from recon_engine.formatting import (
     format_percent,
 )
 from recon_engine.kinds import REWRITING_KINDS
-from recon_engine.model import SuppressionState
+from recon_engine.model import SIDES, SuppressionState
 from recon_engine.python_arguments import write_flags, write_for_python
 
 
@@ -62,6 +62,11 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
+BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
+# The columns of that table that are cut first, and next.
+VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
+# They all fit 80 terminal cells then.
+LEAST_OF_BREAK = 8
 # A long line breaks before ` · ` and before a flag or an argument, never inside one.
 FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"])")
 MARGIN = " " * 6
@@ -452,6 +457,41 @@ def print_table(
         table.add_column(Text(name), justify="right" if numbers else "left")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
+    console.print(table)
+
+
+def print_breaks(console: Console, breaks: Sequence[Mapping[str, Any]]) -> None:
+    """Print a row for each break; long values, then long names and keys, are cut.
+
+    A missing or extra row has neither a column nor values.
+    """
+    rows = [
+        [
+            visible(each["key"]),
+            visible(each["column"] or ""),
+            each["kind"].replace("_", " ") + ("?" if each["uncertain"] else ""),
+            each["state"] + (", accepted" if each["accepted"] else ""),
+            format_count(each["age_days"], "day"),
+            *("" if each[side] is None else _format_cell(each[side]) for side in SIDES),
+        ]
+        for each in breaks
+    ]
+    widths = [
+        max(map(cell_len, column)) for column in zip(BREAK_HEADS, *rows, strict=True)
+    ]
+    room = console.width - 2 * (len(widths) - 1)
+    for group in (VALUES_OF_BREAKS, NAMES_OF_BREAKS):
+        while sum(widths) > room:
+            widest = max(group, key=widths.__getitem__)
+            if widths[widest] <= LEAST_OF_BREAK:
+                break
+            widths[widest] -= 1
+    table = _make_table()
+    for head in BREAK_HEADS:
+        table.add_column(head, no_wrap=True)
+    for row in rows:
+        cut = (_truncate_text(*each) for each in zip(row, widths, strict=True))
+        table.add_row(*map(Text, cut))
     console.print(table)
 
 

@@ -67,6 +67,11 @@ def settings_from_file(ctx: Context) -> Mapping[str, Any]:
     return ctx.obj.settings if ctx.obj else {}
 
 
+def chosen_dataset(ctx: Context) -> str | None:
+    """The dataset that the settings of the file are of; None without one."""
+    return ctx.obj.dataset if ctx.obj else None
+
+
 def describe_file(ctx: Context) -> dict[str, str]:
     """The configuration file, and the dataset that was chosen; {} without a file."""
     found: Configuration | None = ctx.obj

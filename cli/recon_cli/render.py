@@ -341,6 +341,8 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
     from recon_engine.report import history_page
 
     table = []
+    # A terminal has no room for what JSON and CSV have in full.
+    short = form is Format.TABLE and make_console().is_terminal and not shows_details()
     accepts = any(
         (run.result and run.result.accepted_rows != 0)
         or (run.breaks and run.breaks.accepted != 0)
@@ -387,10 +389,15 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         named = run.file or None, run.replaced
         ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
         verdict = history_page.verdict_word(run)
-        table.append((began, verdict, *ended, str(run.run_id)))
+        run_id = str(run.run_id)
+        if short:
+            verdict += " (replaced)" if run.replaced else ""
+            # Its milliseconds; the other commands take the first digits of an id.
+            run_id = run_id[:RUN_ID_CHARACTERS]
+        table.append((began, verdict, *ended, run_id))
     first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
-    empty = () if any(run.replaced for run in runs) else ("replaced",)
-    spare = tuple(dict.fromkeys((*empty, *first, *SPARE_COLUMNS)))
+    shown_elsewhere = ("replaced",) if short else ()
+    spare = tuple(dict.fromkeys((*shown_elsewhere, *first, *SPARE_COLUMNS)))
     show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
@@ -426,8 +433,25 @@ def show_rows(
 
 
 def show_breaks(page: BreakPage, form: Format) -> None:
-    """Print breaks on stdout, and on stderr how many there are and as of when."""
-    show_rows(page.names, page.rows, form)
+    """Print breaks on stdout, and on stderr how many there are and as of when.
+
+    A terminal shows what fits; all fields with -v, and elsewhere.
+    """
+    if form is Format.TABLE and make_console().is_terminal and not shows_details():
+        from recon_engine.terminal import print_breaks
+
+        listed = [dict(zip(page.names, row, strict=True)) for row in page.rows]
+        several = len(page.keys) > 1
+        keys = [
+            ", ".join(json.loads(each["key"])) if several else each["key"]
+            for each in listed
+        ]
+        print_breaks(
+            make_console(),
+            [each | {"key": key} for each, key in zip(listed, keys, strict=True)],
+        )
+    else:
+        show_rows(page.names, page.rows, form)
     _note_breaks(page, format_share(len(page.rows), page.total, "break"))
     if page.rows and page.keys and form is Format.TABLE:
         from recon_engine.command_line import key_flags, quoted
@@ -438,6 +462,10 @@ def show_breaks(page: BreakPage, form: Format) -> None:
         inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
         command = f"recon explain {inputs} {key_flags(page.keys)} {quoted(key)}"
         announce(f"next: {command}")
+        announce(
+            "accept a difference for a time: [[suppress]] in recon.toml"
+            " (docs/gates.md, Suppressions)"
+        )
 
 
 def _path_of(url: str) -> str:
@@ -566,17 +594,20 @@ SPARE_COLUMNS: Final = (
     "resolved",
     "unseen",
     "seconds",
+    "unaccepted_appeared",
+    "file",
+    "unaccepted_rows",
+    "rate",
+    "replaced",
+    "differ",
     "extra",
     "missing",
-    "differ",
-    "unaccepted_appeared",
-    "unaccepted_rows",
-    "replaced",
     "open",
-    "file",
     "unaccepted_open",
     "unaccepted_rate",
 )
+# Twelve digits of a UUID of version 7 and a hyphen.
+RUN_ID_CHARACTERS: Final = 13
 TABLES: Final = (
     "pipeline_run_log",
     "recon_summary",

@@ -33,6 +33,8 @@ class RunClock:
         self._began = time.monotonic()
         self._began_at = datetime.now(UTC)
         self.outcome: Outcome | None = None
+        # Whether the run is clean, in one line; empty if that is unknown.
+        self.clean_state = ""
         # The home of an embedded database that did not exist before.
         self.created: Path | None = None
 
@@ -42,7 +44,10 @@ class RunClock:
         return time.monotonic() - self._began
 
     def format_seconds(self) -> str:
-        """The wall time, with the share of each step: `2.41 s: compare 41%, …`."""
+        """The wall time, with the share of each step.
+
+        `2.41 s of the command: start 43%, …`; a history has the time without the start.
+        """
         total = self.seconds
         if self.outcome is None or not self.outcome.steps:
             return f"{total:.2f} s"
@@ -58,7 +63,7 @@ class RunClock:
             f"{name} {format_percent(round(1e6 * part), round(1e6 * total))}"
             for name, part in steps
         )
-        return f"{total:.2f} s: {', '.join(shares)}"
+        return f"{total:.2f} s of the command: {', '.join(shares)}"
 
 
 @contextmanager
@@ -122,6 +127,8 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
         from recon_engine.postgres.breaks import format_breaks
 
         yield f"breaks:    {format_breaks(outcome.breaks)}"
+    if clock.clean_state:
+        yield f"state:     {clock.clean_state}"
     if outcome.artifacts_at:
         yield f"artifacts: {outcome.artifacts_at}"
         yield f"report:    {outcome.artifacts_at}report.html"

@@ -117,6 +117,13 @@ class Settings:
         """The configuration file that was used, if any."""
         return self.source.get("file")
 
+    def suppressions_of(self, dataset: str) -> list[dict[str, object]] | None:
+        """What the file accepts of a dataset; None if it is not known."""
+        if config_lookup.chosen_dataset(self._ctx) != dataset:
+            return None
+        filed = config_lookup.settings_from_file(self._ctx)
+        return [each.public for each in filed.get("suppressions", ())]
+
     @property
     def are_from_file(self) -> bool:
         """Whether nothing but the file decides the result."""

@@ -23,6 +23,7 @@ from recon_engine.postgres.connection import open_connection, translate_database
 from recon_engine.postgres.conninfo import authorities_of
 from recon_engine.postgres.embedded.server import unseen_clusters
 from recon_engine.runtime.memory import BASE_BYTES, default_budget
+from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.urls import open_storage
 
@@ -101,7 +102,7 @@ class CheckResult:
 
 
 def examine_setup(
-    urls: Mapping[str, str],
+    urls: Mapping[str, str | None],
     address: Address | None,
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
@@ -110,13 +111,18 @@ def examine_setup(
 ) -> Iterator[CheckResult]:
     """Check each location, the database, this machine, and the mask key.
 
-    `urls`: URLs by name: inbound, processed, out. `address`: None if the database is
-    an embedded server that does not exist yet. `home`: the folder of the embedded
-    server, None for another database. `alarms`: whether a difference can change the
-    exit code of a run.
+    `urls`: URLs by name: inbound, processed, out; None if one is not set. `address`:
+    None if the database is an embedded server that does not exist yet. `home`: the
+    folder of the embedded server, None for another database. `alarms`: whether a
+    difference can change the exit code of a run.
     """
     for name, url in urls.items():
-        yield from _report_errors(name, _check_location(name, url))
+        if url:
+            yield from _report_errors(name, _check_location(name, url))
+        else:
+            # A warning: a run can be given the location as an option.
+            remedy = f"name {name}_s3 in recon.toml, or --{name}-s3"
+            yield CheckResult(name, CheckState.WARN, "not set: a run needs it", remedy)
     if address is None:
         yield from _report_errors("database", _check_future_server())
     else:
@@ -126,7 +132,7 @@ def examine_setup(
         yield from _report_errors("history", _check_history(home))
     yield from _report_errors("disk", _check_disk(urls.get("inbound")))
     yield _check_memory()
-    if urls and not alarms:
+    if any(urls.values()) and not alarms:
         yield CheckResult(
             "gates",
             CheckState.WARN,
@@ -160,8 +166,12 @@ def _check_location(name: str, url: str) -> Iterator[CheckResult]:
 def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
     # A run creates processed and out, but never inbound: there, a missing folder is an
     # error.
-    if name == "inbound" or folder.path.exists():
+    if name == "inbound":
         list(folder.files())
+    elif folder.path.exists():
+        # Not `files`, which logs each folder of an earlier run as no data file.
+        with translate_disk_errors(folder.path.name):
+            list(folder.path.iterdir())
     home = folder.path if folder.path.is_dir() else folder.path.parent
     try:
         with tempfile.TemporaryFile(dir=home):

@@ -326,6 +326,10 @@ WHERE b.book = %(book)s AND b.key_text = %(key)s AND b.kind = %(kind)s
     AND b.column_name IS NOT DISTINCT FROM %(column)s AND r.status = 'SUCCEEDED'
     AND NOT EXISTS (SELECT FROM metrics.run_part p WHERE p.run_id = r.run_id)
 """
+SUPPRESSIONS_OF_RUN: Final = """
+SELECT config #> '{options,suppressions}' FROM metrics.pipeline_run_log
+WHERE run_id = %s
+"""
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
 # Few columns and kinds, however many breaks.
 ACCEPTED_KINDS: Final = """
@@ -663,7 +667,9 @@ class BreakPage:
     ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
     columns; empty if a mask hides their values. `left_out`: the accepted breaks that
     fit the filter and are not listed. `inputs`: the URLs of the archived files that the
-    first break was last seen in; empty if they are unknown.
+    first break was last seen in; empty if they are unknown. `suppressions`: those of
+    the run log that decide what is accepted, each as `Suppression.public`; None if
+    they are unknown.
     """
 
     names: tuple[str, ...]
@@ -675,6 +681,7 @@ class BreakPage:
     keys: tuple[str, ...] = ()
     left_out: int = 0
     inputs: tuple[str, ...] = ()
+    suppressions: list[dict[str, object]] | None = None
 
 
 def list_breaks(
@@ -703,8 +710,13 @@ def list_breaks(
                 wanted,
                 limit,
             )
-            keys = tuple(found[0]) if found else ()
-            return replace(page, keys=keys, inputs=_find_inputs(connection, book, page))
+            set_to = connection.execute(SUPPRESSIONS_OF_RUN, [tracked_run]).fetchone()
+            return replace(
+                page,
+                keys=tuple(found[0]) if found else (),
+                inputs=_find_inputs(connection, book, page),
+                suppressions=set_to[0] if set_to else None,
+            )
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",

@@ -34,6 +34,7 @@ from recon_engine.model import (
     SuppressionState,
 )
 from recon_engine.postgres.breaks import format_breaks, read_breaks_of_run
+from recon_engine.postgres.clean_state import describe_clean_state
 from recon_engine.postgres.connection import translate_database_errors
 from recon_engine.postgres.metrics_tables import (
     COLUMNS,
@@ -175,6 +176,14 @@ def list_runs(
         )
         for row in _query_rows(connection, RUNS, values)
     ]
+
+
+def describe_last_state(connection: psycopg.Connection, dataset: str) -> str:
+    """Whether the last run with a result is clean, and its start; empty without one."""
+    for run in list_runs(connection, dataset, 1, results=True):
+        state = describe_clean_state(connection, run.run_id)
+        return f"run of {run.started:%Y-%m-%d %H:%M}: {state}"
+    return ""
 
 
 def load_result(
@@ -382,6 +391,7 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
         ),
         listed.as_of,
         listed.left_out,
+        describe_clean_state(connection, run_id),
     )
 
 

@@ -28,12 +28,16 @@ class Series(NamedTuple):
     values: Sequence[tuple[PastRun, float]]
 
 
-def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
-    """The HTML page; `runs` are latest first. It holds counts only, no cell values."""
+def render_history(dataset: str, runs: Sequence[PastRun], state: str = "") -> str:
+    """The HTML page; `runs` are latest first. It holds counts only, no cell values.
+
+    `state`: whether the last run is clean, in one line.
+    """
     return pages.render_page(
         "history.html",
         ("theme.js",),
         dataset=dataset,
+        state=state,
         counted_runs=_count_runs(runs),
         runs=[_run_row(run) for run in runs],
         verdicts=_count_verdicts(runs),
@@ -95,11 +99,17 @@ def _run_row(run: PastRun) -> dict[str, Any]:
 
 
 def _count_runs(runs: Sequence[PastRun]) -> str:
-    """How many runs have a result, and how many have none, as without files."""
-    results = sum(run.result is not None for run in runs)
-    without = len(runs) - results
-    others = f", {format_count(without, 'run')} without a result" if without else ""
-    return format_count(results, "result") + others
+    """How many runs have a result that counts, and how many others there are."""
+    results = sum(map(_is_counted, runs))
+    return ", ".join((format_count(results, "result"), *_count_others(runs)))
+
+
+def _count_others(runs: Sequence[PastRun]) -> Iterator[str]:
+    """The runs whose result does not count, or that have none, as without files."""
+    if without := sum(run.result is None for run in runs):
+        yield f"{format_count(without, 'run')} without a result"
+    if replaced := sum(run.replaced for run in runs):
+        yield f"{replaced:,} replaced by a later run of the same files"
 
 
 def _count_verdicts(runs: Sequence[PastRun]) -> str:
@@ -111,17 +121,11 @@ def _count_verdicts(runs: Sequence[PastRun]) -> str:
 def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
     results = [(run, run.result) for run in runs if run.result and not run.replaced]
     passed = sum(result.passed for _, result in results)
-    without = sum(run.result is None for run in runs)
-    replaced = sum(run.replaced for run in runs)
-    others = [f"{without:,} without a result"]
-    others += [f"{replaced:,} replaced by a later run of the same files"] * (
-        replaced > 0
-    )
     tiles = [
         _build_tile(
             "Results",
             f"{len(results):,}",
-            ", ".join(("of " + format_count(len(runs), "run"), *others)),
+            ", ".join(("of " + format_count(len(runs), "run"), *_count_others(runs))),
         ),
         _build_tile(
             "Passed", f"{passed:,}", f"of {format_count(len(results), 'result')}"

@@ -86,7 +86,7 @@ class OpenBreaks(NamedTuple):
 
     Only the last run of a dataset has more than the summary: the table of breaks holds
     the present state. Ages count up to the day `as_of`. `open` and `oldest` are without
-    the `accepted` breaks.
+    the `accepted` breaks. `state`: whether the run is clean, in one line.
     """
 
     summary: str
@@ -94,6 +94,7 @@ class OpenBreaks(NamedTuple):
     oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
     accepted: int = 0
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +282,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
     The largest cause is the kind of change of one column with the most cells, of those
-    that no suppression accepts.
+    that no suppression accepts. If two have as many, none is the largest.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
@@ -293,6 +294,8 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         for kind, count in column.kinds.items()
         if (column.name, kind) not in accepted
     ]
+    most = max(map(itemgetter(2), causes), default=0)
+    largest = [each for each in causes if each[2] == most]
     return {
         "same_share": format_percent(same, total) if same else "None",
         "unexplained": result.unexplained(),
@@ -300,15 +303,17 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": _describe_cause(*max(causes, key=itemgetter(2))) if causes else None,
+        "cause": _describe_cause(*largest[0], total) if len(largest) == 1 else None,
     }
 
 
-def _describe_cause(column: Column, kind: str, count: int) -> dict[str, str]:
+def _describe_cause(
+    column: Column, kind: str, count: int, total: int
+) -> dict[str, str]:
     return {
         "column": visible(column.name),
         "kind": kind_words(kind),
-        "share": format_percent(count, column.mismatched),
+        "share": format_percent(count, total),
         "link": link_to_cells(column=column.name, kind=kind),
     }
 
@@ -340,7 +345,10 @@ def _build_side(side: Side) -> dict[str, str]:
 
 
 def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
-    n, old, new = result.counts, result.old, result.new
+    n, old, new, left = result.counts, result.old, result.new, result.left
+    accepted = (
+        f"and {result.accepted_rows:,} accepted; " if result.accepted_rows else ""
+    )
     columns = sum(1 for column in result.by_column if column.mismatched)
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
@@ -365,16 +373,22 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Missing",
             "count": n.missing,
-            "note": "in old only",
-            "bad": n.missing > 0,
+            "note": "in old only" + (mark_accepted(left.missing) if n.missing else ""),
+            "bad": left.missing > 0,
         },
-        {"name": "Extra", "count": n.extra, "note": "in new only", "bad": n.extra > 0},
         {
+            "name": "Extra",
+            "count": n.extra,
+            "note": "in new only" + (mark_accepted(left.extra) if n.extra else ""),
+            "bad": left.extra > 0,
+        },
+        {
+            # As the headline counts them; the cells are those of all these rows.
             "name": "Rows that differ",
-            "count": n.mismatched_rows,
-            "note": f"{format_count(n.mismatched_cells, 'cell')}"
+            "count": left.mismatched_rows,
+            "note": f"{accepted}{format_count(n.mismatched_cells, 'cell')}"
             f" in {format_count(columns, 'column')}",
-            "bad": n.mismatched_rows > 0,
+            "bad": left.mismatched_rows > 0,
         },
     ]
 
@@ -481,6 +495,7 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "name": visible(each.name),
+            "origin": each.origin,
             "old": _format_reads(each.old),
             "new": _format_reads(each.new),
             "made_equal": each.made_equal,
@@ -575,6 +590,7 @@ def _build_change(change: Pattern) -> dict[str, Any]:
 def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
+        "state": breaks.state,
         "open": breaks.open,
         "accepted": breaks.accepted,
         "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from dataclasses import replace
 from datetime import date
@@ -223,6 +224,100 @@ def test_a_terminal_shows_what_is_not_accepted_first(
     assert {"unaccepted_rate", "run"} <= {*head.split()}
     assert "16.00%" in latest
     assert ("open" in head.split()) == (width == 400)
+    assert {"missing", "extra", "unaccepted_open"} <= {*head.split()}
+    # The other commands take the first digits of an id.
+    shortened = latest.split()[-1]
+    assert shortened == str(runs[0].run_id)[:13]
+    with open_connection(site.database) as connection:
+        assert history.find_run_id(connection, shortened, None) == runs[0].run_id
+
+
+def test_a_narrow_terminal_marks_a_replaced_run(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_day(site, 1, 40, 2)
+    run_day(site, 1, 40, 2, Options(keys=("ID",)))
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+    shown = io.StringIO()
+    console = Console(file=shown, width=110, force_terminal=True, color_system=None)
+    monkeypatch.setattr(render, "make_console", lambda: console)
+    render.show_history(runs, Format.TABLE)
+    _, latest, earlier = shown.getvalue().splitlines()
+    assert "(replaced)" in earlier
+    assert "(replaced)" not in latest
+    page = history_page.render_history("claims", runs)
+    counted = "1 result, 1 replaced by a later run of the same files"
+    assert f"<title>claims · {counted}</title>" in page
+    assert "of 2 runs, 1 replaced by a later run of the same files" in page
+
+
+SUPPRESS = """
+[dataset.claims]
+keys = ["ID"]
+
+[[dataset.claims.suppress]]
+what = "column"
+column = "STATUS"
+kind = "case"
+reason = "agreed"
+owner = "claims"
+until = 2099-01-01
+"""
+
+
+def test_breaks_says_that_suppressions_changed_after_the_last_run(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    def said(*options: str) -> str:
+        asked = ("breaks", *options)
+        ended = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stderr
+
+    changed = "the suppressions of recon.toml changed after the last run"
+    plain = replace(ACCEPTING, suppressions=())
+    run_day(site, 1, 40, 2, plain)
+    assert changed not in said("--dataset", "claims")
+    (tmp_path / "recon.toml").write_text(SUPPRESS)
+    assert changed in said()
+    # What the note proposes: the same two files again, without --recompute.
+    again = run_day(site, 1, 40, 2)
+    assert again.record.status == "SUCCEEDED"
+    assert again.breaks is not None
+    assert again.breaks.counts is not None
+    assert (again.breaks.counts.new, again.breaks.counts.accepted) == (42, 40)
+    assert changed not in said()
+    (tmp_path / "recon.toml").write_text(SUPPRESS + "max = 50\n")
+    assert changed in said()
+    # Another dataset than that of the settings.
+    site.deliver(claims(3, lower=False), claims(3, lower=True), "20261125")
+    assert site.run(dataset="others", options=plain).error is None
+    (tmp_path / "recon.toml").unlink()
+    assert changed not in said("--dataset", "others")
+
+
+def test_a_report_counts_rows_as_its_headline_does(site: FolderSite) -> None:
+    *_, last = three_days(site)
+    assert last.result is not None
+    page = last.result.to_html()
+    assert re.search(
+        r"Rows that differ</dt><dd[^>]*>8</dd><dd[^>]*>and 42 accepted; 58 cells", page
+    )
+
+
+def test_a_terminal_lists_a_break_on_one_line(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_days(site)
+    shown = io.StringIO()
+    console = Console(file=shown, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(render, "make_console", lambda: console)
+    render.show_breaks(list_breaks(site.database, "claims"), Format.TABLE)
+    head, *lines = shown.getvalue().splitlines()
+    assert head.split() == ["key", "column", "kind", "state", "age", "old", "new"]
+    assert len(lines) == 8
+    assert lines[0].split()[:4] == ["0", "AMT", "number", "recurring"]
 
 
 def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(

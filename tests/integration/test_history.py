@@ -299,6 +299,7 @@ def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> No
     first, _, last = three_days(site)
     said = ask(site, tmp_path, "report", str(first.record.run_id))
     assert said.stdout == "report.html\n"
+    assert f"report.html: run {first.record.run_id} of claims" in said.stderr
     assert "✓ AGREE" in (tmp_path / "report.html").read_text()
     asked = ("--dataset", "claims", "-o", "latest.html")
     ask(site, tmp_path, "report", *asked)
@@ -309,10 +310,12 @@ def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> No
 
 def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> None:
     three_days(site)
-    asked = ("--history", "90", "--dataset", "claims", "-o", "h.html")
+    asked = ("--history", "90", "--dataset", "claims")
     said = ask(site, tmp_path, "report", *asked)
-    assert said.stdout == "h.html\n"
-    page = (tmp_path / "h.html").read_text()
+    assert said.stdout == "history.html\n"
+    assert "history.html: 3 runs of claims" in said.stderr
+    assert not (tmp_path / "report.html").exists()
+    page = (tmp_path / "history.html").read_text()
     assert page.count("<tr>") == 4
     assert page.count("<svg") == 6
     assert "1 differ, 1 NO_FILES, 1 agree" in page

@@ -136,3 +136,20 @@ def test_a_quiet_doctor_names_the_failed_checks(folder: Path) -> None:
     ended = recon("doctor", "-q", cwd=folder)
     assert ended.returncode != 0
     assert (ended.stdout, ended.stderr) == ("", "checks failed: inbound, disk\n")
+
+
+def test_the_doctor_names_each_location_that_is_not_set(folder: Path) -> None:
+    (folder / "recon.toml").write_text('[dataset.claims]\nkeys = ["ID"]\n')
+    ended = recon("doctor", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("inbound", "processed", "out"):
+        remedy = f'"name {name}_s3 in recon.toml, or --{name}-s3"'
+        assert f"{name},warn,not set: a run needs it,{remedy}" in ended.stdout
+
+
+def test_the_doctor_does_not_log_the_folders_of_earlier_runs(folder: Path) -> None:
+    for place in ("processed", "out"):
+        (folder / place / "claims").mkdir(parents=True)
+    ended = recon("doctor", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "ignored" not in ended.stderr

@@ -16,7 +16,7 @@ from support.screen import environment, on_terminal
 import recon_engine as rx
 from recon_engine.pipeline.demo import KEYS, write_pair
 from recon_engine.report import result_page
-from recon_engine.terminal import print_result, print_table
+from recon_engine.terminal import print_breaks, print_result, print_table
 
 
 if TYPE_CHECKING:
@@ -255,3 +255,29 @@ def test_a_rule_that_leaves_a_code_unlisted_is_shown() -> None:
         "rule SEX=map(M=1,F=2): 1 of 3 codes are not listed; 1 of 3 codes have another"
         " code in NEW\n"
     ) in said
+
+
+@pytest.mark.parametrize("width", [80, 110, 300])
+def test_a_break_takes_one_line_and_long_values_are_cut(width: int) -> None:
+    facts = {"state": "recurring", "age_days": 17, "uncertain": False}
+    cell = facts | {"accepted": False, "column": "CLM_PMT_AMT"}
+    row = facts | {"accepted": True, "column": None, "old": None, "new": None}
+    breaks = [
+        cell | {"key": "7", "kind": "number_format", "old": "x" * 90, "new": "1"},
+        cell | {"key": "0270013565F71BD5, 1", "kind": "text", "old": "", "new": "a\nb"},
+        row | {"key": "12", "kind": "missing", "uncertain": True},
+    ]
+    stream = io.StringIO()
+    print_breaks(Console(file=stream, width=width, highlight=False), breaks)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    head, first, second, third = lines
+    assert max(map(len, lines)) <= width
+    assert head.split() == ["key", "column", "kind", "state", "age", "old", "new"]
+    assert first.startswith("7 ")
+    assert "number format" in first
+    assert ("x…" in first) == (width < 300)
+    assert "(blank)" in second
+    assert "a\\nb" in second
+    assert ("0270013565F71BD5, 1" in second) == (width > 80)
+    assert third.startswith("12 ")
+    assert third.split()[1:] == ["missing?", "recurring,", "accepted", "17", "days"]

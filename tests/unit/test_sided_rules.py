@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -129,6 +130,10 @@ def test_the_other_side_of_a_number_is_read_by_plain_decimal_and_it_is_said(
         ("decimal(comma)", "old", False), ("decimal", "new", True),
     ]  # fmt: skip
     assert "implied by the rule of the other side" in d.to_markdown()
+    rows = re.findall(r'<th scope="row"><code>V=([^<]*)</code>(.*?)</th>', d.to_html())
+    assert [(name, "implied by the rule of" in note) for name, note in rows] == [
+        ("decimal(comma)", False), ("decimal", True),
+    ]  # fmt: skip
     assert (d.counts.tolerated_cells, kinds(d)) == (1, {"V": {"number": 1}})
 
 

@@ -107,8 +107,7 @@ def doctor(settings: Settings) -> None:
         from recon_engine.pipeline.doctor import CheckState, examine_setup
 
         names = ("inbound", "processed", "out")
-        urls = {name: settings[f"{name}_s3"] for name in names}
-        locations = {name: url for name, url in urls.items() if url}
+        locations = {name: settings[f"{name}_s3"] for name in names}
         settings.check_dataset()
         masks = settings["masks"]
         # To open an embedded database would create it, and this command only reads.

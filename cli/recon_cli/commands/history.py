@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import database, session
+from recon_engine.formatting import format_count
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
 
@@ -127,12 +128,13 @@ PastRuns = Annotated[
     ),
 ]
 PageFile = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "-o",
         "--output",
         metavar="FILE",
         help="HTML file to write.",
+        show_default="report.html, or history.html with --history",
         rich_help_panel=Group.OUTPUT,
     ),
 ]
@@ -184,6 +186,13 @@ def breaks(
             render.show_break_totals(found, form)
         else:
             render.show_breaks(found, form)
+        filed = settings.suppressions_of(dataset)
+        if None not in (filed, found.suppressions) and filed != found.suppressions:
+            session.announce(
+                f"the suppressions of {settings.config_file} changed after the last"
+                " run; they apply from the next run; to apply them to the pair of the"
+                " last run, put its two files into inbound again and start recon run"
+            )
 
 
 def history(settings: Settings, limit: RunCount = 30) -> None:
@@ -206,19 +215,21 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
             dataset = history.choose_dataset(connection, settings["dataset"])
             runs = history.list_runs(connection, dataset, limit)
             render.show_history(runs, form)
+            if state := history.describe_last_state(connection, dataset):
+                session.announce(state)
 
 
 def report(
     settings: Settings,
     run_id: RunId = None,
     past: PastRuns = None,
-    output: PageFile = Path("report.html"),
+    output: PageFile = None,
 ) -> None:
     """Write the HTML page of a recorded run, or of many runs.
 
     Examples:
       recon report --dataset claims
-      recon report --dataset claims --history 30 -o history.html
+      recon report --dataset claims --history 30
     """
     with session.report_errors():
         from recon_cli import render
@@ -227,20 +238,25 @@ def report(
         from recon_engine.report import history_page, result_page
 
         dataset = settings["dataset"]
-        path = render.check_page_path(output)
+        name = "report.html" if past is None else "history.html"
+        path = render.check_page_path(output or Path(name))
         with (
             database.past_runs(settings.config_file) as conninfo,
             open_connection(conninfo) as connection,
         ):
             if past is None:
                 run = history.find_run_id(connection, run_id, dataset)
-                page = result_page.render_result(*history.load_result(connection, run))
+                result, facts = history.load_result(connection, run)
+                page = result_page.render_result(result, facts)
+                what = f"run {run} of {facts.dataset}"
             else:
                 name = history.choose_dataset(connection, dataset)
-                page = history_page.render_history(
-                    name, history.list_runs(connection, name, past)
-                )
+                runs = history.list_runs(connection, name, past)
+                state = history.describe_last_state(connection, name)
+                page = history_page.render_history(name, runs, state)
+                what = f"{format_count(len(runs), 'run')} of {name}"
         render.write_page(page, path)
+        session.announce(f"{path}: {what}")
 
 
 def sql(statement: Statement, settings: Settings) -> None:

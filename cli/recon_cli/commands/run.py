@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from recon_cli.run_end import RunClock, log_run_end
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.config import RunConfig
+from recon_engine.errors import ReconError
 from recon_engine.options import Format, Group
 from recon_engine.runtime.failpoints import failpoint
 
@@ -101,6 +102,7 @@ def run(settings: Settings) -> None:
             # block.
             if not dry_run:
                 meter.record_outcome(outcome, config)
+                clock.clean_state = _describe_clean_state(outcome, config)
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
@@ -168,6 +170,19 @@ def _is_failure(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     if result is None:
         return False
     return bool(result.failures) or (fail_on_diff and result.unsettled)
+
+
+def _describe_clean_state(outcome: Outcome, config: RunConfig) -> str:
+    """Whether the run is clean; empty without a result that is recorded."""
+    if outcome.result is None:
+        return ""
+    from recon_engine.postgres.clean_state import describe_clean_state
+    from recon_engine.postgres.connection import open_connection
+
+    # A result that is recorded is not an error because it cannot be summed up.
+    with suppress(ReconError), open_connection(config.database) as connection:
+        return describe_clean_state(connection, outcome.record.run_id)
+    return ""
 
 
 def _page_facts(outcome: Outcome, config: RunConfig) -> PageFacts:

@@ -1,0 +1,111 @@
+"""Say whether a run is clean: gates pass, and each open break is accepted.
+
+A line is about what was measured, not about whether a migration is done: that is a
+person's decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.formatting import format_count, format_share
+from recon_engine.model import Tracking
+from recon_engine.postgres.breaks import (
+    ACCEPTED,
+    ACCEPTED_KINDS,
+    LAST_TRACKED,
+    UNCHANGED,
+)
+from recon_engine.postgres.connection import translate_database_errors
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    import psycopg
+
+
+MEASURED: Final = """
+SELECT s.matched, s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new,
+    cardinality(s.only_in_old) + cardinality(s.only_in_new),
+    count(g.run_id), count(g.run_id) FILTER (WHERE NOT g.passed)
+FROM metrics.recon_summary s LEFT JOIN metrics.gate_result g USING (run_id)
+WHERE s.run_id = %s GROUP BY s.run_id
+"""
+SUPPRESSED: Final = """
+SELECT count(*) FILTER (WHERE state IN ('expired', 'exceeded')),
+    min(until_date) FILTER (WHERE state = 'active')
+FROM metrics.suppression WHERE run_id = %s
+"""
+# The suppressions of the last run that was tracked decide, as in `recon breaks`.
+BOOK: Final = f"""
+SELECT b.tracking, b.book, {LAST_TRACKED}
+FROM metrics.break_summary b WHERE b.run_id = %s
+"""  # noqa: S608 - a constant above
+OPEN: Final = f"""{ACCEPTED_KINDS}
+SELECT count(*) FILTER (WHERE {ACCEPTED}),
+    count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NULL AND kind = 'missing'),
+    count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NULL AND kind = 'extra'),
+    count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NOT NULL)
+FROM metrics.break WHERE book = %(book)s AND open
+"""  # noqa: S608 - constants above
+
+
+def describe_clean_state(connection: psycopg.Connection, run_id: UUID) -> str:
+    """`clean: …` or `not clean: …` in one line; empty if the run has no result.
+
+    The run is the last one of its dataset with a result: the table of breaks has the
+    present state.
+    """
+    with translate_database_errors():
+        measured = connection.execute(MEASURED, [run_id]).fetchone()
+        [(failed, until)] = connection.execute(SUPPRESSED, [run_id])
+        book = connection.execute(BOOK, [run_id]).fetchone()
+        accepted, *open_breaks = 0, 0, 0, 0
+        if book is not None:
+            values = {"book": book[1], "run": book[2]}
+            [(accepted, *open_breaks)] = connection.execute(OPEN, values)
+    if measured is None:
+        return ""
+    matched, uncompared, drifted, gates, failing = measured
+    tracking = None if book is None else Tracking(book[0])
+    problems = [
+        *_describe_breaks(tracking, *open_breaks),
+        *(
+            text
+            for count, text in (
+                (failing, format_share(failing, gates, "gate", "fail")),
+                (
+                    failed,
+                    format_count(failed, "suppression", "are expired or exceeded"),
+                ),
+                (uncompared, format_count(uncompared, "row", "were not compared")),
+                (drifted, format_count(drifted, "column", "are on one side only")),
+                (not matched, "no row is matched"),
+            )
+            if count
+        ),
+    ]
+    passing = {0: "no gate is set", 1: "the gate passes"}.get(gates, "all gates pass")
+    facts = problems or [f"no open break that is not accepted, {passing}"]
+    if accepted:
+        end = f", the first until {until}" if until else ""
+        facts.append(f"{format_count(accepted, 'break', 'are')} accepted{end}")
+    return f"{'not clean' if problems else 'clean'}: {' · '.join(facts)}"
+
+
+def _describe_breaks(
+    tracking: Tracking | None, missing: int, extra: int, cells: int
+) -> Iterator[str]:
+    """What is said of open breaks that are not accepted, if there are any."""
+    if tracking is None:
+        yield "breaks are not tracked"
+    elif tracking in UNCHANGED:
+        yield f"breaks are not updated: {UNCHANGED[tracking]}"
+    if count := missing + extra + cells:
+        parts = ((missing, "missing"), (extra, "extra"))
+        named = [f"{rows:,} {what}" for rows, what in parts if rows]
+        named += [format_count(cells, "cell")] if cells else []
+        are = f"{format_count(count, 'open break', 'are')} not accepted"
+        yield f"{are} ({', '.join(named)})"

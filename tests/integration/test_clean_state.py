@@ -1,0 +1,106 @@
+"""The line that says whether a run is clean, on a real Postgres."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from support.program import recon
+
+from recon_engine.config import Feed, OnSchemaDrift, Options
+from recon_engine.model import Suppressible, Suppression
+from recon_engine.postgres.clean_state import describe_clean_state
+from recon_engine.postgres.connection import open_connection
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.sites import FolderSite
+
+OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
+NEW = b"ID,PAID,NOTE\n1,10,a\n2,20.00,b\n3,30.00,C\n5,50.00,\n"
+GATES = ("missing<=0", "extra<=0", "mismatched_rows<=0", "matched>=1")
+
+
+def known(what: Suppressible, until: date, column: str | None = None) -> Suppression:
+    return Suppression(
+        what=what, until=until, column=column, reason="agreed", owner="claims"
+    )
+
+
+EVERYTHING = (
+    known(Suppressible.MISSING, date(2099, 1, 1)),
+    known(Suppressible.EXTRA, date(2098, 2, 2)),
+    known(Suppressible.COLUMN, date(2097, 3, 3), "PAID"),
+    known(Suppressible.COLUMN, date(2099, 1, 1), "NOTE"),
+)
+
+
+def state_after(
+    site: FolderSite,
+    day: int,
+    new: bytes = NEW,
+    run: dict[str, Any] | None = None,
+    **set_to: Any,
+) -> str:
+    site.deliver(OLD, new, f"2026112{day}")
+    outcome = site.run(options=Options(keys=("ID",), **set_to), **run or {})
+    assert outcome.error is None
+    with open_connection(site.database) as connection:
+        return describe_clean_state(connection, outcome.record.run_id)
+
+
+def test_a_run_is_clean_if_gates_pass_and_no_open_break_is_left(
+    site: FolderSite,
+) -> None:
+    assert state_after(site, 1, gates=GATES) == (
+        "not clean: 4 open breaks are not accepted (1 missing, 1 extra, 2 cells)"
+        " · 3 of 4 gates fail"
+    )
+    assert state_after(site, 2, gates=GATES, suppressions=EVERYTHING) == (
+        "clean: no open break that is not accepted, all gates pass"
+        " · 4 breaks are accepted, the first until 2097-03-03"
+    )
+    assert state_after(site, 3, suppressions=EVERYTHING[:2]).startswith(
+        "not clean: 2 open breaks are not accepted (2 cells) · 2 breaks are accepted"
+    )
+    # A full feed without the extra row: its break is gone, and not only unseen.
+    full = {"feed": Feed.FULL}
+    assert state_after(site, 4, OLD, full, gates=GATES[:1]) == (
+        "clean: no open break that is not accepted, the gate passes"
+    )
+
+
+def test_what_was_not_compared_is_not_clean(site: FolderSite) -> None:
+    more = b"ID,PAID,NOTE,MORE\n1,10.00,a,\n2,20.00,b,\n3,30.00,c,\n4,40.00,,\n"
+    said = state_after(site, 1, more, on_schema_drift=OnSchemaDrift.COMPARE)
+    assert said == "not clean: 1 column is on one side only"
+    expired = known(Suppressible.COLUMN, date(2020, 1, 1), "NOTE")
+    said = state_after(site, 2, suppressions=(expired,))
+    assert "1 suppression is expired or exceeded" in said
+    said = state_after(site, 3, run={"break_limit": 1})
+    assert "breaks are not updated: its differences are over --break-limit" in said
+    header = OLD.partition(b"\n")[0] + b"\n"
+    site.deliver(header, header, "20261124")
+    outcome = site.run(options=Options(keys=("ID",)))
+    with open_connection(site.database) as connection:
+        said = describe_clean_state(connection, outcome.record.run_id)
+    assert "no row is matched" in said
+
+
+def test_history_and_report_say_whether_the_last_run_is_clean(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    state = state_after(site, 1, gates=GATES)
+
+    def call(*words: str) -> str:
+        said = recon(*words, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+        assert said.returncode == 0, said.stderr
+        return said.stderr
+
+    assert f": {state}" in call("history")
+    call("report", "-o", "run.html")
+    call("report", "--history", "9", "-o", "runs.html")
+    for name in ("run.html", "runs.html"):
+        assert state in (tmp_path / name).read_text()
