@@ -157,3 +157,66 @@ def test_the_shell_completes_commands_options_and_values(
     }
     ended = recon(cwd=tmp_path, **asked)
     assert ended.stdout.split() == completed
+
+
+def write_unlike_files(folder: Path) -> None:
+    """Two files of other delimiters, encodings and names, which no file describes."""
+    rows = [(f"{n:08d}", f"Müller {n % 3}", n * 7 % 1000) for n in range(1, 60)]
+    old = "".join(f"{key};{name};{paid},50\r\n" for key, name, paid in rows)
+    (folder / "alt.csv").write_bytes(f"NR;NAME;BETRAG\r\n{old}".encode("cp1252"))
+    new = "".join(f"{int(key)},{name},{paid}.50\n" for key, name, paid in rows)
+    (folder / "neu.csv").write_text(f"claim,insured,amount\n{new}")
+
+
+@pytest.mark.parametrize("given", [("diff",), ("keys",), ("diff", "--key", "NR")])
+def test_an_undescribed_pair_names_its_delimiters_and_recon_init(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    write_unlike_files(tmp_path)
+    command, *others = given
+    ended = recon(command, "alt.csv", "neu.csv", *others, cwd=tmp_path)
+    assert ended.returncode in {2, 3}
+    last = ended.stderr.splitlines()[-1]
+    # OLD is not UTF-8: its encoding is an error that comes after the delimiter.
+    assert last.startswith(
+        "  help: add --delimiter ';:,': with it OLD has 3 columns and NEW 3, and the"
+        " first rows fit (59 and 59 were checked)"
+    )
+    assert last.endswith(
+        "; recon init alt.csv neu.csv looks for delimiter, encoding, names, key and"
+        " rules"
+    )
+
+
+@pytest.mark.parametrize("given", [(), ("--key", "NR"), ("--map", "NAME=amount")])
+def test_an_undescribed_pair_is_described_by_the_command_that_its_error_names(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    write_unlike_files(tmp_path)
+    read = ("--delimiter", ";:,", "--encoding", "cp1252:utf-8", *given)
+    ended = recon("diff", "alt.csv", "neu.csv", *read, cwd=tmp_path)
+    command, looks, _ = ended.stderr.rpartition("; recon ")[2].partition(" looks for ")
+    assert looks
+    assert recon(*shlex.split(command), cwd=tmp_path).returncode == 0
+    assert recon("diff", "alt.csv", "neu.csv", cwd=tmp_path).returncode == 0
+    # A configuration file describes the files now.
+    ended = recon("diff", "alt.csv", "neu.csv", "--key", "X", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "recon init" not in ended.stderr
+
+
+def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
+    write_unlike_files(tmp_path)
+    assert recon("init", "alt.csv", "neu.csv", cwd=tmp_path).returncode == 0
+    ended = recon("diff", "neu.csv", "alt.csv", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert (
+        "OLD has no column NR, and NEW has it: are the files swapped?\n"
+        "  why: all 3 pairs of names fit the files in the other order\n" in ended.stderr
+    )
+    # A name that neither file has is no sign of it.
+    given = ("--map", "NR=claim,NOPE=insured", "--key", "NR", "--config", "empty.toml")
+    (tmp_path / "empty.toml").touch()
+    ended = recon("diff", "neu.csv", "alt.csv", *given, cwd=tmp_path)
+    assert "OLD has no column NR." in ended.stderr
+    assert "swapped" not in ended.stderr

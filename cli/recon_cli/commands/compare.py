@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.command_line import split_names
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, KeyMissing, NoCommonColumn
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
     from recon_cli.settings import Settings
@@ -34,7 +36,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
       recon diff old.csv.gz s3://claims/new.csv -k CLM_ID --gate 'missing<=0' -f json
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
         from recon_engine.api import compare_inputs
         from recon_engine.engines import choose_engine
@@ -99,7 +101,7 @@ def keys(
       recon keys old.csv new.csv --map PAID_AMT=PAID_AMOUNT -f json
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
 
         asked = settings.options_without_key
@@ -127,7 +129,7 @@ def explain(
       recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
@@ -148,6 +150,31 @@ def explain(
             )
         render.show_explanation(found, form)
         session.end_command(int(not found.agrees), "the rows of the key differ")
+
+
+@contextmanager
+def _naming_init(old: str, new: str, settings: Settings) -> Iterator[None]:
+    """Let the errors of two files that nobody has described name `recon init`."""
+    try:
+        yield
+    except (KeyMissing, NoCommonColumn) as error:
+        settled = isinstance(error, KeyMissing) and error.is_settled
+        drafting = None if settled else _drafting(old, new, settings)
+        error.help = "; ".join(filter(None, (error.help, drafting))) or None
+        raise
+
+
+def _drafting(old: str, new: str, settings: Settings) -> str | None:
+    """What `recon init` does for two files, with the command.
+
+    None if a configuration file describes them, and for what is no file.
+    """
+    from recon_engine.command_line import quoted
+
+    if settings.source or not all(Path(each).is_file() for each in (old, new)):
+        return None
+    command = " ".join(map(quoted, ("recon", "init", old, new)))
+    return f"{command} looks for delimiter, encoding, names, key and rules"
 
 
 def _find_keys(
@@ -184,15 +211,18 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
             help=f"add --dataset NAME, one of: {names}; or add --key COLUMN",
         )
     found = _find_keys(old, new, settings, MOST_KEY_COLUMNS)
-    if not found:
-        return ConfigError(
-            "no key column is named",
-            why="no column has a value that is in both files",
-            help="add --key COLUMN; --map OLD=NEW pairs columns with other names",
-        )
-    best = found[0]
+    if found:
+        why, remedy = found[0].reason, _with_key(found[0].columns)
+    else:
+        why = "no column has a value that is in both files"
+        remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
+    drafting = None
+    if not (found and found[0].is_key):
+        drafting = _drafting(old, new, settings)
     return ConfigError(
-        "no key column is named", why=best.reason, help=_with_key(best.columns)
+        "no key column is named",
+        why=why,
+        help="; ".join(filter(None, (remedy, drafting))),
     )
 
 
