@@ -6,7 +6,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+from recon_cli.commands import init
 from support.program import recon
+from typer.testing import CliRunner
+
+from recon_engine.compare.keys import Proposal
 
 
 if TYPE_CHECKING:
@@ -220,3 +224,68 @@ def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
     ended = recon("diff", "neu.csv", "alt.csv", *given, cwd=tmp_path)
     assert "OLD has no column NR." in ended.stderr
     assert "swapped" not in ended.stderr
+
+
+def test_a_diff_names_the_rows_that_differ_and_how_to_see_one(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text(
+        "ID;LINE;A\n" + "".join(f"-{n};b {n};x\n" for n in range(15))
+    )
+    (tmp_path / "new.csv").write_text(
+        "ID;LINE;A\n" + "".join(f"-{n};b {n};y\n" for n in range(15))
+    )
+    given = ("diff", "old.csv", "new.csv", "--key", "ID,LINE", "--delimiter", ";")
+    shown = recon(*given, cwd=tmp_path).stdout
+    keys = next(x for x in shown.splitlines() if x.startswith("rows that differ: "))
+    assert keys.count(" · ") == 10
+    assert keys.endswith(" · … and 5 more")
+    command = shown.partition("\nnext: recon ")[2].partition("\n")[0]
+    ended = recon(*shlex.split(command), cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    number, line = keys.partition(": ")[2].partition(" · ")[0].split(", ")
+    assert ended.stdout.startswith(f"ID={number}, LINE={line}: 1 matched")
+    masked = recon(*given, "--mask", "ID=redact", cwd=tmp_path).stdout
+    assert "rows that differ: " in masked
+    assert "recon explain" not in masked
+    assert ": -" not in masked
+    assert (
+        "rows that differ"
+        not in recon("diff", "old.csv", "old.csv", *given[3:], cwd=tmp_path).stdout
+    )
+    # A configuration file has the settings.
+    (tmp_path / "recon.toml").write_text('keys = ["ID", "LINE"]\ndelimiter = ";"\n')
+    shown = recon("diff", "old.csv", "new.csv", cwd=tmp_path).stdout
+    command = shown.partition("\nnext: recon ")[2].partition("\n")[0]
+    assert "--delimiter" not in command
+    assert recon(*shlex.split(command), cwd=tmp_path).returncode == 1
+
+
+def test_explain_without_a_value_shows_what_to_give(pair: Path) -> None:
+    ended = recon("explain", "old.csv", "new.csv", "--key", "ID,PAID", cwd=pair)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error[USAGE_ERROR]: the key has 2 columns, and no value is given: ID, PAID\n"
+        "  help: such as: recon explain old.csv new.csv VALUE1 VALUE2; recon diff lists"
+        " the keys of the rows that differ\n"
+    )
+
+
+def test_without_hints_none_are_saved(pair: Path) -> None:
+    given = ("diff", "old.csv", "old.csv", "--key", "ID", "--save-hints")
+    ended = recon(*given, cwd=pair)
+    assert ended.returncode == 0
+    assert ended.stderr == "no hints to save\n"
+    assert not (pair / "recon.toml").exists()
+
+
+def test_a_person_is_asked_again_for_a_key_that_is_listed() -> None:
+    def propose(*columns: str) -> Proposal:
+        return Proposal(columns, 0, 0, 3, 1.0, 0, 0)
+
+    keys = [propose("A"), propose("B"), propose("A", "C")]
+    with CliRunner().isolation(input="9\nx\n2\n"):
+        assert init._ask(keys) == 1
+    assert init._is_open(keys)
+    # One column is simpler than several.
+    assert not init._is_open([keys[0], keys[2]])
+    assert init._is_open([keys[2], keys[0]])
+    assert not init._is_open(keys[:1])

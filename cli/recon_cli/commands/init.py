@@ -137,7 +137,7 @@ def init(
                     renames=given,
                 )
             )
-        if asks and len(found.close_keys) > 1:
+        if asks and _is_open(found.close_keys):
             found = _redraft(old, new, rows, given, found)
         write_draft(found, config, dataset, force=force, names=(old, new))
 
@@ -165,16 +165,26 @@ def _redraft(
         )
 
 
+def _is_open(keys: Sequence[Proposal]) -> bool:
+    """Whether a person decides: the best key is not the only one of a single column."""
+    return len(keys) > 1 and min(len(each.columns) for each in keys[1:]) <= len(
+        keys[0].columns
+    )
+
+
 def _ask(keys: Sequence[Proposal]) -> int:
+    """The number, from 0, of the key that a person chooses: asked until it is listed."""
     session.echo("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
         session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
-    try:
-        chosen: int = typer.prompt("Which one", default=1, type=int)
-    except typer.Abort:
-        raise ConfigError(
-            "no key was chosen", help="answer with a number, or take the first by --yes"
-        ) from None
-    if not 1 <= chosen <= len(keys):
-        raise ConfigError(f"there is no key {chosen}", help=f"1 to {len(keys)}")
-    return chosen - 1
+    while True:
+        try:
+            chosen: int = typer.prompt("Which one", default=1, type=int)
+        except typer.Abort:
+            raise ConfigError(
+                "no key was chosen",
+                help="answer with a number, or take the first by --yes",
+            ) from None
+        if 1 <= chosen <= len(keys):
+            return chosen - 1
+        session.echo(f"There is no key {chosen}: answer with 1 to {len(keys)}.")
