@@ -173,7 +173,7 @@ def _is_open(keys: Sequence[Proposal]) -> bool:
 
 
 def _ask(keys: Sequence[Proposal]) -> int:
-    """The number, from 0, of the key that a person chooses: asked until it is listed."""
+    """The number, from 0, of the listed key that a person chooses."""
     session.echo("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
         session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
