@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from rich.console import Console
+from rich.text import Text
 from support.screen import environment, on_terminal
 
 import recon_engine as rx
+from recon_engine import terminal
 from recon_engine.pipeline.demo import KEYS, write_pair
 from recon_engine.report import result_page
 from recon_engine.terminal import print_result, print_table
@@ -256,3 +258,20 @@ def test_a_rule_that_leaves_a_code_unlisted_is_shown() -> None:
         "rule SEX=map(M=1,F=2): 1 of 3 codes are not listed; 1 of 3 codes have another"
         " code in NEW\n"
     ) in said
+
+
+def test_a_long_sum_folds_before_its_numbers() -> None:
+    sums = "old 100,879,026.46 · new 101,206,170.52 · delta 327,144.06"
+    line = f"sum: BETRAG: 1 cell that differs and 1,998 cells equal by a rule: {sums}"
+    first, *others = terminal._fold_line(Text(line), 80).plain.split("\n")
+    assert first.endswith("equal by a rule:")
+    assert [each.strip() for each in others] == [sums]
+
+
+def test_of_few_cells_each_kind_has_its_count() -> None:
+    old = pl.DataFrame({"ID": ["1", "2", "3"], "A": ["1", "2", "3"]})
+    new = pl.DataFrame({"ID": ["1", "2", "3"], "A": ["1.0", "2.0", "4"]})
+    assert "2 number format, 1 number  " in render(rx.diff(old, new, keys="ID"))
+    old, new = (pl.concat([of] * 7).with_row_index("N") for of in (old, new))
+    old, new = (of.with_columns(N=pl.col("N").cast(pl.String)) for of in (old, new))
+    assert "number format 66%, number 33%" in render(rx.diff(old, new, keys="N"))
