@@ -139,9 +139,12 @@ def rebuild_command(
     return " ".join(map(quoted, words))
 
 
-def option_words(options: Options) -> Iterator[str]:
-    """Flags and values of what differs from its default, in the order of the table."""
-    for option in options_of("diff"):
+def option_words(options: Options, command: str = "diff") -> Iterator[str]:
+    """Flags and values of what differs from its default, in the order of the table.
+
+    `command`: the one that takes them.
+    """
+    for option in options_of(command):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
         if option.sided:

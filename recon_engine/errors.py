@@ -2,6 +2,7 @@
 
 ReconError
 ├── ConfigError                 fix the command or its configuration           exit 2
+│   └── NoCommonColumn          say how the files are read, or pair names
 ├── InputError                  fix or replace an input                        exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
@@ -108,6 +109,10 @@ class ConfigError(ReconError):
     """The command line or the configuration is invalid."""
 
     status = "USAGE_ERROR"
+
+
+class NoCommonColumn(ConfigError):
+    """No column is in both files, as they are read."""
 
 
 class InputError(ReconError):

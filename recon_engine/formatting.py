@@ -27,6 +27,8 @@ class _WithSides(Protocol):
 LINES_SHOWN: Final = 8
 
 # For one thing, every other verb gets an s.
+# Of fewer things, counts say more than shares.
+FEW: Final = 20
 SINGULAR_VERBS: Final = {
     "are": "is",
     "carry": "carries",
@@ -180,6 +182,18 @@ def format_percent(part: int, whole: int) -> str:
     share = 100 * part / whole
     # Rounded down, so that `100%` means all.
     return "<1%" if share < 1 else f"{int(share)}%"
+
+
+def format_part(words: str, count: int, whole: int) -> str:
+    """Words with their part of a whole: `case 70%`, of few things `2 case`.
+
+    The words alone if it is the whole.
+    """
+    if count == whole:
+        return words
+    if whole < FEW:
+        return f"{count} {words}"
+    return f"{words} {format_percent(count, whole)}"
 
 
 def unread(rules: Sequence[RuleCount]) -> Iterator[str]:

@@ -24,9 +24,9 @@ from recon_engine.formatting import (
     describe_side,
     format_advice,
     format_count,
-    format_percent,
+    format_part,
 )
-from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.model import SIDES, SuppressionState
 from recon_engine.python_arguments import write_flags, write_for_python
 
@@ -67,11 +67,12 @@ BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
 VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
 # They all fit 80 terminal cells then.
 LEAST_OF_BREAK = 8
-# A long line breaks before ` · ` and before a flag or an argument, never inside one.
-FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"])")
+# A long line breaks before ` · `, a flag, an argument or the first sum, never inside.
+FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"]|old -?\d)")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
+BLANK = "(blank)"
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 SUPPRESSION_STYLES = {
     SuppressionState.ACTIVE: QUIET,
@@ -86,6 +87,7 @@ def print_result(
     result: Reconciliation,
     then: str = "",
     *,
+    explaining: str = "",
     numbered: bool = False,
     every_rule: bool = False,
     in_python: bool = False,
@@ -96,6 +98,7 @@ def print_result(
         console: Where it is printed.
         result: The result.
         then: The next step to suggest, after the cost on the last line.
+        explaining: The command that shows one of the rows that differ.
         numbered: Whether the hints have the numbers by which they can be saved.
         every_rule: Whether each rule is listed, also one that read every value.
         in_python: Whether options are named as arguments of `diff`, and long lines
@@ -118,7 +121,7 @@ def print_result(
     code = write_flags if in_python else str
     hints = _hint_lines(result, code, spell, numbered=numbered)
     for part in (
-        [*_rules(result, every=every_rule), *_key_lines(result)],
+        [*_rules(result, every=every_rule), *_key_lines(result, explaining)],
         [*hints, *_total_lines(result), *_segment_lines(result)],
     ):
         if part:
@@ -196,8 +199,11 @@ def _rules(result: Reconciliation, *, every: bool) -> Iterator[Text]:
         yield Text(f"… and {rules}, in the JSON", style=QUIET)
 
 
-def _key_lines(result: Reconciliation) -> Iterator[Text]:
-    """The first keys of missing and of extra rows."""
+def _key_lines(result: Reconciliation, explaining: str) -> Iterator[Text]:
+    """The first keys of rows that differ, of missing and of extra rows."""
+    if result.sample:
+        sampled = [[*row.key.values()] for row in result.sample[:KEYS]]
+        yield _list_keys("rows that differ", result.counts.mismatched_rows, sampled)
     for what, count, rows in (
         ("missing in NEW", result.counts.missing, result.frames.missing),
         ("extra in NEW", result.counts.extra, result.frames.extra),
@@ -206,15 +212,22 @@ def _key_lines(result: Reconciliation) -> Iterator[Text]:
         if not count or not rows.width:
             continue
         keys = [rows.get_column(name).head(KEYS).to_list() for name in result.keys]
-        every = [", ".join(map(_format_cell, key)) for key in zip(*keys, strict=True)]
-        sizes = itertools.accumulate(cell_len(each) for each in every)
-        # Long keys are fewer; the first is shown whatever its length.
-        fitting = sum(size <= KEYS_WIDTH for size in sizes)
-        shown = every[: max(fitting, 1)]
-        more = count - len(shown)
-        yield Text(f"{what}: " + " · ".join(shown)) + Text(
-            f" · … and {more:,} more" if more else "", style=QUIET
-        )
+        yield _list_keys(what, count, zip(*keys, strict=True))
+    if explaining:
+        yield Text.assemble(("next: ", GOOD), explaining)
+
+
+def _list_keys(what: str, count: int, keys: Iterable[Sequence[str]]) -> Text:
+    """The first keys of so many rows, on one line."""
+    every = [", ".join(map(_format_cell, key)) for key in keys]
+    sizes = itertools.accumulate(cell_len(each) for each in every)
+    # Long keys are fewer; the first is shown whatever its length.
+    fitting = sum(size <= KEYS_WIDTH for size in sizes)
+    shown = every[: max(fitting, 1)]
+    more = count - len(shown)
+    return Text(f"{what}: " + " · ".join(shown)) + Text(
+        f" · … and {more:,} more" if more else "", style=QUIET
+    )
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
@@ -337,9 +350,11 @@ def _list_sums(total: Total, column: Column | None) -> list[str]:
         return sums
     what = "changed cells"
     if column.tolerated:
-        every = column.tolerated + column.mismatched
         # Rules with a tolerance may hide a delta, so their cells are added too.
-        what = f"{every:,} changed cells, {column.tolerated:,} of them equal by a rule"
+        what = f"{format_count(column.tolerated, 'cell')} equal by a rule"
+        if column.mismatched:
+            differ = format_count(column.mismatched, "cell", "differ")
+            what = f"{differ.replace(' differ', ' that differ')} and {what}"
     sums.insert(
         0,
         f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
@@ -400,12 +415,7 @@ def _format_kinds(column: Column) -> Text:
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     parts = [
         (
-            kind.replace("_", " ")
-            + (
-                ""
-                if len(shares) == 1
-                else f" {format_percent(count, column.mismatched)}"
-            ),
+            format_part(kind.replace("_", " "), count, column.mismatched),
             "" if kind in REWRITING_KINDS else BAD,
         )
         for kind, count in shares
@@ -416,7 +426,7 @@ def _format_kinds(column: Column) -> Text:
 def _format_cell(value: str) -> str:
     """A cell on one line: `(blank)` if empty, spaces at the ends shown as `·`."""
     if not value:
-        return "(blank)"
+        return BLANK
     return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
 
 
@@ -539,18 +549,26 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
     for pair in explanation.pairs:
         console.print()
-        console.print(_pair_table(pair))
+        console.print(_pair_table(pair, explanation.new_names))
     for what, rows in (("OLD", explanation.missing), ("NEW", explanation.extra)):
         for row in rows:
             console.print()
-            console.print(_unmatched_table(row, what))
+            console.print(_unmatched_table(row, what, explanation.new_names))
     for each in explanation.aside:
         console.print()
         console.print(Text(f"{visible(each.reason)}:"), soft_wrap=True)
-        console.print(_unmatched_table(each.row, each.side.upper()))
+        console.print(
+            _unmatched_table(each.row, each.side.upper(), explanation.new_names)
+        )
 
 
-def _pair_table(pair: ExplainedPair) -> RenderableType:
+def _name_of_both(column: str, new_names: Mapping[str, str]) -> str:
+    """The name of a column in OLD, and that in NEW if it is another."""
+    theirs = new_names.get(column)
+    return visible(column) + (f" ({visible(theirs)})" if theirs else "")
+
+
+def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> RenderableType:
     table = _make_table(
         "column",
         f"OLD{_line_suffix(pair.old_line)}",
@@ -559,21 +577,31 @@ def _pair_table(pair: ExplainedPair) -> RenderableType:
     table.add_column("")
     for cell in pair.cells:
         style = "" if cell.differs else QUIET
+        # Of cells that are equal by a rule, or by a factor, no character is wrong.
+        old, new = (cell.old_spans, cell.new_spans) if cell.differs else ((), ())
+        if cell.state == Kind.SCALE:
+            old, new = (), ()
         rules = f" by {', '.join(cell.rules)}" if cell.state == "tolerated" else ""
         state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
+        if cell.column in pair.factors:
+            state += f" (\u00d7 {pair.factors[cell.column]})"
         table.add_row(
-            Text(visible(cell.column), style=style),
-            _mark_differences(cell.old, cell.old_spans, style),
-            _mark_differences(cell.new, cell.new_spans, style),
+            Text(_name_of_both(cell.column, new_names), style=style),
+            _mark_differences(cell.old, old, style),
+            _mark_differences(cell.new, new, style),
             Text(state, style=BAD if cell.differs else QUIET),
         )
     return table
 
 
-def _unmatched_table(row: ExplainedRow, side: str) -> RenderableType:
+def _unmatched_table(
+    row: ExplainedRow, side: str, new_names: Mapping[str, str]
+) -> RenderableType:
     table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
-        table.add_row(Text(visible(name)), Text(visible(value)))
+        table.add_row(
+            Text(_name_of_both(name, new_names)), Text(visible(value) or BLANK)
+        )
     return table
 
 
@@ -604,7 +632,7 @@ def _mark_differences(
         marks += " " * (cell_len("".join(shown[:start])) - len(marks))
         marks += "^" * cell_len("".join(shown[start:end]))
     text = "".join(shown)
-    lines = Text(text or "(blank)", style=style)
+    lines = Text(text or BLANK, style=style)
     return Text("\n").join([lines, Text(marks, style=BAD)]) if marks else lines
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Below this width the evidence needs the room of the alternatives.
 WIDE: Final = 100
+# A column may have a row for its name and one for its rule.
+LABELS: Final = {"map": "name ", "rules": "rule "}
 COLUMNS: Final = ("decision", "choice", "evidence", "alternatives")
 
 
@@ -49,7 +51,12 @@ def write_draft(
     """
     undecided = {column.name for column in draft.never}
     rows = [
-        (each.about, each.choice, each.evidence, each.alternatives)
+        (
+            LABELS.get(each.setting, "") + each.about,
+            each.choice,
+            each.evidence,
+            each.alternatives,
+        )
         for each in draft.decisions
     ]
     console = make_console()

@@ -29,7 +29,7 @@ New = Annotated[
     ),
 ]
 KeyValues = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="VALUE...",
         help="The value of each key column, in the order of the key; or all values as"

@@ -189,10 +189,12 @@ def show_result(
     form: Format,
     then: str = "",
     *,
+    explaining: str = "",
     numbered: bool = False,
 ) -> None:
     """Print a result on stdout; the table also suggests the next step, `then`.
 
+    `explaining`: the command that shows one of the rows that differ.
     `numbered`: whether hints have the numbers by which they can be saved.
     """
     if form is Format.JSON:
@@ -206,6 +208,7 @@ def show_result(
             make_console(),
             result,
             then,
+            explaining=explaining,
             numbered=numbered,
             every_rule=shows_details(),
         )
@@ -329,6 +332,10 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
         found = asdict(explanation)
         if not explanation.aside:
             del found["aside"]
+        # For people only.
+        del found["new_names"]
+        for pair in found["pairs"]:
+            del pair["factors"]
         echo(json.dumps(document | found, ensure_ascii=False, indent=2))
         return
     from recon_engine.terminal import print_explanation

@@ -69,6 +69,8 @@ def save_hints(
     Raises ConfigError for a hint that does not exist or has no setting, and for a file
     that cannot be edited.
     """
+    if not result.hints and numbers is None:
+        return "no hints to save"
     path = Path(source.get("file", NEW_FILE))
     # A setting names the file with the codes, and not the codes.
     hints = [without_codes(hint) for hint in result.hints]

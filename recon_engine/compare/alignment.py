@@ -155,7 +155,7 @@ def align_columns(
     def split() -> str | None:
         return retry(splits_more) if one_column else None
 
-    names = pair_names(old, new, options, uris=uris, hint=hint)
+    names = pair_names(old, new, options, uris=uris, hint=hint, retry=retry)
     renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
     keys = tuple(map(names.find, options.keys))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
     from recon_engine.name_forms import NameForm
 
+    Fits = Callable[[Sequence[str], Sequence[str]], bool]
+
 
 @dataclass(frozen=True, slots=True)
 class NamePairs:
@@ -66,6 +68,7 @@ def pair_names(
     *,
     uris: tuple[str, str] = ("OLD", "NEW"),
     hint: Callable[[], str | None] = lambda: None,
+    retry: Callable[[Fits], str | None] = lambda _fits: None,
 ) -> NamePairs:
     """Pair the columns of both sides: by `--map`, by equal names, by `--match-names`.
 
@@ -75,6 +78,7 @@ def pair_names(
         options: The renames, and the form in which names are equal.
         uris: The names of both files, for errors.
         hint: Returns how else the files could be read, for errors.
+        retry: The same, given a test of two headers.
 
     Raises:
         ConfigError: A rename does not fit the columns.
@@ -91,7 +95,7 @@ def pair_names(
         raise ConfigError(
             "--map maps one column of OLD twice", help="map each column once"
         )
-    _check_renames(old, new, renames, hint)
+    _check_renames(old, new, renames, hint, retry)
     theirs_by_form = {
         fold_name(name, forms): name
         for name in (new if forms else ())
@@ -157,7 +161,21 @@ def _check_renames(
     new: Collection[str],
     renames: Mapping[str, str],
     hint: Callable[[], str | None],
+    retry: Callable[[Fits], str | None],
 ) -> None:
+    def are_swapped(ours: Collection[str], theirs: Collection[str]) -> bool:
+        return renames.keys() <= {*theirs} and {*renames.values()} <= {*ours}
+
+    lacking = next((each for each in renames.items() if each[0] not in old), None)
+    # One pair alone may itself be swapped. Where the delimiters of the files differ,
+    # they are exchanged as well.
+    if lacking and len(renames) > 1 and (are_swapped(old, new) or retry(are_swapped)):
+        raise ConfigError(
+            f"{map_flag(*lacking)}: OLD has no column {shown(lacking[0])}, and NEW has"
+            " it: are the files swapped?",
+            why=f"all {len(renames)} pairs of names fit the files in the other order",
+            help="the old file comes first",
+        )
     for ours, theirs in renames.items():
         flag = map_flag(ours, theirs)
         if ours not in old and ours in new and theirs in old:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +20,10 @@ from recon_engine.errors import ConfigError
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_tables
+from recon_engine.kinds import Kind
 from recon_engine.model import SIDES
-from recon_engine.rules.chains import NO_CHAIN, normal_form
+from recon_engine.rules.chains import NO_CHAIN, normal_form, read_forms, show_forms
+from recon_engine.rules.numbers import Number, read_number
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suggestions import did_you_mean
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
+    from recon_engine.rules.chains import Chain
     from recon_engine.runtime.progress import Progress
 
 
@@ -90,12 +94,14 @@ class ExplainedCell:
 class ExplainedPair:
     """Two paired rows with every compared cell.
 
-    The cells of key columns that only a rule makes equal come first.
+    The cells of key columns that only a rule makes equal come first. `factors`: of
+    columns of the kind `scale`, by what OLD is multiplied.
     """
 
     old_line: int | None
     new_line: int | None
     cells: tuple[ExplainedCell, ...]
+    factors: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +115,17 @@ class RowAside:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All rows of a key: pairs, rows without a partner, and rows that are set aside."""
+    """All rows of a key: pairs, rows without a partner, and rows that are set aside.
+
+    `new_names`: the names in NEW of columns that have another one in OLD.
+    """
 
     key: dict[str, str]
     pairs: tuple[ExplainedPair, ...]
     missing: tuple[ExplainedRow, ...]
     extra: tuple[ExplainedRow, ...]
     aside: tuple[RowAside, ...] = ()
+    new_names: dict[str, str] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -322,6 +332,7 @@ class _Explainer:
             missing=tuple(self.explain_row(0, old[at]) for at in alone),
             extra=tuple(self.explain_row(1, new[at]) for at in others),
             aside=tuple(self.explain_aside(arranged)),
+            new_names={ours: new for new, ours in self.layout.new_names.items()},
         )
 
     def explain_aside(self, arranged: ArrangedRows) -> Iterator[RowAside]:
@@ -370,6 +381,13 @@ class _Explainer:
                 *(cells[name] for name in self.layout.columns),
                 *self.explain_context(old, new),
             ),
+            {
+                name: find_factor(
+                    self.layout.rules.get(name, NO_CHAIN), old[v].item(), new[v].item()
+                )
+                for at, (name, v) in enumerate(zip(names, ours.columns, strict=True))
+                if kinds.get(at) == Kind.SCALE and self.masks.value(name, "1") == "1"
+            },
         )
 
     def explain_context(
@@ -404,6 +422,17 @@ class _Explainer:
             if (internal := ids[side]) is not None
         }
         return ExplainedRow(row[LINE_COLUMN].item(), self.masks.row(ordered))
+
+
+def find_factor(chain: Chain, old: str, new: str) -> str:
+    """By what a number is multiplied: `10`, `0.01`; the texts have the kind `scale`."""
+    shown = [
+        show_forms(chain.of(side), read_forms(chain.of(side), pl.Series([text])))
+        for side, text in zip(SIDES, (old, new), strict=True)
+    ]
+    plain = read_number(Number().normal(pl.lit(pl.concat(shown))))
+    before, after = map(Decimal, pl.select(plain).to_series())
+    return f"{after / before:f}"
 
 
 def differing_spans(

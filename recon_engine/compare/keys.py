@@ -24,7 +24,7 @@ from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import count_identical, has_repeats
 from recon_engine.compare.side_plans import derive_columns
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
-from recon_engine.errors import ConfigError, ReconError
+from recon_engine.errors import ConfigError, NoCommonColumn, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading, splits_more
 from recon_engine.inputs.frames import Frame
@@ -229,6 +229,7 @@ def _pair_common_columns(
         options,
         uris=(old.uri, new.uri),
         hint=hint,
+        retry=functools.partial(other_reading, old, new, options),
     )
     columns = _common_columns(names, options)
     if not columns:
@@ -237,7 +238,7 @@ def _pair_common_columns(
             split = other_reading(old, new, options, splits_more)
         # Of a frame, names are names; the first line of a file may be a row.
         named = isinstance(old, Frame) and isinstance(new, Frame)
-        raise ConfigError(
+        raise NoCommonColumn(
             "the two files have no column in common",
             why=f"OLD has {join_names(old.columns)}; NEW has {join_names(new.columns)}"
             if named

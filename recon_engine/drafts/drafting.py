@@ -43,7 +43,7 @@ from recon_engine.drafts.spelling import (
 from recon_engine.drafts.spread_rows import read_spread_rows
 from recon_engine.drafts.value_borders import split_columns
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_share
+from recon_engine.formatting import format_count, format_share
 from recon_engine.inputs.frames import Frame
 from recon_engine.model import SIDES
 
@@ -292,7 +292,12 @@ class Drafting:
         for name, choice in rules_by_column(options).items():
             if name == ALL_COLUMNS:
                 self.columns.decide(name, choice, WHY_PADDING, setting="rules")
-            elif name not in options.keys:
+            elif name in options.keys:
+                equal = format_count(
+                    result.counts.tolerated_keys, "key", "are equal by a rule only"
+                )
+                self.columns.decide(name, choice, equal, setting="rules")
+            else:
                 column = by_name[name]
                 total = column.tolerated + column.mismatched
                 share = format_share(column.tolerated, total, "differing cell")

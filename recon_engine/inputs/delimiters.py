@@ -18,11 +18,7 @@ from recon_engine.errors import ReconError
 from recon_engine.inputs.file_shape import DELIMITERS
 from recon_engine.inputs.header import Header, parse_header
 from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.inputs.scanner import (
-    index_records,
-    is_utf8_without_nul,
-    whole_records_size,
-)
+from recon_engine.inputs.scanner import index_records, whole_records_size
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
@@ -85,7 +81,9 @@ class _Beginning:
         if not rows:
             return found.columns, 0
         width = found.width
-        regular = is_utf8_without_nul(rows) and index_records(
+        # Another encoding than the given one is an error of its own, which comes next:
+        # in those that extend ASCII, delimiters and newlines are the same bytes.
+        regular = b"\0" not in rows and index_records(
             rows, ord(delimiter), width, found.limits
         )
         return (found.columns, regular.rows) if regular else ((), 0)

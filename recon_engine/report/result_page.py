@@ -28,6 +28,7 @@ from recon_engine.formatting import (
     describe_frame,
     describe_side,
     format_count,
+    format_part,
     format_percent,
     format_share,
     mark_accepted,
@@ -422,12 +423,7 @@ def _build_kinds(column: Column) -> list[dict[str, Any]]:
     shares = sorted(found, key=lambda item: (-item[1], item[0]))
     return [
         {
-            "text": kind_words(kind)
-            + (
-                ""
-                if len(shares) == 1
-                else f" {format_percent(count, column.mismatched)}"
-            ),
+            "text": format_part(kind_words(kind), count, column.mismatched),
             "same": kind in REWRITING_KINDS,
             "link": link_to_cells(column=column.name, kind=kind),
         }

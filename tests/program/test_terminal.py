@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from rich.console import Console
+from rich.text import Text
 from support.screen import environment, on_terminal
 
 import recon_engine as rx
+from recon_engine import terminal
 from recon_engine.pipeline.demo import KEYS, write_pair
 from recon_engine.report import result_page
 from recon_engine.terminal import print_breaks, print_result, print_table
@@ -234,10 +236,11 @@ def test_a_sum_says_what_it_is_of() -> None:
     said = render(found)
     assert "sum: SAME" not in said
     some = (
-        "9 changed cells, 8 of them equal by a rule: old 40.5 · new 40.51 · delta 0.01"
+        "1 cell that differs and 8 cells equal by a rule: old 40.5 · new 40.51 · "
+        "delta 0.01"
     )
     assert some in said
-    assert "sum: NEAR: 9 changed cells, 9 of them equal by a rule: old 40.5" in said
+    assert "sum: NEAR: 9 cells equal by a rule: old 40.5" in said
     assert "delta 0.009" in said
     assert "SAME" not in str(result_page._build_changed_totals(found))
     # Every value was read: the rules are listed where they are asked for.
@@ -281,3 +284,20 @@ def test_a_break_takes_one_line_and_long_values_are_cut(width: int) -> None:
     assert ("0270013565F71BD5, 1" in second) == (width > 80)
     assert third.startswith("12 ")
     assert third.split()[1:] == ["missing?", "recurring,", "accepted", "17", "days"]
+
+
+def test_a_long_sum_folds_before_its_numbers() -> None:
+    sums = "old 100,879,026.46 · new 101,206,170.52 · delta 327,144.06"
+    line = f"sum: BETRAG: 1 cell that differs and 1,998 cells equal by a rule: {sums}"
+    first, *others = terminal._fold_line(Text(line), 80).plain.split("\n")
+    assert first.endswith("equal by a rule:")
+    assert [each.strip() for each in others] == [sums]
+
+
+def test_of_few_cells_each_kind_has_its_count() -> None:
+    old = pl.DataFrame({"ID": ["1", "2", "3"], "A": ["1", "2", "3"]})
+    new = pl.DataFrame({"ID": ["1", "2", "3"], "A": ["1.0", "2.0", "4"]})
+    assert "2 number format, 1 number  " in render(rx.diff(old, new, keys="ID"))
+    old, new = (pl.concat([of] * 7).with_row_index("N") for of in (old, new))
+    old, new = (of.with_columns(N=pl.col("N").cast(pl.String)) for of in (old, new))
+    assert "number format 66%, number 33%" in render(rx.diff(old, new, keys="N"))

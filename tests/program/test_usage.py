@@ -6,7 +6,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+from recon_cli.commands import init
 from support.program import recon
+from typer.testing import CliRunner
+
+from recon_engine.compare.keys import Proposal
 
 
 if TYPE_CHECKING:
@@ -157,3 +161,131 @@ def test_the_shell_completes_commands_options_and_values(
     }
     ended = recon(cwd=tmp_path, **asked)
     assert ended.stdout.split() == completed
+
+
+def write_unlike_files(folder: Path) -> None:
+    """Two files of other delimiters, encodings and names, which no file describes."""
+    rows = [(f"{n:08d}", f"Müller {n % 3}", n * 7 % 1000) for n in range(1, 60)]
+    old = "".join(f"{key};{name};{paid},50\r\n" for key, name, paid in rows)
+    (folder / "alt.csv").write_bytes(f"NR;NAME;BETRAG\r\n{old}".encode("cp1252"))
+    new = "".join(f"{int(key)},{name},{paid}.50\n" for key, name, paid in rows)
+    (folder / "neu.csv").write_text(f"claim,insured,amount\n{new}")
+
+
+@pytest.mark.parametrize("given", [("diff",), ("keys",), ("diff", "--key", "NR")])
+def test_an_undescribed_pair_names_its_delimiters_and_recon_init(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    write_unlike_files(tmp_path)
+    command, *others = given
+    ended = recon(command, "alt.csv", "neu.csv", *others, cwd=tmp_path)
+    assert ended.returncode in {2, 3}
+    last = ended.stderr.splitlines()[-1]
+    # OLD is not UTF-8: its encoding is an error that comes after the delimiter.
+    assert last.startswith(
+        "  help: add --delimiter ';:,': with it OLD has 3 columns and NEW 3, and the"
+        " first rows fit (59 and 59 were checked)"
+    )
+    assert last.endswith(
+        "; recon init alt.csv neu.csv looks for delimiter, encoding, names, key and"
+        " rules"
+    )
+
+
+@pytest.mark.parametrize("given", [(), ("--key", "NR"), ("--map", "NAME=amount")])
+def test_an_undescribed_pair_is_described_by_the_command_that_its_error_names(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    write_unlike_files(tmp_path)
+    read = ("--delimiter", ";:,", "--encoding", "cp1252:utf-8", *given)
+    ended = recon("diff", "alt.csv", "neu.csv", *read, cwd=tmp_path)
+    command, looks, _ = ended.stderr.rpartition("; recon ")[2].partition(" looks for ")
+    assert looks
+    assert recon(*shlex.split(command), cwd=tmp_path).returncode == 0
+    assert recon("diff", "alt.csv", "neu.csv", cwd=tmp_path).returncode == 0
+    # A configuration file describes the files now.
+    ended = recon("diff", "alt.csv", "neu.csv", "--key", "X", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "recon init" not in ended.stderr
+
+
+def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
+    write_unlike_files(tmp_path)
+    assert recon("init", "alt.csv", "neu.csv", cwd=tmp_path).returncode == 0
+    ended = recon("diff", "neu.csv", "alt.csv", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert (
+        "OLD has no column NR, and NEW has it: are the files swapped?\n"
+        "  why: all 3 pairs of names fit the files in the other order\n" in ended.stderr
+    )
+    # A name that neither file has is no sign of it.
+    given = ("--map", "NR=claim,NOPE=insured", "--key", "NR", "--config", "empty.toml")
+    (tmp_path / "empty.toml").touch()
+    ended = recon("diff", "neu.csv", "alt.csv", *given, cwd=tmp_path)
+    assert "OLD has no column NR." in ended.stderr
+    assert "swapped" not in ended.stderr
+
+
+def test_a_diff_names_the_rows_that_differ_and_how_to_see_one(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text(
+        "ID;LINE;A\n" + "".join(f"-{n};b {n};x\n" for n in range(15))
+    )
+    (tmp_path / "new.csv").write_text(
+        "ID;LINE;A\n" + "".join(f"-{n};b {n};y\n" for n in range(15))
+    )
+    given = ("diff", "old.csv", "new.csv", "--key", "ID,LINE", "--delimiter", ";")
+    shown = recon(*given, cwd=tmp_path).stdout
+    keys = next(x for x in shown.splitlines() if x.startswith("rows that differ: "))
+    assert keys.count(" · ") == 10
+    assert keys.endswith(" · … and 5 more")
+    command = shown.partition("\nnext: recon ")[2].partition("\n")[0]
+    ended = recon(*shlex.split(command), cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    number, line = keys.partition(": ")[2].partition(" · ")[0].split(", ")
+    assert ended.stdout.startswith(f"ID={number}, LINE={line}: 1 matched")
+    masked = recon(*given, "--mask", "ID=redact", cwd=tmp_path).stdout
+    assert "rows that differ: " in masked
+    assert "recon explain" not in masked
+    assert ": -" not in masked
+    assert (
+        "rows that differ"
+        not in recon("diff", "old.csv", "old.csv", *given[3:], cwd=tmp_path).stdout
+    )
+    # A configuration file has the settings.
+    (tmp_path / "recon.toml").write_text('keys = ["ID", "LINE"]\ndelimiter = ";"\n')
+    shown = recon("diff", "old.csv", "new.csv", cwd=tmp_path).stdout
+    command = shown.partition("\nnext: recon ")[2].partition("\n")[0]
+    assert "--delimiter" not in command
+    assert recon(*shlex.split(command), cwd=tmp_path).returncode == 1
+
+
+def test_explain_without_a_value_shows_what_to_give(pair: Path) -> None:
+    ended = recon("explain", "old.csv", "new.csv", "--key", "ID,PAID", cwd=pair)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error[USAGE_ERROR]: the key has 2 columns, and no value is given: ID, PAID\n"
+        "  help: such as: recon explain old.csv new.csv VALUE1 VALUE2; recon diff lists"
+        " the keys of the rows that differ\n"
+    )
+
+
+def test_without_hints_none_are_saved(pair: Path) -> None:
+    given = ("diff", "old.csv", "old.csv", "--key", "ID", "--save-hints")
+    ended = recon(*given, cwd=pair)
+    assert ended.returncode == 0
+    assert ended.stderr == "no hints to save\n"
+    assert not (pair / "recon.toml").exists()
+
+
+def test_a_person_is_asked_again_for_a_key_that_is_listed() -> None:
+    def propose(*columns: str) -> Proposal:
+        return Proposal(columns, 0, 0, 3, 1.0, 0, 0)
+
+    keys = [propose("A"), propose("B"), propose("A", "C")]
+    with CliRunner().isolation(input="9\nx\n2\n"):
+        assert init._ask(keys) == 1
+    assert init._is_open(keys)
+    # One column is simpler than several.
+    assert not init._is_open([keys[0], keys[2]])
+    assert init._is_open([keys[2], keys[0]])
+    assert not init._is_open(keys[:1])

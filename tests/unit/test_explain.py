@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -204,3 +205,52 @@ def test_the_context_is_what_is_not_compared_with_masks() -> None:
     assert row.values == {"A": "y", "EXTRA": "f"}
     with pytest.raises(ConfigError, match="Did you mean SSN"):
         explain_key(old, new, options, ["1"], context=["SSNN"])
+
+
+def test_people_see_factors_both_names_and_carets_only_where_texts_differ(
+    tmp_path: Path,
+) -> None:
+    old = "ID;BETRAG;TAG;ORT;NOTE\n01;36.349,34;05.01.2026;Ulm;\n02;0,50;;;\n"
+    new = "ID,AMOUNT,TAG,ORT,NOTE\n1,363493.40,2026-01-05,Uln,\n3,0.5,,,\n"
+    files(tmp_path, old, new)
+    command = (
+        *("explain", "old.csv", "new.csv", "--key", "ID", "--delimiter", ";:,"),
+        *("--map", "BETRAG=AMOUNT", "--old-rule", "BETRAG=decimal(comma)"),
+        *("--rule", "TAG=date(eu|iso)", "--rule", "ID=lstrip0"),
+    )
+    shown = recon(*command, "1", cwd=tmp_path, COLUMNS="200").stdout
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert lines[3:] == [
+        "ID               01           1            tolerated by lstrip0",
+        "BETRAG (AMOUNT)  36.349,34    363493.40    scale (\u00d7 10)",
+        "TAG              05.01.2026   2026-01-05   tolerated by date(eu|iso)",
+        "ORT              Ulm          Uln          text",
+        "                   ^            ^",
+        "NOTE             (blank)      (blank)",
+    ]
+    missing = recon(*command, "2", cwd=tmp_path, COLUMNS="200").stdout
+    assert "BETRAG (AMOUNT)  0,50  " in missing
+    assert "NOTE             (blank)" in missing
+    document = json.loads(recon(*command, "1", "-f", "json", cwd=tmp_path).stdout)
+    name = "explanation.schema.json"
+    validate(document, json.loads((schema_folder() / name).read_text()))
+    masked = recon(*command, "1", "--mask", "BETRAG=last4", cwd=tmp_path).stdout
+    assert "scale\n" in re.sub(" +\n", "\n", masked)
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "factor"),
+    [
+        ("", "12.5", "0.125", "0.01"),
+        ("", "-1,200.5", "-120050", "100"),
+        ("decimal(percent)", "12%", "12", "100"),
+    ],
+)
+def test_a_factor_is_that_of_the_numbers_that_the_rules_read(
+    rule: str, old: str, new: str, factor: str
+) -> None:
+    before, after = (pl.DataFrame({"ID": ["1"], "A": [text]}) for text in (old, new))
+    options = Options(keys=("ID",), rules={"A": (rule,)} if rule else {})
+    [pair] = explain_key(before, after, options, ["1"]).pairs
+    assert [cell.state for cell in pair.cells] == ["scale"]
+    assert pair.factors == {"A": factor}

@@ -77,7 +77,7 @@ def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> Non
     lines = str(result).splitlines()
     assert lines[0] == "✗ DIFFER  2 of 3 matched rows differ, 1 missing, 1 extra"
     assert re.fullmatch(
-        r"PAID +2 +66.67  number 50%, number format 50%  10.00 → 10", lines[5]
+        r"PAID +2 +66.67  1 number, 1 number format  10.00 → 10", lines[5]
     )
     assert any(line.startswith("help: ") for line in lines)
     assert lines[-1].startswith(

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.command_line import split_names
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, KeyMissing, NoCommonColumn
+from recon_engine.formatting import format_count
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
     from recon_cli.settings import Settings
     from recon_engine.compare.keys import Proposal
     from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
+    from recon_engine.result import Reconciliation
 
 MOST_KEY_COLUMNS: Final = 3
 
@@ -34,7 +38,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
       recon diff old.csv.gz s3://claims/new.csv -k CLM_ID --gate 'missing<=0' -f json
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
         from recon_engine.api import compare_inputs
         from recon_engine.engines import choose_engine
@@ -72,7 +76,8 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                 )
             )
         then = render.next_step(result, writers)
-        render.show_result(result, form, then, numbered=True)
+        explaining = _explaining(old, new, result, asked, settings)
+        render.show_result(result, form, then, explaining=explaining, numbered=True)
         render.write_all(result, writers, lambda: _page_facts(asked, settings))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
@@ -99,7 +104,7 @@ def keys(
       recon keys old.csv new.csv --map PAID_AMT=PAID_AMOUNT -f json
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
 
         asked = settings.options_without_key
@@ -113,8 +118,8 @@ def keys(
 def explain(
     old: Old,
     new: New,
-    values: KeyValues,
     settings: Settings,
+    values: KeyValues = None,
     context: Context = None,
 ) -> None:
     """Show the rows of one key side by side.
@@ -127,13 +132,15 @@ def explain(
       recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
-    with session.report_errors(form):
+    with session.report_errors(form), _naming_init(old, new, settings):
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
         if not settings["keys"]:
             raise _propose_key(old, new, settings)
         asked = settings.options
+        if not values:
+            raise _request_values(old, new, asked.keys)
         shown = [name for each in context or () for name in split_names(each, ",")]
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
@@ -148,6 +155,31 @@ def explain(
             )
         render.show_explanation(found, form)
         session.end_command(int(not found.agrees), "the rows of the key differ")
+
+
+@contextmanager
+def _naming_init(old: str, new: str, settings: Settings) -> Iterator[None]:
+    """Let the errors of two files that nobody has described name `recon init`."""
+    try:
+        yield
+    except (KeyMissing, NoCommonColumn) as error:
+        settled = isinstance(error, KeyMissing) and error.is_settled
+        drafting = None if settled else _drafting(old, new, settings)
+        error.help = "; ".join(filter(None, (error.help, drafting))) or None
+        raise
+
+
+def _drafting(old: str, new: str, settings: Settings) -> str | None:
+    """What `recon init` does for two files, with the command.
+
+    None if a configuration file describes them, and for what is no file.
+    """
+    from recon_engine.command_line import quoted
+
+    if settings.source or not all(Path(each).is_file() for each in (old, new)):
+        return None
+    command = " ".join(map(quoted, ("recon", "init", old, new)))
+    return f"{command} looks for delimiter, encoding, names, key and rules"
 
 
 def _find_keys(
@@ -184,15 +216,33 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
             help=f"add --dataset NAME, one of: {names}; or add --key COLUMN",
         )
     found = _find_keys(old, new, settings, MOST_KEY_COLUMNS)
-    if not found:
-        return ConfigError(
-            "no key column is named",
-            why="no column has a value that is in both files",
-            help="add --key COLUMN; --map OLD=NEW pairs columns with other names",
-        )
-    best = found[0]
+    if found:
+        why, remedy = found[0].reason, _with_key(found[0].columns)
+    else:
+        why = "no column has a value that is in both files"
+        remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
+    drafting = None
+    if not (found and found[0].is_key):
+        drafting = _drafting(old, new, settings)
     return ConfigError(
-        "no key column is named", why=best.reason, help=_with_key(best.columns)
+        "no key column is named",
+        why=why,
+        help="; ".join(filter(None, (remedy, drafting))),
+    )
+
+
+def _request_values(old: str, new: str, keys: Sequence[str]) -> ConfigError:
+    """The error of `explain` without the value of a key."""
+    from recon_engine.command_line import quoted
+
+    files = " ".join(map(quoted, (old, new)))
+    values = " ".join(f"VALUE{number}" for number in range(1, len(keys) + 1))
+    values = values if keys[1:] else "VALUE"
+    return ConfigError(
+        f"the key has {format_count(len(keys), 'column')}, and no value is given:"
+        f" {', '.join(keys)}",
+        help=f"such as: recon explain {files} {values}; recon diff lists the keys of"
+        " the rows that differ",
     )
 
 
@@ -213,12 +263,42 @@ def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     return rebuild_command(replace(asked, keys=keys), old, new)
 
 
+def _explaining(
+    old: str, new: str, result: Reconciliation, asked: Options, settings: Settings
+) -> str:
+    """The command that shows the first of the rows that differ; "" if there is none.
+
+    A masked key finds no row. An input that is no file, such as a pipe, was read, and
+    of settings from several places it is not known which of them the command needs.
+    """
+    from recon_engine.command_line import option_words, quoted
+
+    files = all(Path(each).is_file() for each in (old, new))
+    if not result.sample or asked.masks or not files:
+        return ""
+    if not settings.source:
+        words = [*option_words(asked, explain.__name__)]
+    elif settings.are_from_file:
+        words = [*_file_words(settings.source)]
+    else:
+        return ""
+    key = [*result.sample[0].key.values()]
+    dashed = any(value.startswith("-") for value in key)
+    values = [*words, "--", *key] if dashed else [*key, *words]
+    return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
+
+
+def _file_words(source: Mapping[str, str]) -> Iterator[str]:
+    """The options that name a configuration file, and the dataset of it."""
+    yield from ("--config", source["file"])
+    if "dataset" in source:
+        yield from ("--dataset", source["dataset"])
+
+
 def _page_facts(asked: Options, settings: Settings) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
     source = settings.source
     if not (source and settings.are_from_file):
         return PageFacts(options=asked, timed=True)
-    named = ("--dataset", source["dataset"]) if "dataset" in source else ()
-    words = ("--config", source["file"], *named)
-    return PageFacts(options=asked, timed=True, words=words)
+    return PageFacts(options=asked, timed=True, words=(*_file_words(source),))

@@ -139,7 +139,7 @@ def init(
                     begun=_import_writer,
                 )
             )
-        if asks and len(found.close_keys) > 1:
+        if asks and _is_open(found.close_keys):
             found = _redraft(old, new, rows, given, found)
         # Lazy: `_import_writer` has begun to import it.
         from recon_cli.config_draft import write_draft
@@ -187,16 +187,26 @@ def _redraft(
         )
 
 
+def _is_open(keys: Sequence[Proposal]) -> bool:
+    """Whether a person decides: the best key is not the only one of a single column."""
+    return len(keys) > 1 and min(len(each.columns) for each in keys[1:]) <= len(
+        keys[0].columns
+    )
+
+
 def _ask(keys: Sequence[Proposal]) -> int:
+    """The number, from 0, of the listed key that a person chooses."""
     session.echo("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
         session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
-    try:
-        chosen: int = typer.prompt("Which one", default=1, type=int)
-    except typer.Abort:
-        raise ConfigError(
-            "no key was chosen", help="answer with a number, or take the first by --yes"
-        ) from None
-    if not 1 <= chosen <= len(keys):
-        raise ConfigError(f"there is no key {chosen}", help=f"1 to {len(keys)}")
-    return chosen - 1
+    while True:
+        try:
+            chosen: int = typer.prompt("Which one", default=1, type=int)
+        except typer.Abort:
+            raise ConfigError(
+                "no key was chosen",
+                help="answer with a number, or take the first by --yes",
+            ) from None
+        if 1 <= chosen <= len(keys):
+            return chosen - 1
+        session.echo(f"There is no key {chosen}: answer with 1 to {len(keys)}.")
