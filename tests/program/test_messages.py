@@ -138,7 +138,9 @@ def test_a_run_needs_no_option_and_ends_with_a_summary(
     assert ended.returncode == 1, ended.stderr
     _, _, summary = ended.stdout.partition("\nrun complete (SUCCEEDED): ")
     facts = dict(re.findall(r"^(\w+): +(.+)$", summary, re.MULTILINE))
-    assert list(facts) == ["time", "verdict", "breaks", "artifacts", "report", "next"]
+    assert list(facts) == [
+        *("time", "verdict", "breaks", "state", "artifacts", "report", "next")
+    ]
     total, _, shares = facts["time"].partition(" s: ")
     assert float(total) > 0
     named = dict(re.findall(r"(\w+) ([0-9]+|<1)%", shares))

@@ -13,7 +13,6 @@ from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError, KeyMissing, NoCommonColumn
-from recon_engine.formatting import format_count
 
 
 if TYPE_CHECKING:
@@ -234,6 +233,7 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
 def _request_values(old: str, new: str, keys: Sequence[str]) -> ConfigError:
     """The error of `explain` without the value of a key."""
     from recon_engine.command_line import quoted
+    from recon_engine.formatting import format_count
 
     files = " ".join(map(quoted, (old, new)))
     values = " ".join(f"VALUE{number}" for number in range(1, len(keys) + 1))

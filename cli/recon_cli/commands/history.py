@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import database, session
-from recon_engine.formatting import format_count
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
 
@@ -233,6 +232,7 @@ def report(
     """
     with session.report_errors():
         from recon_cli import render
+        from recon_engine.formatting import format_count
         from recon_engine.postgres import history
         from recon_engine.postgres.connection import open_connection
         from recon_engine.report import history_page, result_page
