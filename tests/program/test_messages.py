@@ -141,7 +141,7 @@ def test_a_run_needs_no_option_and_ends_with_a_summary(
     assert list(facts) == [
         *("time", "verdict", "breaks", "state", "artifacts", "report", "next")
     ]
-    total, _, shares = facts["time"].partition(" s: ")
+    total, _, shares = facts["time"].partition(" s of the command: ")
     assert float(total) > 0
     named = dict(re.findall(r"(\w+) ([0-9]+|<1)%", shares))
     steps = ("start", "fetch", "read", "compare", "write", "stage", "publish",
