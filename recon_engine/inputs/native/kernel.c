@@ -437,6 +437,7 @@ typedef struct {
     u32 places;
     int negative, large; // large: the digits are not in 38
 } amount;
+INLINE int is_digit(u8 c) { return c >= '0' && c <= '9'; }
 #define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
 static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
     const u8 *p = *at;
@@ -975,11 +976,28 @@ static status put_summands(side *s, const record *r) {
     }
     return OK;
 }
+// As `read_summand`, of the digits, sign and point that most amounts have; UNREAD for another
+// text too, which `read_summand` may read.
+INLINE i64 read_short_summand(span s) {
+    const u8 *p = s.at, *point = 0;
+    int negative = p < s.end && *p == '-';
+    u64 digits = 0, size = (u64)(s.end - (p += negative));
+    if (!size || size > 16) return UNREAD;
+    for (; p < s.end; p++) {
+        if (is_digit(*p)) digits = 10 * digits + (*p - '0');
+        else if (*p == '.' && !point) point = p;
+        else return UNREAD;
+    }
+    if ((point && size == 1) || digits > MOST_DIGITS) return UNREAD;
+    i64 places = point ? s.end - point - 1 : 0;
+    return (negative ? -(i64)digits : (i64)digits) * (1 << PLACES) + places;
+}
 static status add_to_totals(side *s, const record *r) {
     span text;
     for (sum_of_column *t = s->totals; t < s->totals + s->total_count; t++) {
         if (!field_text(s, r, t->column, &text)) return MEMORY;
-        i64 read = read_summand(text, 0);
+        i64 read = read_short_summand(text);
+        if (read == UNREAD) read = read_summand(text, 0);
         t->unknown |= read == UNREAD || !add_total(&t->sum, read >> PLACES, (u32)read & ((1 << PLACES) - 1));
     }
     return OK;
@@ -2133,7 +2151,6 @@ typedef struct {
     u64 apart_size;
 } reading;
 #define FORM_ROOM 64 // more bytes than a form has beside its text; `places` is below 32
-INLINE int is_digit(u8 c) { return c >= '0' && c <= '9'; }
 // Sign and 0, before what has no zeros before its point and none at its end.
 INLINE u64 signed_form(u8 *to, const u8 *end, int below) {
     to[0] = 0, to[1] = below && end - to > 4 ? '-' : '+', to[2] = '0';
