@@ -21,6 +21,7 @@ from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
+    conjugate,
     describe_side,
     format_advice,
     format_count,
@@ -353,8 +354,8 @@ def _list_sums(total: Total, column: Column | None) -> list[str]:
         # Rules with a tolerance may hide a delta, so their cells are added too.
         what = f"{format_count(column.tolerated, 'cell')} equal by a rule"
         if column.mismatched:
-            differ = format_count(column.mismatched, "cell", "differ")
-            what = f"{differ.replace(' differ', ' that differ')} and {what}"
+            verb = conjugate(column.mismatched, "differ")
+            what = f"{format_count(column.mismatched, 'cell')} that {verb} and {what}"
     sums.insert(
         0,
         f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -75,9 +75,10 @@ def _count_and_sum(
     totals = dict.fromkeys(names, Decimal(0))
     source = find_source(file)
     if source is not None and all(_is_plain(name, header, options) for name in names):
-        read = dict(zip(names, source.read_totals(), strict=True))
-        if None not in read.values():
-            return file.rows, cast("dict[str, Decimal]", read)
+        read = zip(names, source.read_totals(), strict=True)
+        known = {name: total for name, total in read if total is not None}
+        if len(known) == len(names):
+            return file.rows, known
     if source is None:
         parts = map_ordered(
             lambda part: sum_rows(file.read(part), header, options), file.parts
