@@ -318,8 +318,8 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:
         known = (*inspect.signature(diff).parameters, *sided)
         right = OTHER_WORDS.get(name)
         raise ConfigError(
-            f"diff has no argument {name}."
-            + (f" Did you mean {right}?" if right else did_you_mean(name, known)),
+            f"diff has no argument {name}"
+            + (f". Did you mean {right}?" if right else did_you_mean(name, known)),
             help=f"write {right}=…" if right else "help(recon_engine.diff) lists them",
         )
 
@@ -531,7 +531,8 @@ def _split_rules(
         of_sides = value if isinstance(value, Mapping) else {"both": value}
         if not of_sides.keys() <= set(RULE_SIDES):
             raise ConfigError(
-                f"rules: {column} has a mapping whose names are not both, old and new",
+                f'rules: the mapping of {column} has other keys than "old", "new"'
+                ' and "both"',
                 help=f'a code table is the text of a rule: rules={{"{column}": '
                 '"map(A=ACTIVE)"}, each code of OLD with its value in NEW; rules of one'
                 f' side: rules={{"{column}": {{"old": "decimal(comma)"}}}}',

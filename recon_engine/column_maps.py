@@ -63,7 +63,7 @@ def _parse_pair(text: str) -> tuple[str, str]:
     except ValueError:
         pass
     raise ConfigError(
-        f"{FLAG} {text} is not OLD=NEW, once for each OLD",
+        f"{FLAG} {text} has not the form OLD=NEW",
         help=f"such as {FLAG} PAID_AMT=PAID_AMOUNT; quote a name that holds , or =",
     )
 
@@ -81,7 +81,7 @@ def _read_pairs(path: str) -> Iterator[tuple[int, str, str]]:
                 names = [name.strip() for name in record]
                 if len(names) != len(HEADER) or not all(names):
                     raise ConfigError(
-                        "a line of the map is not a name of OLD and a name of NEW",
+                        "a line of the map file has not two names",
                         file=path,
                         line=line,
                         help="write OLD,NEW on each line; quote a name with a comma",

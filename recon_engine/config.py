@@ -198,7 +198,9 @@ def _check_trailer_options(options: SideOptions) -> None:
                 help="give the text that is the first field of the trailer",
             )
         if options.trailers.count(prefix) > 1:
-            raise ConfigError(f"{trailer} {prefix} is given twice", help="once each")
+            raise ConfigError(
+                f"{trailer} {prefix} is given twice", help="give each prefix once"
+            )
     about = (
         ("trailer-count", options.trailer_counts),
         ("trailer-sum", options.trailer_sums),
@@ -207,7 +209,7 @@ def _check_trailer_options(options: SideOptions) -> None:
     for option, value in about:
         if value and not options.trailers:
             raise ConfigError(
-                f"{spell(option)} needs --trailer", help="--trailer PREFIX"
+                f"{spell(option)} needs --trailer", help="add --trailer PREFIX"
             )
     for text in options.trailer_counts:
         options.split_trailer_field(text)
@@ -653,7 +655,7 @@ class Options:
         for name, mask in self.masks.items():
             if mask not in set(Mask):
                 raise ConfigError(
-                    f"--mask {name}={mask}: unknown mask." + did_you_mean(mask, Mask),
+                    f"--mask {name}={mask}: unknown mask" + did_you_mean(mask, Mask),
                     help="one of: " + ", ".join(Mask),
                 )
         check_count("--detail-limit", self.detail_limit, "rows")
@@ -852,7 +854,7 @@ def _parse_encoding(name: str) -> Encoding:
         return Encoding.by_codec()[codecs.lookup(name.strip()).name]
     except (LookupError, ValueError):
         raise ConfigError(
-            f"{name} is not a supported encoding.{did_you_mean(name, Encoding)}",
+            f"{name} is not a supported encoding{did_you_mean(name, Encoding)}",
             help="one of: " + ", ".join(Encoding),
         ) from None
 

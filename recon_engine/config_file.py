@@ -120,7 +120,7 @@ def _split_read_layout(text: str) -> object:
 
 def _check_one_character(text: str) -> str:
     if not ONE_CHARACTER.fullmatch(text):
-        raise ValueError("one ASCII character")
+        raise ValueError("not one ASCII character")
     return text
 
 
@@ -128,7 +128,7 @@ def _column(text: str) -> str:
     """A column's name as in flags: spaces around it count only in quotes."""
     name = read_name(text)
     if not name:
-        raise ValueError("a name of spaces only")
+        raise ValueError("a name has only spaces")
     return name
 
 
@@ -369,7 +369,7 @@ def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseMod
         return Section()
     if dataset not in sections:
         raise ConfigError(
-            f"there is no [dataset.{dataset}]." + did_you_mean(dataset, sections),
+            f"there is no [dataset.{dataset}]" + did_you_mean(dataset, sections),
             file=str(path),
             help="name one of: " + ", ".join(sections) + "; or add a table of that "
             "name, which may be empty",
@@ -504,7 +504,7 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
             # pydantic gives the choices only as a text.
             expected, given = error["ctx"]["expected"], str(error["input"])
             known = re.findall(r"'([^']+)'", expected)
-            return f"one of {expected}.{did_you_mean(given, known)}"
+            return f"one of {expected}{did_you_mean(given, known)}"
         case _:
             return error["msg"][:1].lower() + error["msg"][1:]
 
@@ -519,7 +519,7 @@ def _unknown_setting(loc: list[int | str]) -> str:
         model = SideSection
     else:
         model = Section if loc[1:] else File
-    return f"there is no such setting.{did_you_mean(name, model.model_fields)}"
+    return f"there is no such setting{did_you_mean(name, model.model_fields)}"
 
 
 def _format_toml_path(loc: Iterable[int | str]) -> str:

@@ -19,6 +19,11 @@ CALL: Final = lazy_pattern(r"(split|join|slice)\s*\((.*)\)\s*", re.DOTALL)
 ITEM: Final = lazy_pattern(r'\s*("(?:[^"]|"")*+"|[^",=()]+)\s*')
 # A place in a text; nine digits are more than any text has characters.
 DIGITS: Final = lazy_pattern(r"[0-9]{1,9}")
+FORMS: Final = {
+    "split": 'A,B=split(COLUMN,"SEPARATOR")',
+    "join": 'A=join(COLUMN,COLUMN,"SEPARATOR")',
+    "slice": "A=slice(COLUMN,FIRST,LAST)",
+}
 HELP: Final = (
     """such as: CLM_NO,LINE=split(CLAIM,"-"), ID=join(A,B,"-"), STATE=slice(ZIP,1,2)"""
 )
@@ -74,7 +79,7 @@ def _parse(text: str) -> Derivation:
         case "slice", [(_, source), *bounds] if len(names) == 1:
             first, last = _parse_bounds([bound for _, bound in bounds])
             return Derivation(names, "slice", (source,), first=first, last=last)
-    raise _MalformedError(f"the arguments of {function} do not fit")
+    raise _MalformedError(f"{function} is written as {FORMS[function]}")
 
 
 def _take_names(text: str) -> tuple[tuple[str, ...], int]:

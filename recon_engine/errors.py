@@ -116,7 +116,7 @@ class NoCommonColumn(ConfigError):
 
 
 class InputError(ReconError):
-    """An input was refused; nothing was written or moved."""
+    """An input, or the access to it, was refused."""
 
     status = "MALFORMED_INPUT"
 
@@ -208,7 +208,7 @@ class PermissionDenied(InputError):
 
 
 class TransientError(ReconError):
-    """The infrastructure failed; it is safe to run the same command again."""
+    """The work could not be done now. Running the same command again is safe."""
 
     status = "STORAGE_UNAVAILABLE"
 
@@ -280,7 +280,7 @@ class Interrupted(ReconError):
 
 
 class InternalError(ReconError):
-    """An invariant of the result is violated: a bug, never a result."""
+    """A bug: an unexpected error, or a result that violates an invariant."""
 
     status = "INTERNAL_ERROR"
 

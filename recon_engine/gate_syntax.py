@@ -65,58 +65,58 @@ OPERATOR_WORDS: Final[Mapping[Operator, str]] = {
 }
 
 
-class CountedUnit(StrEnum):
-    """What a metric counts."""
+class TakesColumn(StrEnum):
+    """Whether a metric takes a column in parentheses."""
 
-    ROWS = "rows"
-    COLUMN = "a column"
-    EITHER = "rows, or a column"
+    NO = "no"
+    YES = "yes"
+    OPTIONAL = "optional"
 
 
 class Metric(NamedTuple):
     """A quantity that a gate can limit. A rate is a share, from 0 to 1 or 100%."""
 
-    of: CountedUnit
+    takes_column: TakesColumn
     meaning: str
     rate: bool = False
 
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "missing": Metric(CountedUnit.ROWS, "rows in OLD only"),
-    "extra": Metric(CountedUnit.ROWS, "rows in NEW only"),
-    "mismatched_rows": Metric(CountedUnit.ROWS, "matched rows in which a cell differs"),
-    "mismatched_cells": Metric(CountedUnit.ROWS, "cells that differ"),
-    "mismatches": Metric(CountedUnit.COLUMN, "cells of the column that differ"),
-    "tolerated_cells": Metric(CountedUnit.ROWS, "cells that are equal only by a rule"),
+    "missing": Metric(TakesColumn.NO, "rows in OLD only"),
+    "extra": Metric(TakesColumn.NO, "rows in NEW only"),
+    "mismatched_rows": Metric(TakesColumn.NO, "matched rows in which a cell differs"),
+    "mismatched_cells": Metric(TakesColumn.NO, "cells that differ"),
+    "mismatches": Metric(TakesColumn.YES, "cells of the column that differ"),
+    "tolerated_cells": Metric(TakesColumn.NO, "cells that are equal only by a rule"),
     "tolerated_keys": Metric(
-        CountedUnit.ROWS, "matched rows whose keys are equal only by a rule"
+        TakesColumn.NO, "matched rows whose keys are equal only by a rule"
     ),
-    "tolerated": Metric(CountedUnit.COLUMN, "cells of the column equal only by a rule"),
+    "tolerated": Metric(TakesColumn.YES, "cells of the column equal only by a rule"),
     "sum_delta": Metric(
-        CountedUnit.COLUMN,
+        TakesColumn.YES,
         "absolute change of the column's sum over matched rows",
     ),
-    "missing_rate": Metric(CountedUnit.ROWS, "rows in OLD that are missing", rate=True),
-    "extra_rate": Metric(CountedUnit.ROWS, "rows in NEW that are extra", rate=True),
+    "missing_rate": Metric(TakesColumn.NO, "rows in OLD that are missing", rate=True),
+    "extra_rate": Metric(TakesColumn.NO, "rows in NEW that are extra", rate=True),
     "mismatch_rate": Metric(
-        CountedUnit.EITHER,
+        TakesColumn.OPTIONAL,
         "mismatched rows of the matched ones; cells of the column that differ",
         rate=True,
     ),
     "tolerated_rate": Metric(
-        CountedUnit.COLUMN, "cells of the column equal only by a rule", rate=True
+        TakesColumn.YES, "cells of the column equal only by a rule", rate=True
     ),
-    "rows_old": Metric(CountedUnit.ROWS, "rows in OLD"),
-    "rows_new": Metric(CountedUnit.ROWS, "rows in NEW"),
-    "matched": Metric(CountedUnit.ROWS, "pairs of rows with the same key"),
-    "duplicate_keys_old": Metric(CountedUnit.ROWS, "keys that repeat in OLD"),
-    "duplicate_keys_new": Metric(CountedUnit.ROWS, "keys that repeat in NEW"),
-    "blank_keys_old": Metric(CountedUnit.ROWS, "rows in OLD with a blank in the key"),
-    "blank_keys_new": Metric(CountedUnit.ROWS, "rows in NEW with a blank in the key"),
-    "rejected": Metric(CountedUnit.ROWS, "quarantined rows of both files"),
-    "rejected_old": Metric(CountedUnit.ROWS, "quarantined rows of OLD"),
-    "rejected_new": Metric(CountedUnit.ROWS, "quarantined rows of NEW"),
-    "drift": Metric(CountedUnit.ROWS, "columns on one side only"),
+    "rows_old": Metric(TakesColumn.NO, "rows in OLD"),
+    "rows_new": Metric(TakesColumn.NO, "rows in NEW"),
+    "matched": Metric(TakesColumn.NO, "pairs of rows with the same key"),
+    "duplicate_keys_old": Metric(TakesColumn.NO, "keys that repeat in OLD"),
+    "duplicate_keys_new": Metric(TakesColumn.NO, "keys that repeat in NEW"),
+    "blank_keys_old": Metric(TakesColumn.NO, "rows in OLD with a blank in the key"),
+    "blank_keys_new": Metric(TakesColumn.NO, "rows in NEW with a blank in the key"),
+    "rejected": Metric(TakesColumn.NO, "quarantined rows of both files"),
+    "rejected_old": Metric(TakesColumn.NO, "quarantined rows of OLD"),
+    "rejected_new": Metric(TakesColumn.NO, "quarantined rows of NEW"),
+    "drift": Metric(TakesColumn.NO, "columns on one side only"),
 }
 
 
@@ -153,7 +153,7 @@ def check_column(gate: Gate, known: Collection[str]) -> None:
     """Raise ConfigError if the column of a gate is not compared."""
     if gate.column is not None and gate.column not in known:
         raise ConfigError(
-            f"gate {gate.text}: no compared column is called {gate.column}."
+            f"gate {gate.text}: no compared column is called {gate.column}"
             + did_you_mean(gate.column, known),
             help="name a compared column as in OLD: no key and no ignored column",
         )
@@ -183,7 +183,7 @@ class _GateParser:
         if found[1] not in METRICS:
             self.at = found.start(1)
             self.refuse(
-                f"unknown metric {found[1]}." + did_you_mean(found[1], METRICS)
+                f"unknown metric {found[1]}" + did_you_mean(found[1], METRICS)
                 if found[1]
                 else "expected a metric",
                 "one of: " + ", ".join(METRICS),
@@ -192,12 +192,12 @@ class _GateParser:
         return found[1]
 
     def column(self, metric: str) -> str | None:
-        of = METRICS[metric].of
+        takes = METRICS[metric].takes_column
         if not self.text.startswith("(", self.at):
-            if of is CountedUnit.COLUMN:
+            if takes is TakesColumn.YES:
                 self.refuse(f"{metric} needs a column", f"such as {metric}(PAID)<=0")
             return None
-        if of is CountedUnit.ROWS:
+        if takes is TakesColumn.NO:
             self.refuse(f"{metric} takes no column", f"such as {metric}<=0")
         quoted = QUOTED_PATTERN.match(self.text, self.at + 1)
         # A name may contain parentheses: the last one closes.

@@ -38,7 +38,7 @@ def parse_match_names(text: str) -> tuple[NameForm, ...]:
     for word in words:
         if word not in set(NameForm):
             raise ConfigError(
-                f"--match-names {text}: {word or 'a blank'} is no form of a name."
+                f"--match-names {text}: unknown value {word or '(blank)'}"
                 + did_you_mean(word, (EXACT, *NameForm)),
                 help=f"one of: {EXACT}, trim, casefold; or trim,casefold for both",
             )

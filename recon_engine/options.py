@@ -440,8 +440,8 @@ _TABLE: Final = (
     _setting(
         "keys",
         group=Group.COMPARISON,
-        help="Key column. Repeat the option or separate columns by commas. Required,"
-        " here or in the configuration file.",
+        help="Key column. Repeat the option or separate columns by commas. Required, as"
+        " an option or in the configuration file.",
         commands=COMPARING,
         shape=Shape.NAMES,
         flags=("--key", "--keys", "-k"),
@@ -471,7 +471,7 @@ _TABLE: Final = (
         "match_names",
         group=Group.COMPARISON,
         help="How column names of both files are paired: 'exact', 'trim' (surrounding"
-        " blanks do not count), 'casefold' (case does not count), or 'trim,casefold'."
+        " spaces do not count), 'casefold' (case does not count), or 'trim,casefold'."
         " The result lists the pairs.",
         commands=READING,
         metavar="FORM[,FORM]",
@@ -904,7 +904,8 @@ _TABLE: Final = (
     _setting(
         "fail_on_no_files",
         group=Group.RUN,
-        help="Exit with 3 if the inbound location holds no data file.",
+        help="Exit with 3 if the inbound location holds no data file, or not yet its"
+        " done file.",
         commands=("run",),
         value_type=bool,
         sets=RunConfig,
@@ -935,7 +936,7 @@ _TABLE: Final = (
         name="quiet",
         group=Group.MESSAGES,
         help="Print nothing if the exit code is 0, else the error or one line that says"
-        " why, on stderr. Files of --output and --log-file are written.",
+        " why, on stderr. Files are still written.",
         commands=(*READING, "doctor"),
         value_type=bool,
         flags=("--quiet", "-q"),
@@ -945,9 +946,9 @@ _TABLE: Final = (
     Option(
         name="verbose",
         group=Group.MESSAGES,
-        help="Log when each step starts and ends, in place of progress bars."
-        " A printed result lists every rule.",
-        commands=READING,
+        help="Show details: log each step in place of progress bars, list every rule of"
+        " a result, and print every field of a list of breaks or runs.",
+        commands=(*READING, "breaks", "history"),
         value_type=bool,
         flags=("--verbose", "-v"),
         env="RECON_VERBOSE",
@@ -966,14 +967,14 @@ _TABLE: Final = (
     Option(
         name="progress",
         group=Group.MESSAGES,
-        help="Show progress on stderr: bars on a terminal, elsewhere a line every ten"
-        " seconds.",
+        help="Show progress also if stderr is not a terminal: a line every ten seconds."
+        " --no-progress shows no bars.",
         commands=READING,
         value_type=bool,
         flags=("--progress/--no-progress",),
         env="RECON_PROGRESS",
-        without="bars on a terminal; elsewhere only the log of a run, with a line"
-        " every 30 seconds",
+        without="bars on a terminal; elsewhere a line every 30 seconds in the log of a"
+        " run, else nothing",
     ),
     Option(
         name="log_format",

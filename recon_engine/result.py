@@ -908,9 +908,9 @@ class Reconciliation:
             # A property has failed: its own error says where.
             return object.__getattribute__(self, name)
         right = OTHER_NAMES.get(name)
-        meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
+        meant = f". Use {right}." if right else did_you_mean(name, PUBLIC)
         raise AttributeError(
-            f"a result has no attribute {name}.{meant or ' dir(d) lists all.'}",
+            f"a result has no attribute {name}{meant or '. dir(d) lists all.'}",
             # Python would propose a name by itself, such as one that is not public.
             name=None,
             obj=None,

@@ -49,7 +49,10 @@ class RunStatus(StrEnum):
 
 
 class Meaning(NamedTuple):
-    """What a status means for the caller."""
+    """What a status means for the caller.
+
+    `retryable`: whether the same command can be repeated safely. It may end alike.
+    """
 
     exit_code: int
     retryable: bool
@@ -99,7 +102,9 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
         _Status.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),
         _Status.MALFORMED_INPUT: Meaning(3, False, "a file is not strict RFC 4180 CSV"),
-        _Status.ENCODING_ERROR: Meaning(3, False, "a file is not UTF-8"),
+        _Status.ENCODING_ERROR: Meaning(
+            3, False, "a file is not in its encoding, UTF-8 by default"
+        ),
         _Status.EMPTY_FILE: Meaning(3, False, "a file has no bytes, not even a header"),
         _Status.DUPLICATE_KEYS: Meaning(
             3, False, "a key repeats and --on-duplicate-keys is fail"
@@ -114,13 +119,22 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.COMMIT_UNKNOWN: Meaning(
             4, True, "the reply to COMMIT was lost; the next run finds out"
         ),
-        _Status.DISK_FULL: Meaning(4, True, "there is no room on a disk"),
-        _Status.OUT_OF_BUDGET: Meaning(4, True, "the memory budget is too small"),
+        _Status.DISK_FULL: Meaning(
+            4, True, "there is no room on a disk: a repeat needs more"
+        ),
+        _Status.OUT_OF_BUDGET: Meaning(
+            4, True, "the memory budget is too small: a repeat needs a larger one"
+        ),
         _Status.ARCHIVE_CONFLICT: Meaning(
-            4, True, "the result is recorded; a replaced input stays in inbound"
+            4,
+            True,
+            "the result is recorded; a replaced input stays in inbound until somebody"
+            " decides which file is right",
         ),
         _Status.INTERNAL_ERROR: Meaning(
-            70, False, "a bug: a result invariant does not hold"
+            70,
+            False,
+            "a bug: an unexpected error, or a result invariant that does not hold",
         ),
         _Status.INTERRUPTED: Meaning(
             143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"

@@ -27,7 +27,7 @@ def escape_bytes(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name for a sentence; quoted if it has surrounding blanks."""
+    """A name for a sentence; quoted if it has surrounding spaces."""
     return name if name == name.strip() else f'"{name}"'
 
 
@@ -37,10 +37,10 @@ def looks_like_header(names: Iterable[str]) -> bool:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question with the closest known name, ` Did you mean CLM_ID?`, or ""."""
+    """A question with the closest known name, `. Did you mean CLM_ID?`, or ""."""
     from difflib import get_close_matches
 
     names = (each for each in known if NAME_PATTERN.fullmatch(each.strip()))
     by_fold = {each.strip().casefold(): each for each in names}
     close = get_close_matches(name.strip().casefold(), by_fold, n=1)
-    return f" Did you mean {shown(by_fold[close[0]])}?" if close else ""
+    return f". Did you mean {shown(by_fold[close[0]])}?" if close else ""

@@ -23,7 +23,7 @@ COMPARISONS: Final = ("=", "!=", "<", "<=", ">", ">=")
 # These put values in order, so both sides of them have to be readable.
 ORDERED: Final = frozenset({"<", "<=", ">", ">="})
 HELP: Final = (
-    "such as: CLOSED >= '2026-01-01' and REGION in ('N', 'S'); a name with blanks is in"
+    "such as: CLOSED >= '2026-01-01' and REGION in ('N', 'S'); a name with spaces is in"
     " double quotes, a text in single quotes"
 )
 
@@ -73,7 +73,10 @@ def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
             return tuple(found)
         word = tokens.pop(0)
         if word.kind != "word" or word.text.lower() != "and":
-            raise _MalformedError(f"condition {len(found)} is not followed by 'and'")
+            unsupported = "; 'or' is not supported" * (word.text.lower() == "or")
+            raise _MalformedError(
+                f"'and' is missing after condition {len(found)}{unsupported}"
+            )
 
 
 def write_condition(column: str, operator: str, value: str) -> str:
@@ -89,7 +92,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < end:
         found = TOKEN.match(text, at)
         if found is None:
-            raise _MalformedError(f"character {at + 1:,} does not fit")
+            raise _MalformedError(f"character {at + 1:,} is not part of a condition")
         name, quoted, sign, word = found.groups()
         if name is not None:
             yield _Token("name", name[1:-1].replace('""', '"'))

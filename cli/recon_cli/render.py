@@ -403,8 +403,7 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
             run_id = run_id[:RUN_ID_CHARACTERS]
         table.append((began, verdict, *ended, run_id))
     first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
-    shown_elsewhere = ("replaced",) if short else ()
-    spare = tuple(dict.fromkeys((*shown_elsewhere, *first, *SPARE_COLUMNS)))
+    spare = tuple(dict.fromkeys(("replaced", *first, *SPARE_COLUMNS))) if short else ()
     show_rows(HISTORY_COLUMNS, table, form, spare)
 
 

@@ -29,13 +29,33 @@ def make_usage_error(error: Any) -> ConfigError:
 
     `error`: has `format_message`, and the context `ctx` of its command or None.
     """
-    text = error.format_message().strip().replace("Value error, ", "")
+    if value := _describe_value(error):
+        return ConfigError(value, help=_help_with(error))
+    text = error.format_message().strip()
     similar = getattr(error, "possibilities", None)
     if similar and (found := POSSIBLE.fullmatch(text)):
         text = f"{found['what']}. Did you mean {' or '.join(sorted(similar))}?"
     else:
         text = text.removesuffix(".")
     return ConfigError(text[:1].lower() + text[1:], help=_help_with(error))
+
+
+def _describe_value(error: Any) -> str:
+    """What is wrong with a value, by the flag or the variable that it is from."""
+    param = getattr(error, "param", None)
+    if param is None or not error.message:
+        return ""
+    source = error.ctx.get_parameter_source(param.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        name = param.envvar
+    elif param.param_type_name == "argument":
+        name = param.human_readable_name
+    else:
+        name = max(param.opts, key=len)
+    # The sentences of pydantic; a number that is none has its reason after a comma.
+    what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
+    what = what.replace("Input should be", "it has to be").strip()
+    return f"{name}: {what.removesuffix('.')}"
 
 
 def _help_with(error: Any) -> str:
@@ -72,7 +92,7 @@ def make_command_error(words: Sequence[str], commands: Iterable[str]) -> ConfigE
             f"{name} is a file, not a command", help=f"did you mean: {command}"
         )
     return ConfigError(
-        f"there is no command {name}.{did_you_mean(name, commands)}",
+        f"there is no command {name}{did_you_mean(name, commands)}",
         help="recon --help lists the commands",
     )
 

@@ -251,8 +251,9 @@ def _check_keys(
                 )
                 refusal = KeyMissing(
                     f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}"
-                    + (f', which has "{twin}"' if twin else ".")
-                    + ("" if twin else did_you_mean(name, columns)),
+                    + (
+                        f', which has "{twin}"' if twin else did_you_mean(name, columns)
+                    ),
                     file=files.uris[at],
                     line=1,
                     why="rows are matched by the key, so both files must have it",
@@ -291,7 +292,7 @@ def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
         return None
     flag = _match_names_flag(pairs, old, new)
     return (
-        "for names that differ in case or surrounding blanks only: "
+        "for names that differ in case or surrounding spaces only: "
         + (f"{flag}, or " if flag else "")
         + " ".join(options)
     )
@@ -367,7 +368,7 @@ def _find_ignored(
             if name not in every:
                 quoted = command_line.quoted(command_line.quote_name(name, ","))
                 raise ConfigError(
-                    f"{flag} {quoted}: no file has that column."
+                    f"{flag} {quoted}: no file has that column"
                     + did_you_mean(name, every),
                     help=_describe_columns(
                         sorted(every), quotable=looks_like_header(every)
@@ -395,7 +396,7 @@ def _rules_by_column(
             name = names.find(spelled)
             if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
                 raise ConfigError(
-                    f"{OPTIONS[side]} {spelled}: no compared column has that name."
+                    f"{OPTIONS[side]} {spelled}: no compared column has that name"
                     + did_you_mean(spelled, (*keys, *columns)),
                     help=f"{OPTIONS[side]} COLUMN=RULE",
                 )
@@ -421,8 +422,9 @@ def _check_key_rules(rules: Rules, keys: Sequence[str]) -> None:
             )
         if chain.has_several:
             raise ConfigError(
-                f"{name}: the code table of a key column has several codes for one",
-                help="list one code for each, or choose another key",
+                f"the code table of the key column {name} has several translations for"
+                " one code",
+                help="list one translation for each code, or choose another key",
             )
 
 
@@ -446,7 +448,7 @@ def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> N
         if each.column is not None and each.column not in columns:
             raise ConfigError(
                 f"suppression of {each.name}: no compared column is called "
-                f"{each.column}.{did_you_mean(each.column, columns)}",
+                f"{each.column}{did_you_mean(each.column, columns)}",
                 help="name a compared column as in OLD: no key and no ignored column",
             )
 
@@ -460,7 +462,7 @@ def _masks_by_column(
         name = names.find(spelled)
         if name not in {*columns, ALL_COLUMNS}:
             raise ConfigError(
-                f"--mask {spelled}: no file has that column."
+                f"--mask {spelled}: no file has that column"
                 + did_you_mean(spelled, columns),
                 help=_describe_columns(
                     sorted(columns), quotable=looks_like_header(columns)

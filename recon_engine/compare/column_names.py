@@ -187,7 +187,7 @@ def _check_renames(
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
             if name not in known:
                 raise ConfigError(
-                    f"{flag}: {side} has no column {shown(name)}."
+                    f"{flag}: {side} has no column {shown(name)}"
                     + did_you_mean(name, known),
                     help=hint() or "--map OLD_NAME=NEW_NAME",
                 )

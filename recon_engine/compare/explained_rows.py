@@ -174,7 +174,7 @@ def explain_rows(
         ]
     if all(rows.is_empty() for rows in both):
         raise ConfigError(
-            f"no row of either file has this {', '.join(layout.keys)}",
+            f"no row of either file has this key ({', '.join(layout.keys)})",
             help="give the value as in the file, one argument for each key column",
         )
     masks = make_masks(layout.masks)
@@ -200,7 +200,7 @@ def _find_context(
     for name in context:
         if name != ALL and name not in every:
             raise ConfigError(
-                f"--context {name}: no file has that column."
+                f"--context {name}: no file has that column"
                 + did_you_mean(name, every),
                 help="name a column by its name in OLD, or all",
             )

@@ -246,7 +246,7 @@ def _pair_common_columns(
             help=hint()
             or split
             or "use --match-names casefold for other spellings, --map"
-            " OLD=NEW for other names; does each file start with a header?",
+            " OLD=NEW for other names; check that each file starts with a header",
         )
     return names, columns
 
@@ -266,7 +266,7 @@ def _rules(
         for name in rules:
             if names.find(name) not in known:
                 raise ConfigError(
-                    f"{OPTIONS[side]} {name}: no common column has that name."
+                    f"{OPTIONS[side]} {name}: no common column has that name"
                     + did_you_mean(name, columns),
                     help=f"{OPTIONS[side]} COLUMN=RULE",
                 )

@@ -104,10 +104,12 @@ def make_masks(by_column: Mapping[str, Mask]) -> Masks:
     key = _read_mask_key()
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
-            f"the key of --mask hmac is shorter than {MIN_KEY_BYTES} bytes"
+            f"the mask key is shorter than {MIN_KEY_BYTES} bytes"
             if key
-            else "--mask hmac has no key",
-            why="tokens are HMAC-SHA256: whoever guesses the key can find the values",
+            else "--mask hmac has no mask key",
+            why="tokens are HMAC-SHA256: whoever guesses the key can find the values"
+            if key
+            else "the tokens of hmac are keyed by a secret",
             help=f"set {KEY_VARIABLE}, or name a file in {KEY_FILE_VARIABLE}; "
             "openssl rand -hex 32 generates a key",
         )

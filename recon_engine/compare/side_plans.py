@@ -75,7 +75,7 @@ def _derive(
         for name in sources:
             if name not in known:
                 raise ConfigError(
-                    f"{flag}: {where} has no column {shown(name)}."
+                    f"{flag}: {where} has no column {shown(name)}"
                     + did_you_mean(name, known),
                     help="name a column of the header, or one that is derived before",
                 )
@@ -128,7 +128,7 @@ def _conditions(
             if name not in known:
                 where = "both files have" if flag == "--where" else "the file has"
                 raise ConfigError(
-                    f"{flag}: no column that {where} is called {condition.column}."
+                    f"{flag}: no column that {where} is called {condition.column}"
                     + did_you_mean(condition.column, known),
                     help="name a column of the header, or one that is derived",
                 )
@@ -150,7 +150,7 @@ def sum_columns(
             if name not in columns:
                 flag = options.side(side).flags.spell("sum")
                 raise ConfigError(
-                    f"{flag} {name}: no compared column has that name."
+                    f"{flag} {name}: no compared column has that name"
                     + did_you_mean(name, columns),
                     help="name a column that is neither a key nor ignored",
                 )

@@ -103,7 +103,8 @@ def draft_settings(
                     readings = correct_reading(inputs, readings, error)
                 opened.begin_as(inputs, readings)
     raise ConfigError(
-        "no reading of the files was found",
-        why="each correction of a reading met another fault",
+        "recon init could not read the files",
+        why="no combination of encoding, delimiter, quotes and header that was tried"
+        " fits all rows",
         help="name encoding and delimiter in recon.toml, and use recon diff",
     )

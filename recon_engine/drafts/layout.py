@@ -144,7 +144,7 @@ class Layout:
             and self.shown.classes[stop] & (BLANK | LETTER) == BLANK | LETTER
         ]
         if texts:
-            found.append(f"the blanks at {_shorten(texts)} may be within a text")
+            found.append(f"the spaces at {_shorten(texts)} may be within a text")
         if unnamed and self.rows < FEW_LINES:
             count = format_count(self.rows, "row")
             found.append(f"{count} may be blank at one place by chance")

@@ -157,7 +157,7 @@ def describe_readings(
         name, frame, kind = side.upper(), reading.frame, inputs[at].compression
         columns = format_count(len(reading.columns), "column")
         if rows is not None:
-            columns += f" in all {format_count(rows[at], 'row')}"
+            columns += f" in {'all ' * (rows[at] > 1)}{format_count(rows[at], 'row')}"
         if reading.layout is not None:
             found += _describe_layout(name, reading, columns)
             continue

@@ -255,7 +255,7 @@ class _ZipReader:
             if len(named) == 1:
                 return named[0]
             raise self.error(
-                f"the zip archive has no member {self.member}."
+                f"the zip archive has no member {self.member}"
                 + did_you_mean(self.member, names)
                 if not named
                 else f"the zip archive has {len(named)} members {self.member}",

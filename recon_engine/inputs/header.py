@@ -408,7 +408,7 @@ class HeaderReader:
             raise EmptyFile(
                 "the file is empty"
                 if self.line == 1
-                else "no line is left of the file",
+                else "no line is left after the skipped lines",
                 file=self.uri,
                 line=self.line,
                 byte_offset=self.start,

@@ -268,7 +268,7 @@ def _names_of_authorities(file: str) -> list[str]:
         known = ssl.create_default_context(cafile=file).get_ca_certs()
     except (OSError, ssl.SSLError):
         raise ConfigError(
-            "the file of authorities does not contain PEM certificates",
+            "the CA bundle contains no PEM certificate",
             file=file,
             help="set PGSSLROOTCERT to a file of certificates in PEM format",
         ) from None

@@ -111,8 +111,8 @@ def select_by_patterns(
         if not any(map(_is_delivery, others)):
             return NoData(tuple(others))
         raise UnusableFiles(
-            f"inbound contains {format_count(len(others), 'file')}, none of a name that"
-            f" is looked for: {join_names(others)}",
+            f"inbound contains {format_count(len(others), 'file')}, and none matches"
+            f" --old-pattern or --new-pattern: {join_names(others)}",
             why=why,
             help="deliver files of such names, or change the patterns",
         )
@@ -212,7 +212,8 @@ def _without_data(ignored: Sequence[str]) -> NoData:
         f"inbound contains {format_count(len(ignored), 'file')}, none a data file: "
         f"{join_names(ignored)}",
         why=f"data files end in {', '.join(DATA_SUFFIXES)}",
-        help="deliver CSV files with one of these endings",
+        help="deliver CSV files with one of these endings, or name the files by"
+        " --old-pattern and --new-pattern",
     )
 
 

@@ -455,9 +455,9 @@ def _find_pair(inbound: Storage, config: RunConfig) -> FilePair | inbox.NoData:
     if isinstance(found, inbox.NoData):
         if done:
             raise InvalidFileCount(
-                f"the delivery is done, and {found.message}",
+                f"the done file is there, and {found.message}",
                 why=f"inbound contains {join_names(config.done_files)}",
-                help="deliver the files, or remove what says that they are there",
+                help="deliver the files, or remove the done file",
             )
         return found
     identified = iter(list(map_ordered(inbound.identify, found.files)))

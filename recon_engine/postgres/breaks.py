@@ -625,7 +625,7 @@ class BreakFilter:
         for kind in (*self.kinds, *self.not_kinds):
             if kind not in known:
                 raise ConfigError(
-                    f"there is no kind of difference {kind}."
+                    f"there is no kind of difference {kind}"
                     + did_you_mean(kind, known),
                     help="one of: " + ", ".join(known),
                 )
@@ -718,7 +718,7 @@ def list_breaks(
                 suppressions=set_to[0] if set_to else None,
             )
     raise ConfigError(
-        f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
+        f"no breaks are recorded for dataset {dataset}{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
 

@@ -145,7 +145,7 @@ def _check_authorities(known: Mapping[str, str]) -> None:
     if named == "system" or Path(named or ROOT_CERTIFICATES).expanduser().is_file():
         return
     raise ConfigError(
-        "no file of authorities to verify the certificate of Postgres with",
+        "the CA bundle to verify the certificate of Postgres does not exist",
         file=named,
         help="set PGSSLROOTCERT=FILE; for RDS, the global certificate bundle of RDS",
     )

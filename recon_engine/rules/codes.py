@@ -146,8 +146,8 @@ def read_code_file(name: str, *, rest_same: bool) -> CodeTable:
         raise ConfigError(
             f"rule map cannot read the file {Path(name).absolute()}",
             why=_reason(error),
-            help="a CSV file in UTF-8 with a header and two columns: the code, and the"
-            " code of the other side",
+            help="a CSV file in UTF-8 with a header and two columns: the code and its"
+            " translation",
         ) from None
     for line, row in enumerate([header, *rows], 1):
         if len(row) != 2:  # noqa: PLR2004 - a code and its translation

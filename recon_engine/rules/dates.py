@@ -141,7 +141,7 @@ def check_day_format(form: str, pivot: int | None) -> None:
         read = []
     if read != list(TRIAL_DAYS):
         raise ConfigError(
-            f"rule date: the format {form} does not read back a date that it writes",
+            f"rule date: the format {form} does not describe a day",
             why="it must contain the year, the month and the day",
             help="such as: date(%Y%m%d|%Y-%m-%d)",
         )

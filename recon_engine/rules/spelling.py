@@ -64,7 +64,7 @@ def parse_rule(text: str) -> Rule:
     make = RULES.get(name)
     if make is None or not found:
         raise ConfigError(
-            f"unknown rule {name}.{did_you_mean(name, RULES)}",
+            f"unknown rule {name}{did_you_mean(name, RULES)}",
             help="one of: " + ", ".join(SPELLINGS),
         )
     try:
@@ -146,7 +146,7 @@ def _make_number(inner: str) -> Rule:
     if "money" in inner and not MONEY_PATTERN.fullmatch(money):
         raise ConfigError(
             "the currency sign of rule decimal is not usable",
-            why="it may have neither digits nor blanks nor any of + - . , ( ) % ' \"",
+            why="it may have neither digits nor spaces nor any of + - . , ( ) % ' \"",
             help="such as: decimal(money=$) or decimal(money=EUR,comma)",
         )
     if not (words or money):

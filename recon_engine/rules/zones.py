@@ -84,7 +84,7 @@ def check_zone(name: str) -> None:
     """Raise ConfigError for a zone that does not exist."""
     if name not in zone_names():
         raise ConfigError(
-            f"unknown time zone {name}.{did_you_mean(name, zone_names())}",
+            f"unknown time zone {name}{did_you_mean(name, zone_names())}",
             help="a name of the IANA list, such as zone=Europe/Berlin or zone=UTC",
         )
 

@@ -28,6 +28,8 @@ CGROUP_LIMITS: Final = (
 PROCESS_STATUS: Final = Path("/proc/self/status")
 PEAK_PATTERN: Final = lazy_pattern(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+# Of the sizes in errors, with the bits of each.
+SHOWN_UNITS: Final = {"GiB": 30, "MiB": 20, "KiB": 10, "B": 0}
 SIZE_PATTERN: Final = lazy_pattern(
     r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII
 )
@@ -149,10 +151,10 @@ class Budget:
 
     def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
         return OutOfBudget(
-            f"the memory budget is {_format_gib(self.total)},"
-            f" but {_format_gib(needed)} are needed",
+            f"the memory budget is {_format_size(self.total)},"
+            f" but {_format_size(needed)} are needed",
             why=why,
-            help=f"--memory-budget {_format_gib(needed)}, or more memory for the task",
+            help=f"--memory-budget {_format_size(needed)}, or more memory for the task",
         )
 
 
@@ -204,6 +206,9 @@ def _container_limits() -> list[int]:
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _format_gib(size: int) -> str:
+def _format_size(size: int) -> str:
     # Rounded up: the size that the error names must be enough.
-    return f"{math.ceil(size / 2**30 * 100) / 100:.2f}GiB"
+    unit, bits = next(
+        (unit, bits) for unit, bits in SHOWN_UNITS.items() if size * 100 >= 2**bits
+    )
+    return f"{math.ceil(size / 2**bits * 100) / 100:.2f}{unit}"

@@ -56,7 +56,8 @@ def open_session() -> SparkSession:
     except ImportError:
         raise ConfigError(
             "--engine spark needs PySpark, which is not installed",
-            help="pip install 'recon-engine[spark]'",
+            help="install the extra spark from where recon-engine was installed, such"
+            " as: pip install '/path/to/recon-engine[spark]'",
         ) from None
     if "JAVA_HOME" not in os.environ and not shutil.which("java"):
         raise ConfigError(

@@ -120,7 +120,7 @@ def _scheme_of(url: str) -> str | None:
         return found and found[0]
     # Only the scheme is shown: what follows may hold a password or a signature.
     raise ConfigError(
-        f"unsupported URL scheme: {found[0]}.{did_you_mean(found[0], _SCHEMES)}",
+        f"unsupported URL scheme: {found[0]}{did_you_mean(found[0], _SCHEMES)}",
         help=_HOW_TO_NAME,
     )
 

@@ -320,6 +320,34 @@ def test_a_terminal_lists_a_break_on_one_line(
     assert lines[0].split()[:4] == ["0", "AMT", "number", "recurring"]
 
 
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("breaks", ("first_seen", "runs_seen", "uncertain")),
+        ("history", ("replaced", "file", "unseen")),
+    ],
+)
+def test_a_terminal_shows_every_field_of_a_list_with_v(
+    site: FolderSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    fields: tuple[str, ...],
+) -> None:
+    three_days(site)
+
+    def printed(*flags: str) -> set[str]:
+        shown = io.StringIO()
+        console = Console(file=shown, width=100, force_terminal=True, color_system=None)
+        monkeypatch.setattr(render, "make_console", lambda: console)
+        url = {"RECON_DATABASE_URL": site.database}
+        assert recon(command, *flags, cwd=tmp_path, **url).returncode == 0
+        return {*shown.getvalue().split()}
+
+    assert {*fields} <= printed("-v")
+    assert not {*fields} & printed()
+
+
 def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(
     site: FolderSite,
 ) -> None:

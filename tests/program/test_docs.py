@@ -265,7 +265,7 @@ def test_a_command_of_aws_is_one_that_its_model_knows(command: str) -> None:
 
 
 def default_of(option: Option) -> str:
-    if option.default is None:
+    if option.default in (None, ""):
         return option.without or ""
     return f"`{json.dumps(option.default)}`"
 
@@ -298,9 +298,10 @@ def suppressions() -> str:
 
 
 def metrics() -> str:
-    lines = ["| metric | of | |", "|---|---|---|"]
+    lines = ["| metric | takes a column | |", "|---|---|---|"]
     lines += [
-        f"| `{name}` | {metric.of} | {metric.meaning}{', as a rate' * metric.rate} |"
+        f"| `{name}` | {metric.takes_column} |"
+        f" {metric.meaning}{', as a rate' * metric.rate} |"
         for name, metric in METRICS.items()
     ]
     return "\n".join(lines)

@@ -50,8 +50,9 @@ def test_the_data_dictionary_is_that_of_the_migrations(database: str) -> None:
         "# Data dictionary",
         "",
         "Every table of the schema `metrics`, from the comments in the database.",
-        "In `stage`, `<dataset>_old` and `<dataset>_new` are those of the latest run,",
-        "all columns `text` (or one `cells text[]` where a table cannot have them).",
+        "The schema `stage` has the tables `<dataset>_old` and `<dataset>_new` of the",
+        "latest run. All columns are `text`. A file with more than 387 columns, or",
+        "with a name that Postgres cannot use, has one column `cells text[]` instead.",
     ]
     last = None
     with psycopg.connect(database) as connection:
@@ -73,7 +74,7 @@ def test_the_reference_of_errors_is_that_of_the_code() -> None:
         "The first table lists every status in which a run or a command can end.",
         "`recon statuses` prints it. The [runbook](runbook.md) has the next steps.",
         "",
-        "| status | exit | run again as it is | meaning |",
+        "| status | exit | safe to repeat | meaning |",
         "|---|---|---|---|",
     ]
     lines += [
@@ -109,13 +110,17 @@ def option(param: Any) -> str:
         default = "required"
     elif isinstance(getattr(param, "show_default", None), str):
         default = param.show_default
-    elif param.default in (None, False, ()) or callable(param.default):
+    elif (
+        param.default is False
+        or param.default in (None, (), "")
+        or callable(param.default)
+    ):
         default = ""
     else:
         default = f"`{param.default}`"
     kind: Any = type(param.default)
     choices = kind if isinstance(kind, EnumType) else ()
-    takes = param.metavar or "\\|".join(choices)
+    takes = (param.metavar or "|".join(choices)).replace("|", "\\|")
     argument = param.param_type_name == "argument"
     spelled = [*sorted(param.opts, key=len), *param.secondary_opts]
     names = [] if argument else [f"`{name}`" for name in spelled]

@@ -11,6 +11,7 @@ from support.program import recon
 from typer.testing import CliRunner
 
 from recon_engine.compare.keys import Proposal
+from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
@@ -67,10 +68,17 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
         ),
         (
             ["diff", "a", "b", "-f", "tabel"],
-            (
-                "invalid value for '--format' / '-f' (env var: 'RECON_FORMAT'):"
-                " 'tabel' is not one of 'table', 'json', 'markdown'"
-            ),
+            "--format: 'tabel' is not one of 'table', 'json', 'markdown'",
+            "recon diff --help",
+        ),
+        (
+            ["diff", "a", "b", "--detail-limit=-1"],
+            "--detail-limit: it has to be greater than or equal to 0",
+            "recon diff --help",
+        ),
+        (
+            ["diff", "a", "b", "--detail-limit", "many"],
+            "--detail-limit: it has to be a valid integer",
             "recon diff --help",
         ),
     ],
@@ -83,6 +91,21 @@ def test_a_wrong_word_is_an_error_of_this_program(
     assert first == f"error[USAGE_ERROR]: {message}"
     assert second.startswith(f"  help: {help_line}")
     assert (ended.returncode, ended.stdout) == (2, "")
+
+
+def test_a_value_of_a_variable_is_named_by_the_variable(tmp_path: Path) -> None:
+    ended = recon("diff", "a", "b", cwd=tmp_path, RECON_DETAIL_LIMIT="-1")
+    assert ended.stderr.startswith(
+        "error[USAGE_ERROR]: RECON_DETAIL_LIMIT: it has to be greater than or equal to"
+    )
+
+
+def test_the_help_of_schema_names_each(tmp_path: Path) -> None:
+    ended = recon("schema", "--help", cwd=tmp_path)
+    names = {each.name for each in schema_folder().iterdir() if each.is_file()}
+    assert {name.partition(".")[0] for name in names} <= {
+        *ended.stdout.replace(",", "").replace(".", "").split()
+    }
 
 
 def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
@@ -222,7 +245,7 @@ def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
     given = ("--map", "NR=claim,NOPE=insured", "--key", "NR", "--config", "empty.toml")
     (tmp_path / "empty.toml").touch()
     ended = recon("diff", "neu.csv", "alt.csv", *given, cwd=tmp_path)
-    assert "OLD has no column NR." in ended.stderr
+    assert "OLD has no column NR\n" in ended.stderr
     assert "swapped" not in ended.stderr
 
 

@@ -85,7 +85,7 @@ def test_one_of_everything_is_singular_in_every_output(tmp_path: Path) -> None:
     )
     new.write_text("id,v,w\n1,1,a\n2,2,b\n3,3,c\n3,3,d\n,5,e\n9,9,f\n")
     gates = [
-        f"{name}(v)>=0" if metric.of.value == "a column" else f"{name}>=0"
+        f"{name}(v)>=0" if metric.takes_column.value == "yes" else f"{name}>=0"
         for name, metric in METRICS.items()
         if name != "sum_delta"
     ]

@@ -14,7 +14,7 @@ from support.suppressed_pairs import DAY, pair
 from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
-from recon_engine.gate_syntax import METRICS, CountedUnit, Operator, parse_gate
+from recon_engine.gate_syntax import METRICS, Operator, TakesColumn, parse_gate
 from recon_engine.model import GateResult, Total
 from recon_engine.verdict import Measurements, evaluate_gates
 
@@ -132,10 +132,10 @@ def test_every_metric_can_be_measured() -> None:
     old, new = pair()
     for name, metric in METRICS.items():
         forms = {
-            CountedUnit.ROWS: [name],
-            CountedUnit.COLUMN: [f"{name}(PAID)"],
-            CountedUnit.EITHER: [name, f"{name}(PAID)"],
-        }[metric.of]
+            TakesColumn.NO: [name],
+            TakesColumn.YES: [f"{name}(PAID)"],
+            TakesColumn.OPTIONAL: [name, f"{name}(PAID)"],
+        }[metric.takes_column]
         for form in forms:
             [gate] = diff(old, new, keys="ID", gates=f"{form}>=0").gates
             assert gate.text

@@ -162,7 +162,7 @@ def test_columns_that_are_not_compared_are_masked_too() -> None:
     ("masks", "shown"),
     [
         ({"MEMBR": "hmac"}, "--mask MEMBR: no file has that column. Did you mean MEMB"),
-        ({"PAID": "hash"}, "--mask PAID=hash: unknown mask."),
+        ({"PAID": "hash"}, "--mask PAID=hash: unknown mask"),
         ({"PAID": "redcat"}, "unknown mask. Did you mean redact?"),
     ],
 )
@@ -186,11 +186,11 @@ def test_a_column_masked_under_both_its_names_is_refused() -> None:
 @pytest.mark.parametrize(
     ("environment", "shown"),
     [
-        ({}, "no key"),
+        ({}, "no mask key"),
         ({KEY_VARIABLE: "hunter2"}, "shorter than 16 bytes"),
         ({KEY_VARIABLE: SECRET, KEY_FILE_VARIABLE: "key"}, "both set"),
         ({KEY_FILE_VARIABLE: "no-such-file"}, "cannot be read"),
-        ({KEY_FILE_VARIABLE: "empty"}, "no key"),
+        ({KEY_FILE_VARIABLE: "empty"}, "no mask key"),
     ],
 )
 def test_without_a_good_key_nothing_is_compared(

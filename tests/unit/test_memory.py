@@ -56,6 +56,7 @@ def test_a_budget_below_the_least_is_refused_with_what_is_needed() -> None:
     # Rounded upwards: with a little less it would be refused again.
     needed = math.ceil((BASE_BYTES + (32 << 20)) / (1 << 30) * 100) / 100
     assert f"--memory-budget {needed:.2f}GiB" in str(caught.value.help)
+    assert str(caught.value.message).startswith("the memory budget is 1.00MiB, but ")
 
 
 def test_differences_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -524,7 +524,7 @@ def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
         ({"detail_limit": "9"}, "detail_limit is a str", "a whole number"),
         (
             {"rules": {"PAID": {"A": "ACTIVE"}}},
-            "rules: PAID has a mapping whose names are not both, old and new",
+            'rules: the mapping of PAID has other keys than "old", "new" and "both"',
             '{"PAID": "map(A=ACTIVE)"}',
         ),
         (

@@ -208,7 +208,7 @@ def test_a_file_of_codes_may_list_several_that_are_right(tmp_path: Path) -> None
     assert rule.source == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     back = compared(tmp_path, new, old, new_rules=rules)
     assert back.mismatches()["ID"].to_list() == ["3"]
-    with pytest.raises(ConfigError, match="several codes for one"):
+    with pytest.raises(ConfigError, match="several translations for one"):
         compared(tmp_path, "ID,V\n", "ID,V\n", old_rules={"ID": f"map(@{path})"})
 
 

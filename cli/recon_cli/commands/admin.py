@@ -56,7 +56,8 @@ Delete = Annotated[
 SchemaName = Annotated[
     str,
     typer.Argument(
-        metavar="SCHEMA", help="Name of the schema: result, config, error, …"
+        metavar="SCHEMA",
+        help="Name of the schema: config, error, explanation, manifest, result or run.",
     ),
 ]
 
@@ -200,7 +201,7 @@ def schema(name: SchemaName = "result") -> None:
             from recon_engine.suggestions import did_you_mean
 
             raise ConfigError(
-                f"there is no schema {name}.{did_you_mean(name, known)}",
+                f"there is no schema {name}{did_you_mean(name, known)}",
                 help="one of: " + ", ".join(known),
             )
         session.echo((folder / f"{name}.schema.json").read_text().rstrip())

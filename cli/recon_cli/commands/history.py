@@ -113,7 +113,10 @@ RunCount = Annotated[
 ]
 RunId = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="Id of a run; the latest one by default."),
+    typer.Argument(
+        metavar="RUN",
+        help="Id of a run, its first four or more digits, or 'latest' (the default).",
+    ),
 ]
 PastRuns = Annotated[
     int | None,

