@@ -102,6 +102,9 @@ HEAD: Final = """# The crash matrix
 `make crash-matrix` writes this page.
 [campaigns/crash_matrix.py](../campaigns/crash_matrix.py) defines a case.
 [protocol.md](protocol.md) describes each place.
+
+I1 to I6 are the guarantees 1 to 6 of protocol.md. `kill` is SIGKILL, `term` is SIGTERM,
+`hang` is SIGTERM to a worker that does not answer, and `raise` is an exception.
 """
 TITLES: Final = {
     stand.PAIR.name: "## One file on each side",

@@ -444,9 +444,9 @@ def write_report(
         f" seed. {len(measured)} of {len(MUTANTS)} mistakes were measured, with"
         f" {format_count(len(seeds), 'seed')}. Only the properties of the area of a"
         ' mistake run, and no other test. "none": all of them passed with'
-        f" {MOST} examples, so only other tests, or none, find the mistake. Of a"
-        " property that runs fewer examples than the profile says, those of the profile"
-        " are counted. `campaigns/mutants.py` has the mistakes and the method."
+        f" {MOST} examples, so only other tests, or none, find the mistake. If"
+        " a property runs fewer examples than the profile sets, the number of the"
+        " profile is counted. `campaigns/mutants.py` has the mistakes and the method."
     )
     lines = ["# Mutants", "", *textwrap.wrap(text, 88), ""]
     lines += ["| examples | runs that find the mutant | of |", "|---:|---:|---:|"]

@@ -40,6 +40,10 @@ HEAD: Final = """# The races
 
 `make races` writes this page.
 [campaigns/races.py](../campaigns/races.py) defines a race.
+
+*locked*: the program as it is. *lock lost*: each worker runs as if it held the lock,
+and takes the others for dead. *no lock*: the same, but nobody is taken for dead, so
+only the unique index decides.
 """
 
 

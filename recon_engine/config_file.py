@@ -67,7 +67,7 @@ SECRET: Final = re.compile(
 USERINFO: Final = re.compile(r"[a-z0-9+]+://[^/]*@", re.IGNORECASE)
 NO_SECRETS: Final = (
     "this file holds no secret: the database is named by RECON_DATABASE_URL or "
-    "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
+    "PG* variables, the mask key by RECON_MASK_KEY, AWS by its role or profile"
 )
 # tomllib gives the place of an error only in its text.
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")

@@ -893,7 +893,7 @@ _TABLE: Final = (
     Option(
         name="fail_on_diff",
         group=Group.RUN,
-        help="Exit with 1 if there is any difference that is not suppressed.",
+        help="Exit with 1 if there is any difference that no suppression accepts.",
         commands=("run", "doctor"),
         value_type=bool,
         flags=("--fail-on-diff",),

@@ -88,7 +88,10 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         ),
         _Status.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
         _Status.INVALID_FILE_COUNT: Meaning(
-            3, False, "inbound does not hold exactly two data files, or all parts"
+            3,
+            False,
+            "inbound does not hold exactly two data files; with --parts: not the"
+            " expected number of files",
         ),
         _Status.INVALID_FILE_PAIR: Meaning(
             3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"

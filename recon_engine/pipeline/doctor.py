@@ -249,13 +249,14 @@ def _check_authorities(address: Address) -> Iterator[CheckResult]:
         return
     host, file = verified_by
     if file == "system":
-        known, which = [], "the authorities that OpenSSL has for the system"
+        known, which = [], "the CA certificates that OpenSSL has for the system"
     else:
         known = _names_of_authorities(file)
-        of = "the system's store" if _is_system_store(file) else "a bundle"
-        which = f"{len(known)} of {of}, {Path(file).resolve()}"
+        of = "the system's store" if _is_system_store(file) else "a CA bundle"
+        certificates = format_count(len(known), "CA certificate")
+        which = f"{certificates} of {of} ({Path(file).resolve()})"
     of_rds = any("Amazon RDS" in name for name in known)
-    found = f"{which}; {'with' if of_rds else 'without'} those of RDS"
+    found = f"{which}, {'with' if of_rds else 'without'} those of RDS"
     if of_rds or not _is_rds(host):
         yield CheckResult("authorities", CheckState.OK, f"{found}; {NEEDED[of_rds]}")
     else:

@@ -587,7 +587,9 @@ def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
     address = make_conninfo(host=RDS, sslrootcert=str(bundle))
     [found] = _check_authorities(lambda: address)
     assert found.state is CheckState.OK
-    assert found.found.startswith(f"1 of a bundle, {bundle}; with those of RDS")
+    assert found.found.startswith(
+        f"1 CA certificate of a CA bundle ({bundle}), with those of RDS"
+    )
 
 
 def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
