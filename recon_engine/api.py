@@ -162,8 +162,8 @@ def diff(
     Args:
         old: A path, an `s3://` URL, or a table: of Polars, pandas, pyarrow, DuckDB, or
             anything with `__arrow_c_stream__`. It is not changed. A file named `.gz`,
-            `.zst`, `.bz2`, `.xz` or `.zip` is unpacked. docs/python.md says how typed
-            columns become text.
+            `.zst`, `.bz2`, `.xz` or `.zip` is decompressed. docs/python.md says how
+            typed columns become text.
         new: The same; the two may be of different kinds.
         keys: The key columns. Without any, the error proposes some.
         ignore: Columns that are not compared.
@@ -358,7 +358,7 @@ def propose_key(
     old: object, new: object, options: Options, budget: Budget | None, limits: Limits
 ) -> ConfigError:
     """The error of a caller who names no key, with the best one of both inputs."""
-    from recon_engine.compare.keys import propose_keys
+    from recon_engine.compare.key_search import propose_keys
 
     refusal, best = None, None
     try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from recon_cli.run_end import RunClock
     from recon_engine.compare.explained_rows import Explanation
-    from recon_engine.compare.keys import Proposal
+    from recon_engine.compare.key_search import Proposal
     from recon_engine.model import Breaks, PastRun
     from recon_engine.pipeline.runner import Outcome
     from recon_engine.postgres.breaks import BreakPage

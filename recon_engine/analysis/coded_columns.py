@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.rules.chains import normal_form
-from recon_engine.rules.codes import FALSE, TRUE, Boolean
+from recon_engine.rules.code_tables import FALSE, TRUE, Boolean
 from recon_engine.rules.texts import Casefold, Trim, Unwrap
 
 

@@ -51,7 +51,7 @@ from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import equal_under_rules, normal_form
-from recon_engine.rules.codes import FALSE, TRUE
+from recon_engine.rules.code_tables import FALSE, TRUE
 from recon_engine.rules.numbers import (
     DIGIT_PATTERN,
     MAX_IMPLIED,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.compare.alignment import ALL_COLUMNS
-from recon_engine.compare.keys import Proposal, propose_keys
+from recon_engine.compare.key_search import Proposal, propose_keys
 from recon_engine.config import OnSchemaDrift, Options
 from recon_engine.drafts.columns import (
     AS_WRITTEN,

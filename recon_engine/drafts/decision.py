@@ -8,7 +8,7 @@ from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
-    from recon_engine.compare.keys import Proposal
+    from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
     from recon_engine.model import Column, Hint
     from recon_engine.result import Reconciliation

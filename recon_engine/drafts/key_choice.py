@@ -1,4 +1,4 @@
-"""Which of the proposed keys is the key, and where its columns are."""
+"""Which key of those that `compare.key_search` finds is the key, and its columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from recon_engine.compare.keys import Proposal
+    from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
     from recon_engine.drafts.columns import CommonValues, Place, TableColumns
     from recon_engine.result import Reconciliation

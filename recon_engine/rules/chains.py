@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, is_read_form
-from recon_engine.rules.codes import SEVERAL, CodeTable
+from recon_engine.rules.code_tables import SEVERAL, CodeTable
 from recon_engine.rules.numbers import (
     Amount,
     ImpliedPoint,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
-from recon_engine.rules.codes import Boolean, make_code_table, read_code_file
+from recon_engine.rules.code_tables import Boolean, make_code_table, read_code_file
 from recon_engine.rules.dates import PRESETS, Day, check_day_format, expand_formats
 from recon_engine.rules.instants import Instant, check_instant_format, parse_duration
 from recon_engine.rules.numbers import (

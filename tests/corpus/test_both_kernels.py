@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from support.strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
-from recon_engine.compare import keys as keys_module
-from recon_engine.compare import local_engine
+from recon_engine.compare import key_search, local_engine
 from recon_engine.compare import pairs as pairs_module
 from recon_engine.compare.explain import explain_key
-from recon_engine.compare.keys import propose_keys
+from recon_engine.compare.key_search import propose_keys
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import InternalError, ReconError
 from recon_engine.inputs import scanning
@@ -366,7 +365,7 @@ def test_a_key_is_counted_by_the_kernel(
     paths[0].write_text('id,no,v\n"a",1,x\n"b,",1,x\n,2,x\n')
     paths[1].write_text("v,no,id\nx,1,a\nx,2,c\nx,3,\n")
     with monkeypatch.context() as here:
-        here.setattr(keys_module._KeySide, "values", None)
+        here.setattr(key_search._KeySide, "values", None)
         native = propose_keys(*paths)
     assert [(each.columns, each.matched, each.blanks_new) for each in native] == [
         (("id",), 2, 1)

@@ -62,13 +62,13 @@ def test_keys_of_files_larger_than_the_budget_are_proposed_within_it(
 
 PROPOSED = """
 import json, sys
-from recon_engine.compare import keys
+from recon_engine.compare import key_search
 from recon_engine.runtime.memory import Budget, peak_rss_bytes
 shares = []
-counted = keys._count_shares
-keys._count_shares = lambda *given: shares.append(counted(*given)) or shares[0]
+counted = key_search._count_shares
+key_search._count_shares = lambda *given: shares.append(counted(*given)) or shares[0]
 _, path, budget = sys.argv
-found = keys.propose_keys(path, path, budget=Budget(int(budget)))
+found = key_search.propose_keys(path, path, budget=Budget(int(budget)))
 print(json.dumps([found[0].columns, peak_rss_bytes(), shares[0]]))
 """
 

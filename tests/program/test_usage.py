@@ -10,7 +10,7 @@ from recon_cli.commands import init
 from support.program import recon
 from typer.testing import CliRunner
 
-from recon_engine.compare.keys import Proposal
+from recon_engine.compare.key_search import Proposal
 from recon_engine.postgres.migrations import schema_folder
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.program import recon
 
-from recon_engine.compare import keys
-from recon_engine.compare.keys import propose_keys
+from recon_engine.compare import key_search
+from recon_engine.compare.key_search import propose_keys
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError
 
@@ -127,7 +127,7 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
 def test_what_repeats_behind_the_sample_is_no_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keys, "SAMPLE_ROWS", 2)
+    monkeypatch.setattr(key_search, "SAMPLE_ROWS", 2)
     old = table(A="1231", B="xyzw")
     assert [each.columns for each in propose_keys(old, old)] == [("B",)]
 
@@ -143,7 +143,7 @@ def test_share_by_share_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) 
         propose_keys(old, new),
         propose_keys(old, new, Options(keys=NO_KEY, ignore=("A", "B"))),
     ]
-    monkeypatch.setattr(keys, "_count_shares", lambda *_: 7)
+    monkeypatch.setattr(key_search, "_count_shares", lambda *_: 7)
     assert propose_keys(old, new) == at_once[0]
     assert propose_keys(old, new, Options(keys=NO_KEY, ignore=("A", "B"))) == at_once[1]
     assert not any(each.is_key for each in at_once[1])

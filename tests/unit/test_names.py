@@ -20,7 +20,7 @@ import recon_engine as rx
 from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import map_flag, rebuild_command, split_list
 from recon_engine.compare.explain import explain_key
-from recon_engine.compare.keys import propose_keys
+from recon_engine.compare.key_search import propose_keys
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError, SchemaMismatch
 from recon_engine.inputs.header import read_header

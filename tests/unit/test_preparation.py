@@ -29,7 +29,7 @@ from support.program import recon
 import recon_engine as rx
 from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
-from recon_engine.compare.keys import propose_keys
+from recon_engine.compare.key_search import propose_keys
 from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import NO_KEY, OnBadRow, Options, SideOptions
 from recon_engine.derive_syntax import Derivation, parse_derivation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 import recon_engine as rx
-from recon_engine.compare.keys import propose_keys
+from recon_engine.compare.key_search import propose_keys
 
 
 def test_two_relations_of_one_duckdb_connection_are_read_one_after_the_other() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
     from recon_cli.settings import Settings
-    from recon_engine.compare.keys import Proposal
+    from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
@@ -185,7 +185,7 @@ def _find_keys(
     old: str, new: str, settings: Settings, most_columns: int
 ) -> list[Proposal]:
     """The keys of two files, best first, found with progress on a worker."""
-    from recon_engine.compare.keys import propose_keys
+    from recon_engine.compare.key_search import propose_keys
 
     asked = settings.options_without_key
     budget = settings["memory_budget"] if settings.has("memory_budget") else None

@@ -21,7 +21,7 @@ from recon_engine.options import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from recon_engine.compare.keys import Proposal
+    from recon_engine.compare.key_search import Proposal
     from recon_engine.drafts.decision import Draft
 
 

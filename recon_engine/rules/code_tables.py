@@ -1,4 +1,4 @@
-"""Codes: truth values, and tables that translate the codes of one system."""
+"""Code tables, which translate the codes of one system, and truth values."""
 
 from __future__ import annotations
 
