@@ -1,8 +1,8 @@
-"""The one table of options: what each is called, sets, takes, and means.
+"""The one table of options: what each sets and means; `config` has the defaults.
 
 The command line, the configuration file, the help, the reference pages and the
 rebuilt command line derive from `OPTIONS`. A default is written once: in the dataclass
-field that the option sets, or here if the option sets none.
+field of `config` that the option sets, or here if the option sets none.
 """
 
 from __future__ import annotations

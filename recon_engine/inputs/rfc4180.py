@@ -1,4 +1,4 @@
-"""The reference parser: strict RFC 4180 over bytes, one byte at a time.
+"""The reference parser of records; `csv_reader` validates a whole file.
 
     file   = record *(newline record) [newline]
     record = field *(delimiter field)
@@ -6,9 +6,9 @@
     newline = LF / CRLF
     TEXT   = any UTF-8 byte but NUL, CR, LF, DQUOTE and the delimiter
 
-It is written to be read, not to be fast. `scanner` decides for regular blocks;
-`csv_reader` calls this parser for the header and for blocks that `scanner` rejects, to
-name the fault.
+It is strict RFC 4180 over bytes, one byte at a time, written to be read, not to be
+fast. `scanner` decides for regular blocks. `csv_reader` calls this parser for the
+header and for blocks that `scanner` rejects, to name the fault.
 """
 
 from __future__ import annotations

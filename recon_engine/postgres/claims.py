@@ -1,7 +1,8 @@
 """Claims: a version of a file belongs to one dataset, even if two share an inbound.
 
 A run claims its files when it starts and again when it publishes. A claim is a row of
-`metrics.file_claim`. Its primary key decides between two datasets; no lock is held.
+`metrics.file_claim`. Its primary key decides between two datasets; no lock is held. The
+lock of a run is in `run_log`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text rules: spaces, case, zeros, marks, line ends. Each is idempotent."""
+"""Text rules: spaces, case, zero padding, marks, line ends. Each is idempotent."""
 
 from __future__ import annotations
 
