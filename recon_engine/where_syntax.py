@@ -92,7 +92,9 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < end:
         found = TOKEN.match(text, at)
         if found is None:
-            raise _MalformedError(f"character {at + 1:,} is not part of a condition")
+            # A token begins with the spaces before it.
+            place = len(text) - len(text[at:].lstrip()) + 1
+            raise _MalformedError(f"character {place:,} is not part of a condition")
         name, quoted, sign, word = found.groups()
         if name is not None:
             yield _Token("name", name[1:-1].replace('""', '"'))

@@ -670,6 +670,16 @@ def test_a_malformed_derivation_is_a_usage_error(text: str) -> None:
         parse_derivation(text)
 
 
+@pytest.mark.parametrize("text", ["A=split(B)", "A=join(B)", "A,B=slice(C,1)"])
+def test_the_error_of_a_derivation_has_its_form(text: str) -> None:
+    with pytest.raises(ConfigError, match="is written as") as caught:
+        parse_derivation(text)
+    form = caught.value.message.partition("is written as ")[2]
+    # What it shows is what is read.
+    shown = form.replace("FIRST", "1").replace("LAST", "2")
+    assert parse_derivation(shown).function in text
+
+
 def test_a_derivation_is_read_as_it_is_written() -> None:
     assert parse_derivation(' "A,1" , B = split( "C=2" , "-""" ) ') == Derivation(
         ("A,1", "B"), "split", ("C=2",), '-"'

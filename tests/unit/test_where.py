@@ -230,6 +230,20 @@ def test_a_malformed_filter_is_a_usage_error(text: str) -> None:
     assert "x" not in caught.value.message.replace("expr", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A = 1 or B = 2", "'and' is missing after condition 1; 'or' is not supported"),
+        ("A = 1 B = 2", "'and' is missing after condition 1"),
+        ("A = 'x", "character 5 is not part of a condition"),
+    ],
+)
+def test_a_malformed_filter_is_told_what_is_expected(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_where(text)
+    assert caught.value.message == f"--where: {message}"
+
+
 @pytest.mark.parametrize("name", ["A", "b c", 'x"y', "AND", "in", "a=b", "1st"])
 @pytest.mark.parametrize("text", ["", "it's", "a and b", '"', "2026-01-01"])
 def test_a_written_condition_is_read_back(name: str, text: str) -> None:
