@@ -545,7 +545,9 @@ def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
 ) -> None:
     old = csv("00000007,10,a", " 8 ,20,b", "00000009,30,c")
     options = Options(
-        keys=("ID",), rules={"ID": ("trim",)}, old=SideOptions(rules={"ID": ("lstrip0",)})
+        keys=("ID",),
+        rules={"ID": ("trim",)},
+        old=SideOptions(rules={"ID": ("lstrip0",)}),
     )
     look(site, "1", "7,11,a", "8,21,b", "10,5,d", old=old, options=options)
     paid, missing = ("00000007", "PAID"), ("00000009", None)
