@@ -38,7 +38,12 @@ from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.python_arguments import write_flags, write_for_python
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
-from recon_engine.report.page_data import build_page_data, excerpt_values
+from recon_engine.report.page_data import (
+    build_page_data,
+    excerpt_values,
+    list_first_cells,
+    list_first_rows,
+)
 
 
 if TYPE_CHECKING:
@@ -129,6 +134,7 @@ NO_FACTS: Final = PageFacts()
 def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
     """The HTML page of a result. It holds values of cells, masked if masks are set."""
     spell = write_for_python if facts.in_python else str
+    data = build_page_data(result, facts.files)
     code = write_flags if facts.in_python else str
     return pages.render_page(
         "report.html",
@@ -182,7 +188,8 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
             facts.words,
         ),
         stored=facts.files is not None,
-        island=pages.json_for_script(build_page_data(result, facts.files)),
+        first=_build_first_rows(result, data),
+        island=pages.json_for_script(data),
     )
 
 
@@ -624,6 +631,40 @@ def _describe_sample(result: Reconciliation) -> str:
         )
     # The sample is chosen by hashes of the keys, so a rerun shows the same rows.
     return f"a stable sample of {rows:,} of {total:,} rows that differ"
+
+
+def _build_first_rows(
+    result: Reconciliation, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What tables show of the first rows, where the page may not run its scripts."""
+    n = result.counts
+    cells = list_first_cells(data)
+    return {
+        "cells": [
+            {
+                "key": " · ".join(map(_format_value, each.key)),
+                "column": visible(each.column),
+                "old": _format_value(each.old),
+                "new": _format_value(each.new),
+                "kind": kind_words(each.kind),
+                "same": each.kind in REWRITING_KINDS,
+            }
+            for each in cells
+        ],
+        "shown": format_share(len(cells), n.mismatched_cells, "cell"),
+        "unmatched": [
+            {
+                "name": name,
+                "shown": format_share(len(first.rows), count, "row"),
+                "columns": [(visible(each), False) for each in first.columns],
+                "left_out": first.width - len(first.columns),
+                "rows": [[_format_value(each) for each in row] for row in first.rows],
+            }
+            for name, count in (("missing", n.missing), ("extra", n.extra))
+            for first in [list_first_rows(data[name])]
+            if first.rows
+        ],
+    }
 
 
 def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, Any]]:
