@@ -26,8 +26,8 @@ from recon_engine.formatting import (
     describe_frame,
     format_count,
     format_key,
+    format_number_or_percent,
     format_others,
-    format_percent,
     format_share,
     mark_accepted,
     most_frequent_change,
@@ -750,7 +750,7 @@ class Reconciliation:
         Requires at least one differing cell.
         """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
-        share = format_percent(same, total) if same else "None"
+        share = format_number_or_percent(same, total)
         rewritten = (
             f"{share} of the {format_count(total, 'differing cell', 'are')} the same"
             " value written another way"

@@ -25,7 +25,7 @@ from recon_engine.formatting import (
     describe_side,
     format_advice,
     format_count,
-    format_part,
+    list_kinds,
 )
 from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.model import SIDES, SuppressionState
@@ -413,13 +413,9 @@ def _truncate_text(value: str, width: int) -> str:
 
 def _format_kinds(column: Column) -> Text:
     """The kinds by share; kinds that change the value are highlighted."""
-    shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     parts = [
-        (
-            format_part(kind.replace("_", " "), count, column.mismatched),
-            "" if kind in REWRITING_KINDS else BAD,
-        )
-        for kind, count in shares
+        (words, "" if kind in REWRITING_KINDS else BAD)
+        for kind, words in list_kinds(column)
     ]
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 

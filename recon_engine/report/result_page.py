@@ -28,9 +28,9 @@ from recon_engine.formatting import (
     describe_frame,
     describe_side,
     format_count,
-    format_part,
-    format_percent,
+    format_number_or_percent,
     format_share,
+    list_kinds,
     mark_accepted,
     pluralize,
 )
@@ -305,7 +305,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     most = max(map(itemgetter(2), causes), default=0)
     largest = [each for each in causes if each[2] == most]
     return {
-        "same_share": format_percent(same, total) if same else "None",
+        "same_share": format_number_or_percent(same, total),
         "unexplained": result.unexplained(),
         "all": format_count(total, "differing cell", "are"),
         "other": total - same,
@@ -321,7 +321,7 @@ def _describe_cause(
     return {
         "column": visible(column.name),
         "kind": kind_words(kind),
-        "share": format_percent(count, total),
+        "share": format_number_or_percent(count, total),
         "link": link_to_cells(column=column.name, kind=kind),
     }
 
@@ -426,15 +426,13 @@ def _count_agreeing(result: Reconciliation) -> str:
 
 
 def _build_kinds(column: Column) -> list[dict[str, Any]]:
-    found = ((kind, count) for kind, count in column.kinds.items() if count)
-    shares = sorted(found, key=lambda item: (-item[1], item[0]))
     return [
         {
-            "text": format_part(kind_words(kind), count, column.mismatched),
+            "text": words,
             "same": kind in REWRITING_KINDS,
             "link": link_to_cells(column=column.name, kind=kind),
         }
-        for kind, count in shares
+        for kind, words in list_kinds(column)
     ]
 
 

@@ -85,12 +85,27 @@ def test_json_is_all_of_stdout_and_keeps_its_schema(pair: Path) -> None:
 
 def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
-    assert "| `PAID` | 1 | number format 100% |" in ended.stdout
+    assert "| `PAID` | 1 | number format |" in ended.stdout
     assert (
         "0 of 1 differing cell are not explained by a hint; "
-        "100% of the 1 differing cell is the same value written another way\n"
+        "1 of the 1 differing cell is the same value written another way\n"
         in ended.stdout
     )
+
+
+def test_markdown_counts_few_cells_and_has_shares_of_many() -> None:
+    def shown(rows: int) -> str:
+        ids = [str(at) for at in range(rows)]
+        texts = ["x"] + ["X"] * (rows - 1)
+        old = pl.DataFrame({"ID": ids, "A": texts})
+        new = pl.DataFrame({"ID": ids, "A": ["y"] + ["x"] * (rows - 1)})
+        return write_markdown(diff(old, new, keys="ID"))
+
+    few, many = shown(4), shown(40)
+    assert "| `A` | 4 | 3 case, 1 text |" in few
+    assert "3 of the 4 differing cells are the same value written" in few
+    assert "| `A` | 40 | case 97%, text 2% |" in many
+    assert "97% of the 40 differing cells are the same value written" in many
 
 
 def test_markdown_shows_any_name_as_it_is() -> None:
