@@ -155,6 +155,12 @@ def list_kinds(column: Column) -> list[tuple[str, str]]:
     ]
 
 
+def name_both(column: str, new_names: Mapping[str, str]) -> str:
+    """The name of a column in OLD, and that in NEW if it is another: `OLD (NEW)`."""
+    theirs = new_names.get(column)
+    return column if theirs is None else f"{column} ({theirs})"
+
+
 def format_kinds(column: Column) -> str:
     """The kinds of a column's differences: `case 70%, text 30%`, `2 case, 1 text`."""
     return ", ".join(words for _, words in list_kinds(column))

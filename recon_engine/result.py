@@ -234,7 +234,9 @@ class Reconciliation:
     `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
     options changed before rows were compared. Both are sorted. `given`: the settings of
     the comparison that hints add to, by the names of options; empty if `diff` was not
-    called from Python. `inputs`: reads the inputs again; None if that is impossible.
+    called from Python. `new_names`: the names in NEW of columns that have another one
+    in OLD; empty for a result that was read from the tables. `inputs`: reads the inputs
+    again; None if that is impossible.
     """
 
     keys: tuple[str, ...]
@@ -257,6 +259,9 @@ class Reconciliation:
     name_pairs: tuple[tuple[str, str], ...] = ()
     applied: tuple[Applied, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    new_names: Mapping[str, str] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ from recon_engine.formatting import (
     format_advice,
     format_count,
     list_kinds,
+    name_both,
 )
 from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.model import SIDES, SuppressionState
@@ -559,12 +560,6 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         )
 
 
-def _name_of_both(column: str, new_names: Mapping[str, str]) -> str:
-    """The name of a column in OLD, and that in NEW if it is another."""
-    theirs = new_names.get(column)
-    return visible(column) + (f" ({visible(theirs)})" if theirs else "")
-
-
 def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> RenderableType:
     table = _make_table(
         "column",
@@ -583,7 +578,7 @@ def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> Renderable
         if cell.column in pair.factors:
             state += f" (\u00d7 {pair.factors[cell.column]})"
         table.add_row(
-            Text(_name_of_both(cell.column, new_names), style=style),
+            Text(visible(name_both(cell.column, new_names)), style=style),
             _mark_differences(cell.old, old, style),
             _mark_differences(cell.new, new, style),
             Text(state, style=BAD if cell.differs else QUIET),
@@ -597,7 +592,7 @@ def _unmatched_table(
     table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
         table.add_row(
-            Text(_name_of_both(name, new_names)), Text(visible(value) or BLANK)
+            Text(visible(name_both(name, new_names))), Text(visible(value) or BLANK)
         )
     return table
 

@@ -169,9 +169,7 @@ def _is_of_result(
         ]
     ).with_columns(kind=pl.lit(""))
     shown = mask_cells(cells, masks).drop("kind")
-    before = result.frames.mismatches.drop("kind").with_columns(
-        pl.col("column").cast(pl.String)
-    )
+    before = result.frames.mismatches.drop("kind")
     return shown.equals(before.sort(*shown.columns))
 
 
