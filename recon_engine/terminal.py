@@ -64,6 +64,8 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
+# Below this width the evidence of a decision needs the room of the alternatives.
+WIDE = 100
 BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
 # The columns of that table that are cut first, and next.
 VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
@@ -143,6 +145,20 @@ def print_result(
 
 def render_text(result: Reconciliation, width: int) -> str:
     """The same for Python, as plain text for lines of a width in terminal cells."""
+    return _render_plain(
+        lambda console: print_result(console, result, in_python=True), width
+    )
+
+
+def render_decisions(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> str:
+    """What `print_decisions` prints, as plain text for lines of a width."""
+    return _render_plain(lambda console: print_decisions(console, names, rows), width)
+
+
+def _render_plain(show: Callable[[Console], None], width: int) -> str:
+    """What is shown on a console without colors, as text."""
     stream = io.StringIO()
     # In a notebook, rich would display each print as an output of its own.
     console = Console(
@@ -155,7 +171,7 @@ def render_text(result: Reconciliation, width: int) -> str:
         markup=False,
         emoji=False,
     )
-    print_result(console, result, in_python=True)
+    show(console)
     # Tables pad their last column.
     return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
@@ -506,7 +522,12 @@ def print_breaks(console: Console, breaks: Sequence[Mapping[str, Any]]) -> None:
 def print_decisions(
     console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table of texts whose third column, the longest, takes several lines."""
+    """Print a table of texts whose third column, the longest, takes several lines.
+
+    The last column is left out if it is blank, and where the third needs its room.
+    """
+    if console.width < WIDE or not any(row[-1] for row in rows):
+        names, rows = names[:-1], [row[:-1] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for name in names:
         table.add_column(name, overflow="fold")
