@@ -655,8 +655,9 @@ _TABLE: Final = (
         name="output",
         group=Group.OUTPUT,
         help="Also write the result to FILE. The suffix decides what is written: the"
-        " result (.html, .json, .md), all differing cells (.csv, .parquet), a"
-        " workbook of text (.xlsx), or the gates as JUnit XML (.xml). Repeatable.",
+        " result (.html, .json, .md), all differing cells (.csv, .parquet), these"
+        " with all missing and extra rows as a workbook of text (.xlsx), or the gates"
+        " as JUnit XML (.xml). Repeatable.",
         commands=WHOLE_FILES,
         value_type=Path,
         shape=Shape.VALUES,

@@ -121,6 +121,24 @@ def test_markdown_shows_any_name_as_it_is() -> None:
     assert r"``` --rule $'a`b|c``<b>\n*d*=decimal' ```" in hint
 
 
+def test_a_file_of_cells_says_which_rows_it_does_not_have(pair: Path) -> None:
+    command = ("diff", "old.csv", "new.csv", "-k", "ID")
+    lines = [
+        f"{name}: 1 cell differs; it does not have the 1 missing and 1 extra rows:"
+        f" -o 'r s.xlsx' has all"
+        for name in ("r s.csv", "r s.parquet")
+    ]
+    outputs = ("-o", "r s.csv", "-o", "r s.parquet")
+    ended = recon(*command, *outputs, cwd=pair)
+    assert ended.stderr.splitlines() == lines
+    assert (pair / "r s.csv").read_text().count("\n") == 2
+    assert recon(*command, *outputs, "-o", "r.xlsx", cwd=pair).stderr == ""
+    assert lines[0] not in recon(*command, *outputs, "-q", cwd=pair).stderr
+    # With nothing but cells, there is nothing to say.
+    (pair / "new.csv").write_text("ID,PAID\n1,10\n2,20.00\n3,30.00\n")
+    assert recon(*command, *outputs, cwd=pair).stderr == ""
+
+
 def test_the_result_is_written_to_every_output(pair: Path) -> None:
     names = ("r.json", "r.md", "r.csv", "r.parquet", "r.html")
     outputs = [argument for name in names for argument in ("-o", name)]
