@@ -428,29 +428,33 @@ class Reconciliation:
 
     @property
     def columns(self) -> pl.DataFrame:
-        """One row for each compared column: its counts, and one count for each kind.
+        """One row for each compared column, in the order of OLD.
 
-        `name` and `mismatched` are there again as `column` and `cells`, as printed
-        tables and `mismatches()` call them.
+        First `name`, `mismatched` cells and `mismatch_rate`, their share of all cells
+        of the column, then its other counts, and one count for each kind. `name` and
+        `mismatched` are there again as `column` and `cells`, as printed tables and
+        `mismatches()` call them.
         """
         rows = [
             {
                 "name": c.name,
+                "mismatched": c.mismatched,
+                "mismatch_rate": c.mismatched / c.compared if c.compared else 0.0,
                 "compared": c.compared,
                 "equal_exact": c.equal_exact,
                 "tolerated": c.tolerated,
-                "mismatched": c.mismatched,
                 **{kind.value: c.kinds.get(kind, 0) for kind in KINDS},
                 "column": c.name,
                 "cells": c.mismatched,
             }
             for c in self.by_column
         ]
-        names = ("compared", "equal_exact", "tolerated", "mismatched", *KINDS)
+        names = ("compared", "equal_exact", "tolerated", *KINDS)
         schema = {
             "name": pl.String,
+            "mismatched": pl.Int64,
+            "mismatch_rate": pl.Float64,
             **dict.fromkeys(map(str, names), pl.Int64),
-            # Last: the place of a column is part of what callers rely on.
             "column": pl.String,
             "cells": pl.Int64,
         }
