@@ -74,7 +74,7 @@ class Inputs:
         sides = result.old, result.new
         for source, state, side in zip(self.sources, self.states, sides, strict=True):
             if _state_of(source) != state:
-                raise _refuse_changed(side)
+                raise _refuse_changed(side.uri)
         with ExitStack() as stack:
             unread = both_unread(
                 *self.sources, self.options, self.limits, stack, SILENT
@@ -101,7 +101,8 @@ class Inputs:
 
             found = read_differing_rows(tables, layout, result, context)
         if found is None:
-            raise _refuse_changed(result.old)
+            # Of two inputs, it is not known which one.
+            raise _refuse_changed(None)
         return found
 
 
@@ -109,8 +110,8 @@ def _state_of(source: object) -> State:
     """The state of the local files of a source; empty for what is no such file."""
     if not isinstance(source, str | Path) or str(source).startswith("s3:"):
         return ()
-    path = local_path(str(source))
     try:
+        path = local_path(str(source))
         files = [each for each, _ in list_parts(path)] if are_parts(str(source)) else []
         found = [os.stat(each) for each in files or [path]]  # noqa: PTH116 - as fast
     except (OSError, ConfigError):
@@ -125,12 +126,12 @@ def _check_is_same(table: Table, side: Side) -> None:
     if table.rows + table.rejects.count != side.rows or (
         known and table.sha256 != side.sha256
     ):
-        raise _refuse_changed(side)
+        raise _refuse_changed(side.uri)
 
 
-def _refuse_changed(side: Side) -> InputChanged:
+def _refuse_changed(uri: str | None) -> InputChanged:
     return InputChanged(
-        "the input is not what it was when it was compared",
-        file=side.uri,
+        "an input is not what it was when it was compared",
+        file=uri,
         help="run diff again, then rows(context=…) on its result",
     )
