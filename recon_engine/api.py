@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import option_words
+from recon_engine.compare.reread import Inputs
 from recon_engine.config import (
     DEFAULT_ENGINE,
     DEFAULTS,
@@ -246,6 +247,7 @@ def diff(
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
     if not by:
         raise propose_key(old, new, options, budget, limits)
+    inputs = Inputs.pin(old, new, options, limits)
     try:
         result = compare_inputs(
             old,
@@ -264,7 +266,8 @@ def diff(
             proposed = _propose_arguments(old, new, options, by)
             error.help = proposed.help if proposed else error.help
         raise
-    return replace(result, given=read_flags(option_words(options)))
+    given_flags = read_flags(option_words(options))
+    return replace(result, given=given_flags, inputs=inputs)
 
 
 @guard_for_python

@@ -143,13 +143,27 @@ def most_frequent_change(
     return shown.old, shown.new
 
 
+def list_kinds(column: Column) -> list[tuple[str, str]]:
+    """The kinds of a column's differences, most cells first, each with its words.
+
+    The words have the part of the cells, as `format_part` says it: `case 70%`.
+    """
+    found = ((kind, count) for kind, count in column.kinds.items() if count)
+    return [
+        (kind, format_part(kind.replace("_", " "), count, column.mismatched))
+        for kind, count in sorted(found, key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def name_both(column: str, new_names: Mapping[str, str]) -> str:
+    """The name of a column in OLD, and that in NEW if it is another: `OLD (NEW)`."""
+    theirs = new_names.get(column)
+    return column if theirs is None else f"{column} ({theirs})"
+
+
 def format_kinds(column: Column) -> str:
-    """The kinds of a column's differences by share: `case 70%, text 30%`."""
-    shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(
-        f"{kind.replace('_', ' ')} {format_percent(count, column.mismatched)}"
-        for kind, count in shares
-    )
+    """The kinds of a column's differences: `case 70%, text 30%`, `2 case, 1 text`."""
+    return ", ".join(words for _, words in list_kinds(column))
 
 
 def format_advice(
@@ -194,6 +208,13 @@ def format_part(words: str, count: int, whole: int) -> str:
     if whole < FEW:
         return f"{count} {words}"
     return f"{words} {format_percent(count, whole)}"
+
+
+def format_number_or_percent(part: int, whole: int) -> str:
+    """A part at the begin of `… of the 9 cells`: `70%`, of few things `2`; `None`."""
+    if not part:
+        return "None"
+    return f"{part:,}" if whole < FEW else format_percent(part, whole)
 
 
 def unread(rules: Sequence[RuleCount]) -> Iterator[str]:

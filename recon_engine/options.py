@@ -99,6 +99,7 @@ class Option:
     `sided`: whether each side can have its own value. The options of the sides derive
     from it (`of_side`): `side` is "old" or "new" there. `adds`: what is set for a side
     does not replace what is set for both; the field of both sides is one of `Options`.
+    `common`: whether it is one of those that the short help of a command shows.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Option:
     sided: bool = False
     side: str | None = None
     adds: bool = False
+    common: bool = False
 
     def of_side(self, side: str) -> Option:
         """The option that sets the same for one side only.
@@ -143,6 +145,7 @@ class Option:
             sets=SideOptions,
             sided=False,
             side=side,
+            common=False,
         )
 
     @property
@@ -213,6 +216,7 @@ _TABLE: Final = (
         metavar="TEXT[:TEXT]",
         sets=Options,
         parse=_parse_delimiter,
+        common=True,
     ),
     _setting(
         "encoding",
@@ -225,6 +229,7 @@ _TABLE: Final = (
         field="encodings",
         parse=parse_encodings,
         write=write_encodings,
+        common=True,
     ),
     _setting(
         "skip_lines",
@@ -447,6 +452,7 @@ _TABLE: Final = (
         flags=("--key", "--keys", "-k"),
         metavar="COL[,COL]",
         sets=Options,
+        common=True,
     ),
     _setting(
         "ignore",
@@ -456,6 +462,7 @@ _TABLE: Final = (
         shape=Shape.NAMES,
         metavar="COL",
         sets=Options,
+        common=True,
     ),
     _setting(
         "compare_only",
@@ -490,6 +497,7 @@ _TABLE: Final = (
         in_python="renames",
         sets=Options,
         field="renames",
+        common=True,
     ),
     _setting(
         "rules",
@@ -509,6 +517,7 @@ _TABLE: Final = (
         sets=Options,
         sided=True,
         adds=True,
+        common=True,
     ),
     _setting(
         "where",
@@ -523,6 +532,7 @@ _TABLE: Final = (
         parse=str,
         sided=True,
         adds=True,
+        common=True,
     ),
     _setting(
         "derive",
@@ -588,6 +598,7 @@ _TABLE: Final = (
         env="RECON_GATE",
         separator=";",
         sets=Options,
+        common=True,
     ),
     Option(
         name="suppressions",
@@ -638,18 +649,21 @@ _TABLE: Final = (
         flags=("--format", "-f"),
         env="RECON_FORMAT",
         own_default=Format.TABLE,
+        common=True,
     ),
     Option(
         name="output",
         group=Group.OUTPUT,
         help="Also write the result to FILE. The suffix decides what is written: the"
-        " result (.html, .json, .md), all differing cells (.csv, .parquet), a"
-        " workbook of text (.xlsx), or the gates as JUnit XML (.xml). Repeatable.",
+        " result (.html, .json, .md), all differing cells (.csv, .parquet), these"
+        " with all missing and extra rows as a workbook of text (.xlsx), or the gates"
+        " as JUnit XML (.xml). Repeatable.",
         commands=WHOLE_FILES,
         value_type=Path,
         shape=Shape.VALUES,
         flags=("-o", "--output"),
         metavar="FILE",
+        common=True,
     ),
     Option(
         name="save_hints",
@@ -659,6 +673,7 @@ _TABLE: Final = (
         commands=("diff",),
         flags=("--save-hints",),
         metavar="[N,N]",
+        common=True,
     ),
     Option(
         name="rejects",
@@ -694,6 +709,7 @@ _TABLE: Final = (
         field="inbound",
         required_by=("run",),
         in_python=None,
+        common=True,
     ),
     _setting(
         "old_pattern",
@@ -774,6 +790,7 @@ _TABLE: Final = (
         field="processed",
         required_by=("run",),
         in_python=None,
+        common=True,
     ),
     _setting(
         "out_s3",
@@ -785,6 +802,7 @@ _TABLE: Final = (
         field="out",
         required_by=("run",),
         in_python=None,
+        common=True,
     ),
     _setting(
         "stage",
@@ -844,6 +862,7 @@ _TABLE: Final = (
         without="the only dataset of the configuration file",
         in_file=None,
         in_python=None,
+        common=True,
     ),
     Option(
         name="config",

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import polars as pl
 
@@ -15,7 +15,7 @@ from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
 from recon_engine.analysis.totals import TOTALS
-from recon_engine.errors import InternalError
+from recon_engine.errors import ConfigError, InternalError
 from recon_engine.findings import Findings
 from recon_engine.formatting import (
     NO_PAIR,
@@ -26,8 +26,8 @@ from recon_engine.formatting import (
     describe_frame,
     format_count,
     format_key,
+    format_number_or_percent,
     format_others,
-    format_percent,
     format_share,
     mark_accepted,
     most_frequent_change,
@@ -50,7 +50,7 @@ from recon_engine.suppressions import count_unsuppressed, list_accepted_kinds
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.model import (
         Acceptance,
@@ -205,6 +205,14 @@ class LookedUp:
     locators: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
 
 
+class RereadInputs(Protocol):
+    """The inputs of a result, which can be read again."""
+
+    def read_rows(self, result: Reconciliation, context: Sequence[str]) -> pl.DataFrame:
+        """The rows that differ, with the texts of other columns."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
@@ -226,7 +234,9 @@ class Reconciliation:
     `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
     options changed before rows were compared. Both are sorted. `given`: the settings of
     the comparison that hints add to, by the names of options; empty if `diff` was not
-    called from Python.
+    called from Python. `new_names`: the names in NEW of columns that have another one
+    in OLD; empty for a result that was read from the tables. `inputs`: reads the inputs
+    again; None if that is impossible.
     """
 
     keys: tuple[str, ...]
@@ -249,6 +259,10 @@ class Reconciliation:
     name_pairs: tuple[tuple[str, str], ...] = ()
     applied: tuple[Applied, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    new_names: Mapping[str, str] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -414,29 +428,33 @@ class Reconciliation:
 
     @property
     def columns(self) -> pl.DataFrame:
-        """One row for each compared column: its counts, and one count for each kind.
+        """One row for each compared column, in the order of OLD.
 
-        `name` and `mismatched` are there again as `column` and `cells`, as printed
-        tables and `mismatches()` call them.
+        First `name`, `mismatched` cells and `mismatch_rate`, their share of all cells
+        of the column, then its other counts, and one count for each kind. `name` and
+        `mismatched` are there again as `column` and `cells`, as printed tables and
+        `mismatches()` call them.
         """
         rows = [
             {
                 "name": c.name,
+                "mismatched": c.mismatched,
+                "mismatch_rate": c.mismatched / c.compared if c.compared else 0.0,
                 "compared": c.compared,
                 "equal_exact": c.equal_exact,
                 "tolerated": c.tolerated,
-                "mismatched": c.mismatched,
                 **{kind.value: c.kinds.get(kind, 0) for kind in KINDS},
                 "column": c.name,
                 "cells": c.mismatched,
             }
             for c in self.by_column
         ]
-        names = ("compared", "equal_exact", "tolerated", "mismatched", *KINDS)
+        names = ("compared", "equal_exact", "tolerated", *KINDS)
         schema = {
             "name": pl.String,
+            "mismatched": pl.Int64,
+            "mismatch_rate": pl.Float64,
             **dict.fromkeys(map(str, names), pl.Int64),
-            # Last: the place of a column is part of what callers rely on.
             "column": pl.String,
             "cells": pl.Int64,
         }
@@ -498,14 +516,33 @@ class Reconciliation:
         """
         return flatten_key(self.frames.mismatches, self.keys)
 
-    def rows(self) -> pl.DataFrame:
+    def rows(self, context: str | Sequence[str] = ()) -> pl.DataFrame:
         """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
 
         It has two columns for each column that differs in some row, in the order of
         OLD; both are null in a row in which that column is equal. All are text, and
         rows are ordered by it, the key first. A key column whose name is taken is
         `key.NAME`.
+
+        Args:
+            context: Columns that are shown besides those that differ; "all" is every
+                column. With any, the inputs are read again, and columns that are equal
+                in a row have their texts. A column that only one side has is one
+                column.
+
+        With `context`, raises InputChanged if the inputs are not what they were, and
+        ConfigError for an unknown column and for a result that was not made by `diff`.
         """
+        if context:
+            if self.inputs is None:
+                raise ConfigError(
+                    "the inputs of this result cannot be read again",
+                    why="it was not made by diff in this process, or an input was a"
+                    " pipe",
+                    help="rows() without context has the cells that differ",
+                )
+            names = (context,) if isinstance(context, str) else context
+            return self.inputs.read_rows(self, names)
         return spread_cells(
             self.frames.numbered,
             self.keys,
@@ -722,7 +759,7 @@ class Reconciliation:
         Requires at least one differing cell.
         """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
-        share = format_percent(same, total) if same else "None"
+        share = format_number_or_percent(same, total)
         rewritten = (
             f"{share} of the {format_count(total, 'differing cell', 'are')} the same"
             " value written another way"

@@ -10,7 +10,7 @@ from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -51,14 +51,25 @@ def spread_cells(
     found = dict(zip(spread.columns, spread, strict=True))
     # A column may have no cell among those that are shown.
     absent = pl.repeat(None, pairs.height, dtype=pl.String, eager=True)
-    names = [f"{name}_{side}" for name in columns for side in SIDES]
-    texts = [found.get(f"{side}_{name}", absent) for name in columns for side in SIDES]
-    rows = pl.DataFrame(
-        [
-            column.alias(str(at))
-            for at, column in enumerate([*pairs["key"].struct.unnest(), *texts])
-        ]
-    )
-    rows.columns = [*_key_names(keys, names), *names]
+    texts = {
+        f"{name}_{side}": found.get(f"{side}_{name}", absent)
+        for name in columns
+        for side in SIDES
+    }
+    return lay_out_rows(pairs["key"].struct.unnest(), keys, texts)
+
+
+def lay_out_rows(
+    shown: pl.DataFrame, keys: Sequence[str], texts: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    """Rows with the columns of their keys before other texts, ordered by all of them.
+
+    `shown`: the columns of the keys, named `keys`, of which one may have another name
+    beside those of `texts`.
+    """
+    # Numbers as names: no user's name is used in an expression.
+    every = [*shown, *texts.values()]
+    rows = pl.DataFrame([each.alias(str(at)) for at, each in enumerate(every)])
+    rows.columns = [*_key_names(keys, list(texts)), *texts]
     # By content: the numbers of pairs depend on the order of rows in the files.
     return rows[rows.to_struct().arg_sort()]

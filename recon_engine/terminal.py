@@ -25,7 +25,8 @@ from recon_engine.formatting import (
     describe_side,
     format_advice,
     format_count,
-    format_part,
+    list_kinds,
+    name_both,
 )
 from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.model import SIDES, SuppressionState
@@ -63,6 +64,8 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
+# Below this width the evidence of a decision needs the room of the alternatives.
+WIDE = 100
 BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
 # The columns of that table that are cut first, and next.
 VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
@@ -142,6 +145,20 @@ def print_result(
 
 def render_text(result: Reconciliation, width: int) -> str:
     """The same for Python, as plain text for lines of a width in terminal cells."""
+    return _render_plain(
+        lambda console: print_result(console, result, in_python=True), width
+    )
+
+
+def render_decisions(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> str:
+    """What `print_decisions` prints, as plain text for lines of a width."""
+    return _render_plain(lambda console: print_decisions(console, names, rows), width)
+
+
+def _render_plain(show: Callable[[Console], None], width: int) -> str:
+    """What is shown on a console without colors, as text."""
     stream = io.StringIO()
     # In a notebook, rich would display each print as an output of its own.
     console = Console(
@@ -154,7 +171,7 @@ def render_text(result: Reconciliation, width: int) -> str:
         markup=False,
         emoji=False,
     )
-    print_result(console, result, in_python=True)
+    show(console)
     # Tables pad their last column.
     return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
@@ -413,13 +430,9 @@ def _truncate_text(value: str, width: int) -> str:
 
 def _format_kinds(column: Column) -> Text:
     """The kinds by share; kinds that change the value are highlighted."""
-    shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     parts = [
-        (
-            format_part(kind.replace("_", " "), count, column.mismatched),
-            "" if kind in REWRITING_KINDS else BAD,
-        )
-        for kind, count in shares
+        (words, "" if kind in REWRITING_KINDS else BAD)
+        for kind, words in list_kinds(column)
     ]
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 
@@ -509,7 +522,12 @@ def print_breaks(console: Console, breaks: Sequence[Mapping[str, Any]]) -> None:
 def print_decisions(
     console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table of texts whose third column, the longest, takes several lines."""
+    """Print a table of texts whose third column, the longest, takes several lines.
+
+    The last column is left out if it is blank, and where the third needs its room.
+    """
+    if console.width < WIDE or not any(row[-1] for row in rows):
+        names, rows = names[:-1], [row[:-1] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for name in names:
         table.add_column(name, overflow="fold")
@@ -563,12 +581,6 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         )
 
 
-def _name_of_both(column: str, new_names: Mapping[str, str]) -> str:
-    """The name of a column in OLD, and that in NEW if it is another."""
-    theirs = new_names.get(column)
-    return visible(column) + (f" ({visible(theirs)})" if theirs else "")
-
-
 def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> RenderableType:
     table = _make_table(
         "column",
@@ -587,7 +599,7 @@ def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> Renderable
         if cell.column in pair.factors:
             state += f" (\u00d7 {pair.factors[cell.column]})"
         table.add_row(
-            Text(_name_of_both(cell.column, new_names), style=style),
+            Text(visible(name_both(cell.column, new_names)), style=style),
             _mark_differences(cell.old, old, style),
             _mark_differences(cell.new, new, style),
             Text(state, style=BAD if cell.differs else QUIET),
@@ -601,7 +613,7 @@ def _unmatched_table(
     table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
         table.add_row(
-            Text(_name_of_both(name, new_names)), Text(visible(value) or BLANK)
+            Text(visible(name_both(name, new_names))), Text(visible(value) or BLANK)
         )
     return table
 

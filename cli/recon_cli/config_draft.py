@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
@@ -12,6 +12,7 @@ from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
 from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
+from recon_engine.drafts.decision import COLUMNS
 from recon_engine.errors import ConfigError
 from recon_engine.terminal import print_decisions
 from recon_engine.toml_text import write_key
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from recon_engine.drafts.decision import Draft
-
-
-# Below this width the evidence needs the room of the alternatives.
-WIDE: Final = 100
-# A column may have a row for its name and one for its rule.
-LABELS: Final = {"map": "name ", "rules": "rule "}
-COLUMNS: Final = ("decision", "choice", "evidence", "alternatives")
 
 
 def write_draft(
@@ -50,20 +44,8 @@ def write_draft(
         names: OLD and NEW, for the command that comes next.
     """
     undecided = {column.name for column in draft.never}
-    rows = [
-        (
-            LABELS.get(each.setting, "") + each.about,
-            each.choice,
-            each.evidence,
-            each.alternatives,
-        )
-        for each in draft.decisions
-    ]
-    console = make_console()
-    if not any(row[-1] for row in rows) or console.width < WIDE:
-        print_decisions(console, COLUMNS[:-1], [row[:-1] for row in rows])
-    else:
-        print_decisions(console, COLUMNS, rows)
+    rows = [each.row for each in draft.decisions]
+    print_decisions(make_console(), COLUMNS, rows)
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)

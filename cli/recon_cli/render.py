@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 
 HTML: Final = ".html"
+WORKBOOK: Final = ".xlsx"
+# They have one table.
+CELLS_ONLY: Final = (".csv", ".parquet")
 REJECTS: Final = "--rejects"
 
 
@@ -62,10 +65,8 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".md": lambda d, path: path.write_text(_write_markdown(d), encoding="utf-8"),
     ".parquet": lambda d, path: d.frames.mismatches.write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
-    ".csv": lambda d, path: _csv(
-        d.frames.mismatches.unnest("key", separator="."), path
-    ),
-    ".xlsx": _write_workbook,
+    ".csv": lambda d, path: _csv(_cells_for_csv(d), path),
+    WORKBOOK: _write_workbook,
 }
 
 
@@ -126,7 +127,7 @@ def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
     `there`: the remedy, which says where the complete difference is written instead.
     """
     for path, kind in targets:
-        if kind in {".csv", ".parquet", ".xlsx"}:
+        if kind in {*CELLS_ONLY, WORKBOOK}:
             raise ConfigError(
                 f"-o {path}: Spark returns a sample of the differing cells, not all",
                 help=there,
@@ -176,6 +177,26 @@ def write_all(
                 _write_html(result, path, facts())
             else:
                 WRITERS[suffix](result, path)
+    _say_what_is_not_written(result, targets)
+
+
+def _say_what_is_not_written(
+    result: Reconciliation, targets: list[tuple[Path, str]]
+) -> None:
+    """Print that files of cells have no missing and extra rows, if there are some."""
+    n = result.counts
+    if not n.missing + n.extra or any(kind == WORKBOOK for _, kind in targets):
+        return
+    for path, kind in targets:
+        if kind in CELLS_ONLY:
+            from recon_engine.command_line import quoted
+
+            cells = format_count(n.mismatched_cells, "cell", "differ")
+            workbook = quoted(str(path.with_suffix(WORKBOOK)))
+            announce(
+                f"{path}: {cells}; it does not have the {n.missing:,} missing and"
+                f" {n.extra:,} extra rows: -o {workbook} has all"
+            )
 
 
 def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:

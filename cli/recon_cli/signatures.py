@@ -17,13 +17,14 @@ from recon_cli.usage import make_command_error
 from recon_engine.config_place import find_config_file
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES
-from recon_engine.options import Group, Option, Shape, options_of
+from recon_engine.options import OPTIONS, Group, Option, Shape, options_of
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typer._click import Command, Context, HelpFormatter, Parameter
+    from typer.core import TyperOption
 
 
 # The two options that decide which settings of the configuration file count.
@@ -35,6 +36,10 @@ SAVE_HINTS: Final = "--save-hints"
 ALL_HINTS: Final = "all"
 HINT_NUMBERS: Final = lazy_pattern(r"\d+(,\d+)*")
 EXAMPLES: Final = "\n\nExamples:\n"
+SHORT_HELP: Final = "-h"
+FULL_HELP: Final = "--help"
+# More options than these do not fit on a screen.
+FEW_OPTIONS: Final = 20
 
 
 class CommandGroup(TyperGroup):
@@ -97,14 +102,47 @@ class GroupedCommand(TyperCommand):
             else word
             for word, after in zip(args, following, strict=False)
         ]
+        ctx.meta[SHORT_HELP] = (
+            SHORT_HELP in args and FULL_HELP not in args and self.has_short_help
+        )
         return super().parse_args(ctx, args)
+
+    @property
+    def has_short_help(self) -> bool:
+        """Whether `-h` shows less than `--help`."""
+        shown = (p for p in self.params if not getattr(p, "hidden", False))
+        return sum(1 for _ in shown) > FEW_OPTIONS
+
+    @property
+    def common_options(self) -> list[Parameter]:
+        """The options that the short help shows: the common ones, and its own."""
+        return [
+            param
+            for param in self.params
+            if param.param_type_name == "option"
+            and (param.name not in OPTIONS or OPTIONS[str(param.name)].common)
+        ]
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
         return convert_directly(super().get_params(ctx))
 
+    def get_help_option(self, ctx: Context) -> TyperOption | None:
+        """Return the option for help, which says so if its short name shows less."""
+        option = super().get_help_option(ctx)
+        if option is not None and self.has_short_help:
+            option.help = f"Show all options; {SHORT_HELP} shows the most used ones."
+        return option
+
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write a section for the arguments, and one for each group."""
+        """Write a section for the arguments, and one for each group.
+
+        The short help has one group, and the examples before it.
+        """
+        if ctx.meta.get(SHORT_HELP):
+            super().format_epilog(ctx, formatter)
+            self._write_common_options(ctx, formatter)
+            return
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         # First, so that sections have the order of `Group`, not that of the parameters.
         sections |= {group: [] for group in Group}
@@ -122,6 +160,29 @@ class GroupedCommand(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+    def _write_common_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write what is given most often, each with its first sentence."""
+        records = [
+            (record[0], _first_sentence(getattr(param, "help", None) or ""))
+            for param in self.common_options
+            if (record := param.get_help_record(ctx)) is not None
+        ]
+        with formatter.section("Most used options"):
+            formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the examples; at the end of the short help, how to see all options."""
+        if not ctx.meta.get(SHORT_HELP):
+            super().format_epilog(ctx, formatter)
+            return
+        formatter.write_paragraph()
+        formatter.write_text(f"All options: {ctx.command_path} {FULL_HELP}")
+
+
+def _first_sentence(text: str) -> str:
+    """What a help says first, without its examples."""
+    return text.partition("  [")[0].partition(". ")[0].removesuffix(".")
 
 
 def add_command(app: typer.Typer, command: Callable[..., None]) -> None:

@@ -163,7 +163,7 @@ def explain_rows(
         assign_ids(sides[0].columns, layout, "old"),
         assign_ids(sides[1].columns, layout, "new"),
     )
-    extra = _find_context(layout, names, sides, context)
+    extra = find_context(layout, names, (sides[0].columns, sides[1].columns), context)
     with (
         open_tables(*sides, options, progress, scanning) as tables,
         progress.step("explain"),
@@ -181,27 +181,31 @@ def explain_rows(
     return _Explainer(layout, names, masks, extra).explain(key, *both)
 
 
-def _find_context(
+def find_context(
     layout: Alignment,
     names: tuple[ColumnIds, ColumnIds],
-    sides: Sequence[Unread],
+    columns: tuple[Sequence[str], Sequence[str]],
     context: Sequence[str],
 ) -> dict[str, tuple[str | None, str | None]]:
     """The columns to show besides the compared ones, with their ids on both sides.
 
-    By their names in OLD, in the order of OLD; those of NEW only come last.
+    `columns`: those of OLD and of NEW, without derived ones. By their names in OLD, in
+    the order of OLD; those of NEW only come last.
+
+    Raises ConfigError if no side has a column of `context`.
     """
-    old = dict(zip(sides[0].columns, names[0].all, strict=True))
-    new = {
-        layout.new_names.get(name, name): internal
-        for name, internal in zip(sides[1].columns, names[1].all, strict=True)
-    }
+    theirs = [layout.new_names.get(name, name) for name in columns[1]]
+    old, new = (
+        dict(zip((*of_side, *prepared.new_names), ids.all, strict=True))
+        for of_side, prepared, ids in zip(
+            (columns[0], theirs), layout.prepared, names, strict=True
+        )
+    )
     every = {name: (old.get(name), new.get(name)) for name in (*old, *new)}
     for name in context:
         if name != ALL and name not in every:
             raise ConfigError(
-                f"--context {name}: no file has that column"
-                + did_you_mean(name, every),
+                f"context {name}: no file has that column" + did_you_mean(name, every),
                 help="name a column by its name in OLD, or all",
             )
     return {

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
     from recon_engine.rules.chains import Rules, Tallies
 
-# The rows of about so many cells are gathered and compared at once.
-GROUP_CELLS: Final = 1 << 21
+# About so many bytes of OLD's rows are gathered and compared at once. Their partners
+# are anywhere in NEW, so each group reads most of that file: few groups are best.
+GROUP_BYTES: Final = 32 << 20
 # Fewer pairs are compared sooner than another thread starts.
 GROUP_PAIRS: Final = 1 << 12
 CELLS: Final = {
@@ -82,9 +83,9 @@ def compare_pairs(
     Yields a slice of the pairs instead if the keys of one of them are not equal.
     """
     count = files.pairs
-    step = max(1, GROUP_CELLS // len(names[0].all))
+    step = int(GROUP_BYTES / files.sides[0].row_bytes)
     # Each worker gets a part of fewer pairs, too.
-    step = min(step, max(GROUP_PAIRS, -(-count // WORKERS)))
+    step = max(1, min(step, max(GROUP_PAIRS, -(-count // WORKERS))))
     groups = [slice(at, min(at + step, count)) for at in range(0, count, step)]
     return map_ordered(lambda group: _compare_group(files, names, group), groups)
 

@@ -33,7 +33,6 @@ from recon_engine.model import SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.runtime.lazy_module import np
 from recon_engine.suppressions import count_coverage
 
 
@@ -51,8 +50,6 @@ OLD, NEW = 0, 1
 # much memory, and no key hints are given.
 MAX_KEYS: Final = 1 << 20
 # Differing cells, and rows of all buckets, may exceed 32 bits.
-# As many are grouped sooner than NumPy is imported.
-FEW_CELLS: Final = 1 << 17
 ROW_COUNT: Final = pl.len().cast(pl.Int64)
 
 
@@ -251,12 +248,12 @@ def _count_cells(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     A signature, `columns`, is a set of ordinals that differ together.
     """
     kinds = cells.lazy().group_by("column", "kind").agg(len=ROW_COUNT)
-    # Most rows differ in one cell; only the others need an aggregation to a set.
-    alone: pl.Expr = pl.col("pair").is_unique()
-    if cells.height > FEW_CELLS:
-        # In a tenth of the time.
-        pairs = cells["pair"].to_numpy()
-        alone = pl.lit(pl.Series(np.bincount(pairs)[pairs] == 1))
+    # Most rows differ in one cell; only the others need an aggregation to a set. To
+    # compare a cell with its neighbours takes a tenth of the time of `is_unique`.
+    if not cells["pair"].is_sorted():
+        cells = cells.select("pair", "column", "kind").sort("pair")
+    pair = pl.col("pair")
+    alone = pair.ne_missing(pair.shift()) & pair.ne_missing(pair.shift(-1))
     single = cells.lazy().filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
         cells.lazy()

@@ -325,6 +325,7 @@ class _ResultBuilder:
             coverage=whole.coverage,
             findings=shown.findings,
             name_pairs=self.layout.by_form,
+            new_names={ours: new for new, ours in self.layout.new_names.items()},
             applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences

@@ -7,10 +7,14 @@ import tempfile
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
 
 from recon_engine.api import guard_for_python
 from recon_engine.command_line import option_words
+from recon_engine.drafts.decision import COLUMNS
 from recon_engine.drafts.draft import SAMPLE, draft_settings
 from recon_engine.hint_settings import as_arguments, read_flags, write_python
 from recon_engine.inputs.decoding import COLUMNAR, compression_of
@@ -41,10 +45,36 @@ DIGIT: Final = lazy_pattern("[0-9]")
 OTHERS: Final = ("on_schema_drift", "match_names")
 
 
+class DraftedArguments(dict[str, Any]):
+    """The arguments of `diff` that a draft found, with the decisions behind them.
+
+    `print` shows the decisions as `recon init` does.
+    """
+
+    def __init__(self, found: Draft) -> None:
+        """Take the settings of a draft."""
+        super().__init__(as_arguments(read_flags(option_words(found.options))))
+        # Not the draft, whose result has all differing cells.
+        self._rows = [each.row for each in found.decisions]
+
+    @property
+    def decisions(self) -> pl.DataFrame:
+        """Each decision: `decision`, `choice`, `evidence`, `alternatives`; all text."""
+        return pl.DataFrame(self._rows, dict.fromkeys(COLUMNS, pl.String), orient="row")
+
+    def __str__(self) -> str:
+        """The decisions as a table, as wide as the terminal."""
+        # Lazy: most callers take the arguments only.
+        from recon_engine.terminal import render_decisions
+
+        width = get_terminal_size((100, 24)).columns
+        return render_decisions(COLUMNS, self._rows, width)
+
+
 @guard_for_python
 def draft(
     old: object, new: object, /, *, sample: int | None = SAMPLE
-) -> dict[str, Any]:
+) -> DraftedArguments:
     """How two tables are read and compared: `diff(old, new, **draft(old, new))`.
 
     Args:
@@ -54,12 +84,12 @@ def draft(
 
     Returns the arguments of `diff` that `recon init` writes to recon.toml: delimiter,
     encoding, the key, names and rules. All of them are checked on all rows, except for
-    `renames`, which rows of the sample decide. Raises a ReconError if no column has
-    values of both tables.
+    `renames`, which rows of the sample decide. `print` of them shows why they were
+    chosen, and `decisions` is a frame with the same. Raises a ReconError if no column
+    has values of both tables.
     """
     with name_tables(old, new) as (ours, theirs):
-        found = draft_settings(ours, theirs, sample=sample)
-    return as_arguments(read_flags(option_words(found.options)))
+        return DraftedArguments(draft_settings(ours, theirs, sample=sample))
 
 
 @within_error_boundary

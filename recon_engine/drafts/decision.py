@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.records import dataclass
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
     from recon_engine.model import Column, Hint
     from recon_engine.result import Reconciliation
+
+
+# A column may have a row for its name and one for its rule.
+LABELS: Final = {"map": "name ", "rules": "rule "}
+COLUMNS: Final = ("decision", "choice", "evidence", "alternatives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,12 @@ class Decision:
     evidence: str
     alternatives: str = ""
     setting: str = ""
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """The decision in the columns of `COLUMNS`."""
+        label = LABELS.get(self.setting, "") + self.about
+        return label, self.choice, self.evidence, self.alternatives
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,12 @@ class ScannedFile:
         return self.scanned.is_open
 
     @property
+    def row_bytes(self) -> float:
+        """The average length of a record in bytes; 1 without records."""
+        facts = self.scanned.side.facts
+        return float(max(1, facts.end / max(1, facts.rows)))
+
+    @property
     def has_one_line_per_record(self) -> bool:
         """Whether no field contains a newline."""
         return not self.scanned.side.facts.embedded

@@ -23,9 +23,7 @@ outputs.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import groupby
@@ -41,6 +39,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_key, format_share
 from recon_engine.kinds import KINDS
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
+from recon_engine.postgres.break_keys import find_key_texts, read_key, write_key_texts
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
 
@@ -308,10 +307,10 @@ SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKE
 FROM metrics.break_summary b
 WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
-# The key of the breaks of a run; NULL if one of its columns is masked: its values then
-# find no row.
+# The key of the breaks of a run and its options; no row if a column of the key is
+# masked: its values then find no row.
 KEY_OF_RUN: Final = """
-SELECT s.keys FROM metrics.recon_summary s
+SELECT s.keys, r.config->'options' FROM metrics.recon_summary s
     JOIN metrics.pipeline_run_log r USING (run_id)
 WHERE s.run_id = %s
     AND NOT coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
@@ -474,7 +473,7 @@ def standing(
         for (run_id,) in connection.execute(LAST_RUN, values).fetchall():
             rows += connection.execute(TOUCHED, [book, run_id]).fetchall()
     return [
-        OpenBreak(break_id, column, kind, OpenKey(_key_of(text, keys), locator))
+        OpenBreak(break_id, column, kind, OpenKey(read_key(text, keys), locator))
         for break_id, text, column, kind, locator in rows
     ]
 
@@ -607,8 +606,9 @@ class BreakFilter:
 
     `states`: without any, the open breaks. `kinds`: those of cells, `missing` and
     `extra`. `key`: the values of the key columns, or one JSON array, as results show
-    keys. `not_columns`, `not_kinds`: what is left out. `accepted`: whether open breaks
-    that a suppression accepts are listed too.
+    keys, or another text of the same key under the rules of the last run.
+    `not_columns`, `not_kinds`: what is left out. `accepted`: whether open breaks that a
+    suppression accepts are listed too.
     """
 
     states: Sequence[BreakState] = ()
@@ -652,7 +652,7 @@ class BreakFilter:
             "states": list(self.states),
             "columns": list(self.columns),
             "kinds": list(self.kinds),
-            "keys": _key_texts(self.key) if self.key else [],
+            "keys": write_key_texts(self.key) if self.key else [],
             "not_columns": list(self.not_columns),
             "not_kinds": list(self.not_kinds),
         }
@@ -700,7 +700,13 @@ def list_breaks(
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
             book, tracking, as_of, run_id, tracked_run = latest
-            found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
+            keys, options = connection.execute(KEY_OF_RUN, [run_id]).fetchone() or (
+                (),
+                {},
+            )
+            texts: list[str] = []
+            if keys and wanted is not None and wanted.key:
+                texts = find_key_texts(connection, book, wanted.key, keys, options)
             page = _listing(
                 connection,
                 book,
@@ -709,11 +715,12 @@ def list_breaks(
                 tracked_run,
                 wanted,
                 limit,
+                texts,
             )
             set_to = connection.execute(SUPPRESSIONS_OF_RUN, [tracked_run]).fetchone()
             return replace(
                 page,
-                keys=tuple(found[0]) if found else (),
+                keys=tuple(keys),
                 inputs=_find_inputs(connection, book, page),
                 suppressions=set_to[0] if set_to else None,
             )
@@ -732,15 +739,6 @@ def _find_inputs(
         for folder, *uris in connection.execute(ARCHIVED, values).fetchall():
             return tuple(folder + uri.rpartition("/")[2] for uri in uris)
     return ()
-
-
-def _key_texts(values: Sequence[str]) -> list[str]:
-    """The texts that a key may have: the values of its columns, or one JSON array."""
-    texts = [format_key(values)]
-    if len(values) == 1:
-        with suppress(ValueError, TypeError, RecursionError):
-            texts.append(format_key([str(each) for each in json.loads(values[0])]))
-    return texts
 
 
 def read_breaks_of_run(
@@ -782,14 +780,17 @@ def _listing(
     run_id: UUID | None,
     wanted: BreakFilter | None,
     limit: int | None,
+    key_texts: Sequence[str] = (),
 ) -> BreakPage:
     """The breaks of a book that fit a filter; ages count to `as_of`.
 
-    `run_id`: the run whose suppressions decide which of them are accepted.
+    `run_id`: the run whose suppressions decide which of them are accepted. `key_texts`:
+    other texts of the key of the filter.
     """
     wanted = wanted or BreakFilter()
     values = {"book": book, "as_of": as_of, "limit": limit, "run": run_id}
     values |= wanted.values
+    values["keys"] = [*wanted.values["keys"], *key_texts]
     # A condition is made of the texts above: values are bound, not formatted.
     which, left_out = wanted.condition, 0
     if not wanted.accepted:
@@ -826,11 +827,6 @@ def _table(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     return (
         pa.Table.from_arrays(arrays, schema=schema) if arrays else schema.empty_table()
     )
-
-
-def _key_of(text: str, keys: Sequence[str]) -> tuple[str, ...]:
-    """The values of a key, from its text."""
-    return tuple(json.loads(text)) if len(keys) > 1 else (text,)
 
 
 def _found(observation: Observation) -> Iterator[tuple[object, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from recon_engine.kinds import REWRITING_KINDS
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # that a browser can open it.
 MAX_CELLS: Final = 200_000
 UNMATCHED_ROWS: Final = 200
+# Without scripts the page shows the first rows of each list, up to so many cells.
+FIRST_ROWS: Final = 50
+FIRST_CELLS: Final = 500
 # Characters of a longer cell that are shown, and how many of them precede the first
 # difference.
 MAX_TEXT: Final = 240
@@ -80,6 +83,55 @@ def build_page_data(
             "extra": result.counts.extra,
         },
     }
+
+
+class FirstCell(NamedTuple):
+    """A cell that differs, with the values of the key of its row."""
+
+    key: list[str]
+    column: str
+    old: str
+    new: str
+    kind: str
+
+
+class FirstRows(NamedTuple):
+    """The first rows of one side: as many columns as fit, of `width`, and the rows."""
+
+    columns: list[str]
+    width: int
+    rows: list[tuple[str, ...]]
+
+
+def list_first_cells(data: Mapping[str, Any]) -> list[FirstCell]:
+    """The cells of the first rows that differ, of what `build_page_data` returns."""
+    cells: list[FirstCell] = []
+    for at, size in enumerate(data["cellsOf"][:FIRST_ROWS]):
+        start = len(cells)
+        if start + size > FIRST_CELLS:
+            break
+        key = [texts[at] for texts in data["keyColumns"]]
+        for cell in range(start, start + size):
+            column, kind = data["pairs"][data["combinations"][cell]]
+            names = data["columns"][column], data["kinds"][kind]
+            values = data["old"][cell], data["new"][cell]
+            cells.append(FirstCell(key, names[0], *values, names[1]))
+    return cells
+
+
+def list_first_rows(unmatched: Mapping[str, Any]) -> FirstRows:
+    """The first missing or extra rows, of what `build_page_data` returns for them."""
+    names = unmatched["columns"]
+    # Without columns, the rows of a recorded result are not kept.
+    rows = min(FIRST_ROWS, len(unmatched["indices"][0])) if names else 0
+    width = max(1, FIRST_CELLS // max(rows, 1))
+    columns = [
+        [values[at] for at in places[:rows]]
+        for values, places in zip(
+            unmatched["values"][:width], unmatched["indices"], strict=False
+        )
+    ]
+    return FirstRows(names[:width], len(names), list(zip(*columns, strict=True)))
 
 
 def take_rows_up_to(rows: Sequence[SampleRow], cells: int) -> Sequence[SampleRow]:

@@ -28,9 +28,9 @@ from recon_engine.formatting import (
     describe_frame,
     describe_side,
     format_count,
-    format_part,
-    format_percent,
+    format_number_or_percent,
     format_share,
+    list_kinds,
     mark_accepted,
     pluralize,
 )
@@ -38,7 +38,12 @@ from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.python_arguments import write_flags, write_for_python
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
-from recon_engine.report.page_data import build_page_data, excerpt_values
+from recon_engine.report.page_data import (
+    build_page_data,
+    excerpt_values,
+    list_first_cells,
+    list_first_rows,
+)
 
 
 if TYPE_CHECKING:
@@ -129,6 +134,7 @@ NO_FACTS: Final = PageFacts()
 def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
     """The HTML page of a result. It holds values of cells, masked if masks are set."""
     spell = write_for_python if facts.in_python else str
+    data = build_page_data(result, facts.files)
     code = write_flags if facts.in_python else str
     return pages.render_page(
         "report.html",
@@ -182,7 +188,8 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
             facts.words,
         ),
         stored=facts.files is not None,
-        island=pages.json_for_script(build_page_data(result, facts.files)),
+        first=_build_first_rows(result, data),
+        island=pages.json_for_script(data),
     )
 
 
@@ -298,7 +305,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     most = max(map(itemgetter(2), causes), default=0)
     largest = [each for each in causes if each[2] == most]
     return {
-        "same_share": format_percent(same, total) if same else "None",
+        "same_share": format_number_or_percent(same, total),
         "unexplained": result.unexplained(),
         "all": format_count(total, "differing cell", "are"),
         "other": total - same,
@@ -314,7 +321,7 @@ def _describe_cause(
     return {
         "column": visible(column.name),
         "kind": kind_words(kind),
-        "share": format_percent(count, total),
+        "share": format_number_or_percent(count, total),
         "link": link_to_cells(column=column.name, kind=kind),
     }
 
@@ -419,15 +426,13 @@ def _count_agreeing(result: Reconciliation) -> str:
 
 
 def _build_kinds(column: Column) -> list[dict[str, Any]]:
-    found = ((kind, count) for kind, count in column.kinds.items() if count)
-    shares = sorted(found, key=lambda item: (-item[1], item[0]))
     return [
         {
-            "text": format_part(kind_words(kind), count, column.mismatched),
+            "text": words,
             "same": kind in REWRITING_KINDS,
             "link": link_to_cells(column=column.name, kind=kind),
         }
-        for kind, count in shares
+        for kind, words in list_kinds(column)
     ]
 
 
@@ -624,6 +629,40 @@ def _describe_sample(result: Reconciliation) -> str:
         )
     # The sample is chosen by hashes of the keys, so a rerun shows the same rows.
     return f"a stable sample of {rows:,} of {total:,} rows that differ"
+
+
+def _build_first_rows(
+    result: Reconciliation, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What tables show of the first rows, where the page may not run its scripts."""
+    n = result.counts
+    cells = list_first_cells(data)
+    return {
+        "cells": [
+            {
+                "key": " · ".join(map(_format_value, each.key)),
+                "column": visible(each.column),
+                "old": _format_value(each.old),
+                "new": _format_value(each.new),
+                "kind": kind_words(each.kind),
+                "same": each.kind in REWRITING_KINDS,
+            }
+            for each in cells
+        ],
+        "shown": format_share(len(cells), n.mismatched_cells, "cell"),
+        "unmatched": [
+            {
+                "name": name,
+                "shown": format_share(len(first.rows), count, "row"),
+                "columns": [(visible(each), False) for each in first.columns],
+                "left_out": first.width - len(first.columns),
+                "rows": [[_format_value(each) for each in row] for row in first.rows],
+            }
+            for name, count in (("missing", n.missing), ("extra", n.extra))
+            for first in [list_first_rows(data[name])]
+            if first.rows
+        ],
+    }
 
 
 def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, Any]]:

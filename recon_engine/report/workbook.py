@@ -10,13 +10,20 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import readable
-from recon_engine.formatting import describe_side, format_count, format_kinds
+from recon_engine.formatting import (
+    describe_side,
+    format_count,
+    format_kinds,
+    name_both,
+)
 from recon_engine.lazy import lazy_pattern
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    import polars as pl
 
     from recon_engine.result import Reconciliation
 
@@ -117,7 +124,7 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
         summary, columns, *others = (_Sheet(book, name, text) for name in names)
         facts = [
             (
-                column.name,
+                name_both(column.name, result.new_names),
                 column.compared,
                 column.equal_exact,
                 column.tolerated,
@@ -127,9 +134,7 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
             for column in result.by_column
         ]
         columns.write_table(COLUMNS, facts, facts, head)
-        cells = result.frames.mismatches.unnest("key", separator=".")
-        frames = (cells, result.missing(), result.extra())
-        for sheet, frame in zip(others, frames, strict=True):
+        for sheet, frame in zip(others, _name_both_in(result), strict=True):
             first = frame.head(ROWS_MEASURED).iter_rows()
             sheet.write_table(frame.columns, frame.iter_rows(), first, head)
         notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
@@ -138,6 +143,18 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
         for row in rows:
             summary.write(row)
     return notes
+
+
+def _name_both_in(result: Reconciliation) -> Iterator[pl.DataFrame]:
+    """The cells that differ, missing and extra rows, with the names of both sides."""
+    both = {name: name_both(name, result.new_names) for name in result.new_names}
+    cells = result.frames.mismatches
+    if both:
+        cells = cells.with_columns(cells["column"].replace(both))
+    keys = {f"key.{name}": f"key.{text}" for name, text in both.items()}
+    yield cells.unnest("key", separator=".").rename(keys, strict=False)
+    for rows in (result.missing(), result.extra()):
+        yield rows.rename(both, strict=False)
 
 
 COLUMNS: Final = ("column", "compared", "equal", "equal by a rule", "differ", "kinds")

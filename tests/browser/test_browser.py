@@ -363,6 +363,7 @@ def test_without_scripts_the_findings_are_still_there(
     seen = look(everything, java_script_enabled=False)
     assert seen.page.locator("text=Row accounting").is_visible()
     assert seen.page.locator("text=mismatch_detail_sample.csv").is_visible()
+    assert seen.page.locator("#unscripted tbody tr").first.is_visible()
 
 
 def test_a_narrow_window_needs_no_sideways_scrolling(

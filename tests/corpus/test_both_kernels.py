@@ -130,7 +130,7 @@ def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) 
     rules = {name: each for name, each in rules.items() if name not in ignore}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            pairs_module, "GROUP_CELLS", data.draw(st.sampled_from([1, 9, 1 << 21]))
+            pairs_module, "GROUP_BYTES", data.draw(st.sampled_from([1, 60, 1 << 25]))
         )
         patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
         patch.setattr(
@@ -439,9 +439,9 @@ def test_cells_that_rules_read_have_one_answer(
         paths[0].write_bytes(paths[0].read_bytes().replace(b"\n0", b"\n"))
         del options["rules"]["ID"]
     with pytest.MonkeyPatch.context() as patch:
-        cells = data.draw(st.sampled_from([1, 9, 1 << 21]))
-        patch.setattr(pairs_module, "GROUP_CELLS", cells)
-        patch.setattr(local_engine, "GROUP_CELLS", cells)
+        size = data.draw(st.sampled_from([1, 60, 1 << 25]))
+        patch.setattr(pairs_module, "GROUP_BYTES", size)
+        patch.setattr(local_engine, "GROUP_CELLS", size)
         assert assert_the_same(patch, paths, keys="ID", **options) in {"native", None}
 
 

@@ -16,7 +16,7 @@ from recon_cli.app import app
 from support.program import recon
 from typer.testing import CliRunner
 
-from recon_engine.config import Feed, OnBadRow, Options
+from recon_engine.config import Feed, OnBadRow, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.model import Breaks, BreakState, Tracking
 from recon_engine.postgres import history
@@ -538,6 +538,61 @@ def test_breaks_are_filtered_by_column_kind_key_and_state(site: FolderSite) -> N
     assert "there is no kind of difference numbers. Did you mean number?" in (
         wrong.stderr
     )
+
+
+def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
+    site: FolderSite,
+) -> None:
+    old = csv("00000007,10,a", " 8 ,20,b", "00000009,30,c")
+    options = Options(
+        keys=("ID",),
+        rules={"ID": ("trim",)},
+        old=SideOptions(rules={"ID": ("lstrip0",)}),
+    )
+    look(site, "1", "7,11,a", "8,21,b", "10,5,d", old=old, options=options)
+    paid, missing = ("00000007", "PAID"), ("00000009", None)
+    assert listed_as(site, "--key-value=00000007") == [paid]
+    assert listed_as(site, "--key-value=7") == [paid]
+    assert listed_as(site, '--key-value=["007"]') == [paid]
+    assert listed_as(site, "--key-value=8", "--column=PAID") == [(" 8 ", "PAID")]
+    assert listed_as(site, "--key-value=9") == [missing]
+    assert listed_as(site, "--key-value= 10 ") == [("10", None)]
+    lost = ran(site, "breaks", "--key-value=0071")
+    assert lost.stderr.splitlines()[1] == (
+        "no open break has this key; --state resolved --state gone shows those that"
+        " have ended"
+    )
+    assert "71" not in lost.stdout + lost.stderr
+    ended = ran(site, "breaks", "--key-value=7", "--state=gone", "--kind=number")
+    assert ended.stderr.splitlines()[1] == (
+        "no break in this state has this key and fits the other options"
+    )
+
+
+def test_a_key_of_several_columns_finds_its_breaks_under_rules(
+    site: FolderSite,
+) -> None:
+    options = Options(keys=("ID", "NOTE"), rules={"NOTE": ("casefold",)})
+    look(site, "1", "1,11,A", old=csv("1,10,a"), options=options)
+    for key in (["1", "a"], ["1", "A"]):
+        values = [f"--key-value={value}" for value in key]
+        assert listed_as(site, *values) == [('["1", "a"]', "PAID")]
+    assert listed_as(site, '--key-value=["1", "A"]') == [('["1", "a"]', "PAID")]
+    assert listed_as(site, "--key-value=1") == []
+
+
+def test_a_code_table_that_is_gone_leaves_the_key_as_it_is_listed(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("OLD,NEW\nA,1\nB,2\n")
+    rules = {"ID": (f"map(@{codes})",)}
+    options = Options(keys=("ID",), old=SideOptions(rules=rules))
+    look(site, "1", "1,11,a", old=csv("A,10,a"), options=options)
+    assert listed_as(site, "--key-value=1") == [("A", "PAID")]
+    codes.unlink()
+    assert listed_as(site, "--key-value=A") == [("A", "PAID")]
+    assert listed_as(site, "--key-value=1") == []
 
 
 def test_breaks_have_totals_by_state_kind_and_column(site: FolderSite) -> None:

@@ -85,12 +85,27 @@ def test_json_is_all_of_stdout_and_keeps_its_schema(pair: Path) -> None:
 
 def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
-    assert "| `PAID` | 1 | number format 100% |" in ended.stdout
+    assert "| `PAID` | 1 | number format |" in ended.stdout
     assert (
         "0 of 1 differing cell are not explained by a hint; "
-        "100% of the 1 differing cell is the same value written another way\n"
+        "1 of the 1 differing cell is the same value written another way\n"
         in ended.stdout
     )
+
+
+def test_markdown_counts_few_cells_and_has_shares_of_many() -> None:
+    def shown(rows: int) -> str:
+        ids = [str(at) for at in range(rows)]
+        texts = ["x"] + ["X"] * (rows - 1)
+        old = pl.DataFrame({"ID": ids, "A": texts})
+        new = pl.DataFrame({"ID": ids, "A": ["y"] + ["x"] * (rows - 1)})
+        return write_markdown(diff(old, new, keys="ID"))
+
+    few, many = shown(4), shown(40)
+    assert "| `A` | 4 | 3 case, 1 text |" in few
+    assert "3 of the 4 differing cells are the same value written" in few
+    assert "| `A` | 40 | case 97%, text 2% |" in many
+    assert "97% of the 40 differing cells are the same value written" in many
 
 
 def test_markdown_shows_any_name_as_it_is() -> None:
@@ -104,6 +119,24 @@ def test_markdown_shows_any_name_as_it_is() -> None:
         r"- a\`b|c\`\`\<b>\\n\*d\*: 1 differs, 100% number format; ``` -"
     )
     assert r"``` --rule $'a`b|c``<b>\n*d*=decimal' ```" in hint
+
+
+def test_a_file_of_cells_says_which_rows_it_does_not_have(pair: Path) -> None:
+    command = ("diff", "old.csv", "new.csv", "-k", "ID")
+    lines = [
+        f"{name}: 1 cell differs; it does not have the 1 missing and 1 extra rows:"
+        f" -o 'r s.xlsx' has all"
+        for name in ("r s.csv", "r s.parquet")
+    ]
+    outputs = ("-o", "r s.csv", "-o", "r s.parquet")
+    ended = recon(*command, *outputs, cwd=pair)
+    assert ended.stderr.splitlines() == lines
+    assert (pair / "r s.csv").read_text().count("\n") == 2
+    assert recon(*command, *outputs, "-o", "r.xlsx", cwd=pair).stderr == ""
+    assert lines[0] not in recon(*command, *outputs, "-q", cwd=pair).stderr
+    # With nothing but cells, there is nothing to say.
+    (pair / "new.csv").write_text("ID,PAID\n1,10\n2,20.00\n3,30.00\n")
+    assert recon(*command, *outputs, cwd=pair).stderr == ""
 
 
 def test_the_result_is_written_to_every_output(pair: Path) -> None:

@@ -87,7 +87,9 @@ def third_party(modules: set[str]) -> set[str]:
     return {name for name in packages if not name.startswith(own)}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["diff", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["diff", "--help"], ["diff", "-h"], ["--version"]]
+)
 def test_help_imports_the_options_and_typer_only(arguments: list[str]) -> None:
     modules = imported(*arguments)
     assert third_party(modules) <= HELP

@@ -155,6 +155,14 @@ def test_the_reference_of_commands_is_that_of_the_code() -> None:
         if not command.params:
             lines.append("It has no options.")
             continue
+        if command.has_short_help:
+            # The first long flag, as in `Option.flag`.
+            flags = (
+                next(flag for flag in each.opts if flag.startswith("--"))
+                for each in command.common_options
+            )
+            common = ", ".join(f"`{flag}`" for flag in flags)
+            lines += [f"`recon {name} -h` shows the most used options: {common}.", ""]
         lines += ["| option | variable | default | |", "|---|---|---|---|"]
         for section, params in sections_of(command.params).items():
             lines.append(f"| **{section}** | | | |")

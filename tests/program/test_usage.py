@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from support.program import recon
 from typer.testing import CliRunner
 
 from recon_engine.compare.key_search import Proposal
+from recon_engine.options import options_of
 from recon_engine.postgres.migrations import schema_folder
 
 
@@ -106,6 +108,35 @@ def test_the_help_of_schema_names_each(tmp_path: Path) -> None:
     assert {name.partition(".")[0] for name in names} <= {
         *ended.stdout.replace(",", "").replace(".", "").split()
     }
+
+
+def test_the_short_help_of_a_long_command_has_its_examples_and_common_options(
+    tmp_path: Path,
+) -> None:
+    short = recon("diff", "-h", cwd=tmp_path, COLUMNS="80").stdout
+    whole = recon("diff", "--help", cwd=tmp_path, COLUMNS="80").stdout
+    common = {
+        option.flag for option in options_of("diff") if option.common and option.flags
+    }
+    assert 10 <= len(common) <= 12
+    shown = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", short, re.MULTILINE))
+    assert shown == common
+    assert short.count("    recon diff old.csv") == 3
+    assert short.endswith("\nAll options: recon diff --help\n")
+    assert len(short.splitlines()) < 45 < len(whole.splitlines())
+    assert "--max-ratio" in whole
+    assert "-h shows the most used ones" in whole
+    # Anywhere, also behind what is wrong; and --help has the last word.
+    assert recon("diff", "a", "b", "-h", cwd=tmp_path, COLUMNS="80").stdout == short
+    assert recon("diff", "-h", "--help", cwd=tmp_path, COLUMNS="80").stdout == whole
+
+
+@pytest.mark.parametrize("command", ["breaks", "init", "doctor", "schema"])
+def test_the_help_of_a_short_command_is_one(tmp_path: Path, command: str) -> None:
+    short, whole = (
+        recon(command, flag, cwd=tmp_path).stdout for flag in ("-h", "--help")
+    )
+    assert short == whole != ""
 
 
 def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from support.program import recon
 from recon_engine import diff
 from recon_engine.compare.explain import explain_key
 from recon_engine.compare.explained_rows import differing_spans
-from recon_engine.config import OnBadRow, OnSchemaDrift, Options
+from recon_engine.config import OnBadRow, OnSchemaDrift, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.postgres.migrations import schema_folder
 
@@ -205,6 +205,20 @@ def test_the_context_is_what_is_not_compared_with_masks() -> None:
     assert row.values == {"A": "y", "EXTRA": "f"}
     with pytest.raises(ConfigError, match="Did you mean SSN"):
         explain_key(old, new, options, ["1"], context=["SSNN"])
+
+
+def test_the_context_has_columns_where_others_are_derived() -> None:
+    old = pl.DataFrame({"ID": ["1"], "A": ["xy"], "SEEN": ["m"]})
+    new = pl.DataFrame({"ID": ["1"], "A": ["xz"], "SEEN": ["n"]})
+    side = SideOptions(derive=("PART=slice(A,1,1)",))
+    options = Options(keys=("ID",), ignore=("SEEN",), old=side, new=side)
+    [pair] = explain_key(old, new, options, ["1"], context=["all"]).pairs
+    cells = {cell.column: (cell.old, cell.new, cell.state) for cell in pair.cells}
+    assert cells == {
+        "A": ("xy", "xz", "text"),
+        "PART": ("x", "x", "equal"),
+        "SEEN": ("m", "n", "not_compared"),
+    }
 
 
 def test_people_see_factors_both_names_and_carets_only_where_texts_differ(

@@ -450,7 +450,14 @@ def test_columns_have_the_names_of_the_printed_table(
 ) -> None:
     assert result.columns["column"].equals(result.columns["name"])
     assert result.columns["cells"].equals(result.columns["mismatched"])
-    assert result.columns.columns[0] == "name"
+    assert result.columns.columns[:3] == ["name", "mismatched", "mismatch_rate"]
+    rates = result.columns["mismatched"] / result.columns["compared"]
+    assert result.columns["mismatch_rate"].equals(rates)
+    assert 0 < rates.max() <= 1  # type: ignore[operator]
+    nothing = pl.DataFrame(schema={"ID": pl.String, "A": pl.String})
+    assert rx.diff(nothing, nothing, keys="ID").columns["mismatch_rate"].to_list() == [
+        0
+    ]
 
 
 def test_a_document_has_plain_values_only(result: rx.Reconciliation) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from support.program import recon
 
 import recon_engine as rx
 from recon_engine import api
@@ -71,6 +72,26 @@ def test_a_draft_is_the_arguments_of_a_comparison(
         d = rx.diff(*pair, **found)
         assert d.agrees, str(d)
         assert d.counts.matched == ROWS
+
+
+def test_a_draft_has_its_decisions_and_prints_the_table_of_init(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    found = rx.draft(*files)
+    decisions = found.decisions
+    assert decisions.columns == ["decision", "choice", "evidence", "alternatives"]
+    assert set(decisions.dtypes) == {pl.String}
+    [key] = decisions.filter(pl.col("decision").str.contains("key")).to_dicts()[:1]
+    assert key["choice"] == "CLAIM"
+    assert key["evidence"]
+    folder = files[0].parent
+    shown = recon("init", *map(str, files), "--force", cwd=folder, COLUMNS="120")
+    table = shown.stdout.partition("\n\n")[0]
+    assert str(found) == "\n".join(map(str.rstrip, table.splitlines()))
+    # It is still the arguments, as a person copies them.
+    assert repr(found) == repr(dict(found))
+    assert rx.diff(*files, **found).agrees
 
 
 def test_the_error_without_a_key_has_what_pairs_the_rows(

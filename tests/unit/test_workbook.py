@@ -75,6 +75,29 @@ def test_every_cell_is_the_text_of_the_value(tmp_path: Path) -> None:
     assert columns[1][:5] == ["A", "15", "0", "0", "15"]
 
 
+def test_columns_have_the_names_of_both_sides(tmp_path: Path) -> None:
+    old = pl.DataFrame({"NR": ["1", "2"], "BETRAG": ["9", "8"], "X": ["a", "b"]})
+    new = pl.DataFrame({"ID": ["1", "3"], "AMOUNT": ["7", "8"], "X": ["c", "b"]})
+    d = rx.diff(old, new, keys="NR", renames={"NR": "ID", "BETRAG": "AMOUNT"})
+    write_workbook(d, tmp_path / "r.xlsx")
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    rows = {
+        name: [[cell.value for cell in row] for row in book[name].iter_rows()]
+        for name in book.sheetnames
+    }
+    assert [row[0] for row in rows["columns"]] == ["column", "BETRAG (AMOUNT)", "X"]
+    assert [row[:2] for row in rows["mismatches"]] == [
+        ["key.NR (ID)", "column"],
+        ["1", "BETRAG (AMOUNT)"],
+        ["1", "X"],
+    ]
+    names = ["NR (ID)", "BETRAG (AMOUNT)", "X"]
+    assert rows["missing"] == [names, ["2", "8", "b"]]
+    assert rows["extra"] == [names, ["3", "8", "b"]]
+    # The frames and JSON keep the names of OLD.
+    assert d.extra().columns == ["NR", "BETRAG", "X"]
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
 
 

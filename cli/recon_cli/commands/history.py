@@ -14,6 +14,7 @@ from recon_engine.options import Group
 
 if TYPE_CHECKING:
     from recon_cli.settings import Settings
+    from recon_engine.postgres.breaks import BreakFilter
 
 
 def _limit_option(description: str) -> Any:
@@ -188,6 +189,8 @@ def breaks(
             render.show_break_totals(found, form)
         else:
             render.show_breaks(found, form)
+        if wanted.key and not found.total + found.left_out:
+            session.announce(_say_key_is_not_found(wanted))
         filed = settings.suppressions_of(dataset)
         if None not in (filed, found.suppressions) and filed != found.suppressions:
             session.announce(
@@ -195,6 +198,18 @@ def breaks(
                 " run; they apply from the next run; to apply them to the pair of the"
                 " last run, put its two files into inbound again and start recon run"
             )
+
+
+def _say_key_is_not_found(wanted: BreakFilter) -> str:
+    """That no break has the key of a filter, and what shows others."""
+    others = (wanted.columns, wanted.kinds, wanted.not_columns, wanted.not_kinds)
+    fits = " and fits the other options" if any(others) else ""
+    if wanted.states:
+        return f"no break in this state has this key{fits}"
+    return (
+        f"no open break has this key{fits}; --state resolved --state gone shows those"
+        " that have ended"
+    )
 
 
 def history(settings: Settings, limit: RunCount = 30) -> None:
