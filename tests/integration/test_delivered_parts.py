@@ -100,7 +100,12 @@ def test_a_set_is_one_table_and_is_archived_whole(
         (SET, {"parts": 2}, RunStatus.INVALID_FILE_COUNT, "2 files of OLD and 3 of"),
         (SET, DONE, RunStatus.NO_FILES, "the delivery has no _SUCCESS yet; it contain"),
         (SET, COUNTS | DONE, RunStatus.NO_FILES, "has no _SUCCESS yet"),
-        (MARK, DONE, RunStatus.INVALID_FILE_COUNT, "done, and inbound contains no"),
+        (
+            MARK,
+            DONE,
+            RunStatus.INVALID_FILE_COUNT,
+            "the done file is there, and inbound contains no",
+        ),
         (OLD | MARK, DONE, RunStatus.INVALID_FILE_COUNT, "0 of NEW, not at least 1"),
         (SET, {}, RunStatus.INVALID_FILE_COUNT, "inbound contains 5 data files, not 2"),
     ],
