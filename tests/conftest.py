@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+import botocore.loaders
+import botocore.session
 import psycopg
 import pytest
 import typer.main
@@ -43,6 +45,8 @@ for name in [name for name in os.environ if name.startswith(("RECON_", "PG"))]:
 build_once = functools.cache(typer.main.get_command)
 typer.main.get_command = build_once
 typer.testing._get_command = build_once  # type: ignore[attr-defined]
+# boto3 parses the model of S3 for every session, which takes 0.1 s.
+botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
 
 # `make test-fast` is for each step of work: a few examples of each property.
 for name, examples in (("fast", 3), ("short", 100), ("long", 5000)):

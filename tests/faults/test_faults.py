@@ -18,14 +18,12 @@ from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
 import botocore.endpoint
 import psycopg
 import pytest
-from botocore.loaders import create_loader
 from support.canaries import everything
 from support.fault_table import (
     BUCKET,
@@ -56,11 +54,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 @pytest.fixture(scope="module")
 def proxy(seaweed: str) -> Iterator[tuple[str, Faults]]:
     """One proxy, and with it one client, for all."""
-    loader = create_loader()  # the model of S3 is parsed once, not once a client
-    with (
-        patch("botocore.session.create_loader", lambda _: loader),
-        faulty_s3(seaweed) as proxy,
-    ):
+    with faulty_s3(seaweed) as proxy:
         client = boto3.client("s3", endpoint_url=seaweed)
         client.create_bucket(Bucket=BUCKET)
         client.close()

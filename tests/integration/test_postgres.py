@@ -5,7 +5,9 @@ from __future__ import annotations
 import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+import adbc_driver_postgresql
 import pytest
 
 from recon_engine.errors import (
@@ -20,6 +22,8 @@ from recon_engine.postgres.connection import open_bulk_connection, open_connecti
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.sites import FolderSite
 
 
 def by_psycopg(conninfo: str, statement: str) -> None:
@@ -80,3 +84,28 @@ def test_an_address_that_is_none_is_not_quoted() -> None:
     with pytest.raises(ConfigError) as caught:
         by_psycopg("postgresql://u:hunter2 pw@host:1:2/db", "SELECT 1")
     assert "hunter2" not in str(vars(caught.value)) + printed(caught.value)
+
+
+def test_a_run_reads_the_catalog_of_types_once(folders: FolderSite) -> None:
+    folders.deliver()
+    opened = patch.object(
+        adbc_driver_postgresql, "connect", wraps=adbc_driver_postgresql.connect
+    )
+    with opened as connect:
+        folders.run()
+    assert folders.statuses() == ["SUCCEEDED"]
+    assert connect.call_count == 1  # for two loads and the result
+
+
+def test_a_connection_goes_on_after_others_of_its_address_and_of_another(
+    database: str,
+) -> None:
+    other = f"{database} application_name=other"
+    with (
+        open_bulk_connection(database) as connection,
+        closing(connection.cursor()) as cursor,
+    ):
+        for address in (database, other, database):
+            by_adbc(address, "SELECT 1")
+            cursor.execute("SELECT current_database()")
+            assert f"dbname={cursor.fetchone()[0]}" in database

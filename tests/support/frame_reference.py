@@ -257,7 +257,10 @@ def _split_line(line: str, delimiter: str) -> list[str]:
             fields.append(field)
             field, at = "", at + len(delimiter)
         else:
-            field, at = field + line[at], at + 1
+            # Python adds in place only to a name that stands alone: a long field is not
+            # copied for each of its characters.
+            field += line[at]
+            at += 1
     return [*fields, field]
 
 
@@ -287,7 +290,8 @@ def _split_records(  # noqa: C901, PLR0912 - one state machine
             if char != '"':
                 field += char
             elif following == '"':
-                field, at = field + '"', at + 1
+                field += '"'
+                at += 1
             else:
                 state = "closed"
         elif text.startswith(delimiter, at - 1):
@@ -306,7 +310,8 @@ def _split_records(  # noqa: C901, PLR0912 - one state machine
         elif char in '\r"' or state == "closed":
             raise RefusedError
         else:
-            field, state = field + char, "plain"
+            field += char
+            state = "plain"
     if state == "quoted":
         raise RefusedError
     if fields or field or state != "start":

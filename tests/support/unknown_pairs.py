@@ -7,6 +7,7 @@ codes. Beside that, some rows are missing, some extra, and some cells changed.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import random
@@ -219,14 +220,13 @@ def key_of(row: Row, style: Style) -> tuple[str, ...]:
 def _make_row(chance: random.Random, style: Style, claim: int, line: int) -> Row:
     letters = LETTERS[style.language]
     # Of a few hundred: a name is no key.
-    named = random.Random(chance.randrange(300))
-    name = "".join(named.choice("bdlmnrst" + letters) for _ in range(8))
+    name = _make_name(chance.randrange(300), letters)
     day = date(2024, 1, 1) + timedelta(days=chance.randrange(700))
     return {
         "CLM_ID": str(70_000 + 13 * claim),
         "LINE": str(line + 1),
         "MEMBER_ID": f"M{chance.randrange(10**6):06}",
-        "NAME": name.capitalize(),
+        "NAME": name,
         "CITY": chance.choice("KLMNOP") + chance.choice(letters) + "burg",
         "SVC_DT": day.isoformat(),
         "PAID_AMT": f"{chance.randrange(100, 9_000_000) / 100:.2f}",
@@ -236,6 +236,12 @@ def _make_row(chance: random.Random, style: Style, claim: int, line: int) -> Row
         "NOTE": chance.choice(["", "urgent", "a; b, c", 'says "x"']),
         "UNITS": str(chance.randrange(1, 9)),
     }
+
+
+@functools.cache
+def _make_name(seed: int, letters: str) -> str:
+    named = random.Random(seed)
+    return "".join(named.choice("bdlmnrst" + letters) for _ in range(8)).capitalize()
 
 
 CHANGES: dict[str, Callable[[str], str]] = {
