@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -140,11 +140,15 @@ class _BulkDriver:
     handle: adbc_driver_manager.AdbcDatabase
 
     def __del__(self) -> None:
-        self.handle.close()
+        # Nobody can do anything about an error here, and nothing is lost by it.
+        with suppress(adbc_driver_manager.Error):
+            self.handle.close()
 
     def connect(self) -> Any:
         """A connection in a transaction."""
-        connection = adbc_driver_manager.AdbcConnection(self.handle)
+        # The driver counts its connections without a lock of its own.
+        with _OPENING:
+            connection = adbc_driver_manager.AdbcConnection(self.handle)
         return adbc_driver_postgresql.dbapi.Connection(self, connection)
 
     def close(self) -> None:
