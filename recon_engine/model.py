@@ -645,6 +645,7 @@ class Suppression:
     def public(self) -> dict[str, object]:
         """Its fields as JSON values, as the run log has them: without key or value."""
         values = asdict(self.without_values())
+        values["keys"] = values["keys"] and list(values["keys"])
         # Left out, so that the digests of runs from before an option was added stay.
         absent = {name for name in ("keys", "old", "new") if values[name] is None}
         shown = {name: each for name, each in values.items() if name not in absent}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from support import oracle
-from support.strategies import KEYS
+from support.strategies import Pair
 from support.suppressed_pairs import DAY
 
 from recon_engine.model import Suppressible, Suppression
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from support.compared_pairs import Rules
-    from support.strategies import Pair
 
     from recon_engine import Reconciliation
 
 
 SECRET = "s" * 32
+# Texts of keys, each with one that a rule of `key_rules` makes equal.
+OTHERWISE = {"1": "01", "01": "1", "a": "A", "A": "a"}
 
 
 @dataclass(frozen=True)
@@ -119,34 +121,74 @@ def _key_of(result: Reconciliation, row: dict[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in result.keys)
 
 
-def counted(
-    known: Known, every: Sequence[Found], suppressions: Sequence[Suppression]
-) -> tuple[list[int], Counter[tuple[int, ...]], Counter[str]]:
-    """Differences by suppression, rows by the set of suppressions, and what is left.
+@dataclass
+class Counted:
+    """What suppressions do with differences.
 
-    What is left is counted by column, and as `missing` and `extra`.
+    `found`: differences by suppression; `rows`: matched rows by the set of
+    suppressions. `left`: what no active one fits first, by column (`missing` and
+    `extra` without one) and kind.
     """
-    first = {each: known.first(suppressions, each) for each in every}
-    counts = [0] * len(suppressions)
+
+    found: list[int]
+    rows: Counter[tuple[int, ...]]
+    left: Counter[tuple[str, str]]
+    rows_left: int
+
+
+def count_all(
+    known: Known, every: Sequence[Found], suppressions: Sequence[Suppression]
+) -> Counted:
+    """Count differences; a suppression is active up to its last day."""
+    active = {at for at, each in enumerate(suppressions) if each.until >= DAY}
+    found = [0] * len(suppressions)
     rows: dict[int, set[int]] = {}
-    left = Counter[str]()
+    left = Counter[tuple[str, str]]()
     for each in every:
-        if first[each] >= 0:
-            counts[first[each]] += 1
-        else:
-            left[each.column or each.what] += 1
+        first = known.first(suppressions, each)
+        if first >= 0:
+            found[first] += 1
+        left[each.column or each.what, each.kind] += first not in active
         if each.column:
-            rows.setdefault(each.row, set()).add(first[each])
-    return counts, Counter(tuple(sorted(by)) for by in rows.values()), left
+            rows.setdefault(each.row, set()).add(first)
+    by_set = Counter(tuple(sorted(by)) for by in rows.values())
+    return Counted(found, by_set, left, sum(not by <= active for by in rows.values()))
+
+
+@st.composite
+def dense_pairs(draw: st.DrawFn) -> Pair:
+    """Small tables in which most rows differ, and keys repeat or are equal by rules."""
+    width = draw(st.integers(1, 2))
+    cells = st.sampled_from(["", "1", "2", "a", "A"])
+    keys = st.tuples(*key_texts(width))
+    pairs = draw(
+        st.lists(st.tuples(keys, *[cells] * 4, st.booleans()), min_size=1, max_size=6)
+    )
+    old = [(*key, *values[:2]) for key, *values in pairs]
+    # Most keys are in NEW, some of them spelled otherwise.
+    new = [
+        (*(_respell(key) if values[4] else key), *values[2:4])
+        for key, *values in pairs
+        if draw(st.integers(0, 2))
+    ]
+    extra = draw(st.lists(st.tuples(*key_texts(width), cells, cells), max_size=4))
+    return Pair([*["k", "l"][:width], "A", "B"], width, old, [*new, *extra])
+
+
+def key_texts(width: int) -> list[st.SearchStrategy[str]]:
+    """The texts of each key column."""
+    return [st.sampled_from([*OTHERWISE, ""])] * width
+
+
+def _respell(key: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(OTHERWISE.get(text, text) for text in key)
 
 
 @st.composite
 def key_rules(draw: st.DrawFn, pair: Pair) -> tuple[Rules, Rules, Rules]:
-    """Rules that make keys of `strategies.KEYS` equal: of both sides, OLD and NEW."""
-    rule = st.lists(st.sampled_from(["trim", "casefold", "lstrip0"]), max_size=1)
-    both, old, new = (
-        {name: tuple(draw(rule)) for name in pair.keys if name != "*"} for _ in range(3)
-    )
+    """Rules that make some keys equal: of both sides, of OLD and of NEW."""
+    rule = st.sampled_from([(), ("casefold",), ("lstrip0",), ("casefold", "lstrip0")])
+    both, old, new = ({name: draw(rule) for name in pair.keys} for _ in range(3))
     return both, old, new
 
 
@@ -157,9 +199,9 @@ def accepted(
     """Narrow and general suppressions, most of them of the same rows or column."""
     pair = known.pair
     whats = [("missing", ""), ("extra", ""), *(("column", c) for c in pair.columns)]
-    seen = [(each.what, each.column) for each in every]
+    seen = sorted({(each.what, each.column) for each in every})
     of_one = draw(st.sampled_from(seen or whats))
-    some = st.lists(st.sampled_from([of_one, of_one, *whats]), min_size=1, max_size=5)
+    some = st.lists(st.sampled_from([*[of_one] * 4, *whats]), min_size=1, max_size=5)
     return [draw(_suppression(known, every, *each)) for each in draw(some)]
 
 
@@ -169,25 +211,23 @@ def _suppression(
 ) -> Suppression:
     mine = [each for each in every if (each.what, each.column) == (what, column)]
     facts: dict[str, Any] = {"column": column or None}
-    if draw(st.integers(0, 2)):
-        # As it is written, or as another text of the row is.
-        text = st.one_of(KEYS, st.just(None))
-        near = [each.key for each in mine] or [("",) * known.pair.width]
-        keys = st.tuples(st.sampled_from(near), *[text] * known.pair.width).map(
-            lambda drawn: known.show_key(
-                tuple(
-                    mine if other is None else other
-                    for mine, other in zip(drawn[0], drawn[1:], strict=True)
-                )
-            )
+    shapes = ["general", "keys", "keys", *(["values", "both"] if column else ["keys"])]
+    shape = draw(st.sampled_from(shapes))
+    if shape in {"keys", "both"}:
+        written = [each.key for each in mine] or [("",) * known.pair.width]
+        near = st.sampled_from(written)
+        keys = st.one_of(
+            near, near.map(_respell), st.tuples(*key_texts(known.pair.width))
         )
-        facts["keys"] = draw(st.lists(keys, min_size=1, max_size=3, unique=True))
+        shown = keys.map(known.show_key)
+        facts["keys"] = draw(st.lists(shown, min_size=1, max_size=3, unique=True))
     if column and mine:
-        near_cell = draw(st.sampled_from(mine))
-        facts["kind"] = draw(st.sampled_from([None, None, near_cell.kind]))
-        for side in oracle.SIDES:
-            value = known.show(column, getattr(near_cell, side))
-            facts[side] = draw(st.sampled_from([None, None, value]))
+        cell = draw(st.sampled_from(mine))
+        facts["kind"] = draw(st.sampled_from([None, None, cell.kind]))
+        if shape in {"values", "both"}:
+            for side in draw(st.sampled_from([("old",), ("new",), oracle.SIDES])):
+                facts[side] = known.show(column, getattr(cell, side))
+    until = draw(st.sampled_from([DAY, DAY, date.min]))
     return Suppression(
-        what=Suppressible(what), reason="r", owner="o", until=DAY, **facts
+        what=Suppressible(what), reason="r", owner="o", until=until, **facts
     )

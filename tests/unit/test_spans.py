@@ -19,7 +19,7 @@ from support.databases import migrated
 from support.results import with_findings
 from support.spark_cluster import InProcess
 from support.strategies import FEWER, Pair, edited, pairs, tables
-from support.suppression_oracle import SECRET, Known, accepted, list_found
+from support.suppression_oracle import SECRET, Known, accepted, dense_pairs, list_found
 
 import recon_engine as rx
 from recon_engine.compare import partial_result
@@ -196,7 +196,7 @@ def accept(column: str) -> Suppression:
 
 @FEWER
 @given(
-    pair=pairs(),
+    pair=st.one_of(pairs(), dense_pairs()),
     data=st.data(),
     bucket=st.sampled_from([9, 60]),
     limit=st.sampled_from([1, 3, 5000]),
