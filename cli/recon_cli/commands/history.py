@@ -169,8 +169,7 @@ def breaks(
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
       recon breaks --not-column STATUS --kind number --totals
-      recon breaks --key-value 10042 --key-value 3
-      recon breaks --column PAID --kind number --suppress
+      recon breaks --key-value 10042 --key-value 3 --suppress
     """
     form = settings["format"]
     with session.report_errors(form):
