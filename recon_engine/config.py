@@ -647,9 +647,10 @@ class Options:
             for side, every in by_side.items():
                 for column, rules in every.items():
                     check_rules(column, rules, side)
+        _check_keys(self.keys, self.ignore)
         for suppression in self.suppressions:
             check_suppression(suppression)
-        _check_keys(self.keys, self.ignore)
+            _check_key_values(suppression, self.keys)
         _check_compare_only(self.compare_only, self.ignore)
         parse_match_names(write_match_names(self.match_names))
         for name, mask in self.masks.items():
@@ -818,12 +819,26 @@ def _check_compare_only(compare_only: tuple[str, ...], ignore: tuple[str, ...]) 
 def check_suppression(suppression: Suppression) -> None:
     """Raise ConfigError for a suppression that fits nothing or lacks an owner."""
     of_column = suppression.what is Suppressible.COLUMN
+    of_cells = (suppression.kind, suppression.old, suppression.new)
     if of_column != (suppression.column is not None) or (
-        suppression.kind and not of_column
+        not of_column and of_cells != (None, None, None)
     ):
         raise ConfigError(
             f"the suppression of {suppression.name} is inconsistent",
-            help='set column (and, if needed, kind) with what = "column" only',
+            help='set column (and, if needed, kind, old and new) with what = "column"'
+            " only",
+        )
+    keys = suppression.key_values
+    if suppression.keys is not None and not keys:
+        raise ConfigError(
+            f"the suppression of {suppression.name} lists no key",
+            why="it would fit nothing",
+            help="list keys as recon breaks does, or leave keys out to fit every key",
+        )
+    if len(set(keys)) < len(keys):
+        raise ConfigError(
+            f"the suppression of {suppression.name} lists a key twice",
+            help="list each key once",
         )
     if not (suppression.reason.strip() and suppression.owner.strip()):
         raise ConfigError(
@@ -834,6 +849,18 @@ def check_suppression(suppression: Suppression) -> None:
         raise ConfigError(
             f"the max of the suppression of {suppression.name} is out of range",
             help=f"use a number from 1 to {MOST_COUNT:,}, or no max",
+        )
+
+
+def _check_key_values(suppression: Suppression, keys: tuple[str, ...]) -> None:
+    """Raise ConfigError for a key of another number of columns than `keys`."""
+    counts = {len(key) for key in suppression.key_values} - {len(keys)}
+    if counts and keys != NO_KEY:
+        raise ConfigError(
+            f"the suppression of {suppression.name} lists a key with another number of"
+            f" values ({min(counts)}) than key columns ({len(keys)})",
+            why=f"a key has a value of each key column: {', '.join(keys)}",
+            help="list each key as recon breaks does, with its values in this order",
         )
 
 

@@ -157,6 +157,8 @@ OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Texts = Annotated[tuple[Name, ...], OneOrMore]
+# A part of a key may be blank.
+Key = Annotated[tuple[str, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
@@ -185,11 +187,25 @@ class Accepted(BaseModel):
     max: Count | None = Field(
         default=None, description="Largest number of matches; more fail the run"
     )
+    keys: tuple[Key, ...] | None = Field(
+        default=None,
+        description="Only rows with one of these keys, each as `recon breaks` lists it:"
+        " a list of the values of the key columns, or the text of a single one",
+    )
+    old: str | None = Field(
+        default=None,
+        description="Only cells with exactly this text in OLD, as outputs show it",
+    )
+    new: str | None = Field(
+        default=None,
+        description="Only cells with exactly this text in NEW, as outputs show it",
+    )
 
     @property
     def suppression(self) -> Suppression:
         """The same as a value of the engine."""
-        return Suppression(**dict(self))
+        # Not by `dict`, which takes the field `keys` for the method of a mapping.
+        return Suppression(**vars(self))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -252,12 +252,9 @@ def _accepted(rows: int) -> str:
     return f" ({rows:,} accepted)" if rows else ""
 
 
-def mark_accepted(left: int) -> str:
-    """What is said of missing or of extra rows, of which suppressions leave so many.
-
-    A suppression accepts all missing rows or none, and so for extra rows.
-    """
-    return "" if left else " (accepted)"
+def mark_accepted(rows: int, left: int) -> str:
+    """What is said of missing or of extra rows, of which suppressions leave so many."""
+    return " (accepted)" if rows and not left else _accepted(rows - left)
 
 
 def describe_accepted_rows(rows: int) -> str:

@@ -6,9 +6,10 @@ Grouped by subject: inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
+from json import dumps
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
@@ -564,12 +565,30 @@ class Suppressible(StrEnum):
     COLUMN = "column"
 
 
+class Sha256(str):
+    """`sha256:` and the digest of a text, in the place of the text."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str) -> Sha256:
+        """The digest of a text; a digest stays as it is."""
+        if isinstance(text, cls):
+            return text
+        from hashlib import sha256
+
+        return cls(f"sha256:{sha256(text.encode()).hexdigest()}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """Known differences, accepted by `owner` up to a day and a number.
 
     `column` is set if `what` is a column; `kind` restricts it to one kind. `until` is
-    the last day; `max` is a number of rows, or of cells of a column.
+    the last day; `max` is a number of rows, or of cells of a column. `keys` restricts
+    it to rows with one of these keys: the values of the key columns, or the text of one
+    column. `old`, `new`: to cells of a column with exactly these texts. Keys and values
+    are texts as outputs show them.
     """
 
     what: Suppressible
@@ -579,17 +598,58 @@ class Suppression:
     column: str | None = None
     kind: str | None = None
     max: int | None = None
+    keys: Sequence[tuple[str, ...] | str] | None = None
+    old: str | None = None
+    new: str | None = None
 
     @property
     def name(self) -> str:
-        """What it suppresses: `missing`, `PAID`, `PAID number_format`."""
+        """What it suppresses: `missing`, `PAID number_format (2 keys)`; no value."""
         parts = (self.column, self.kind) if self.column else (self.what.value,)
-        return " ".join(part for part in parts if part)
+        count = len(self.keys or ())
+        limits = (
+            f"{count:,} key{'' if count == 1 else 's'}" * (self.keys is not None),
+            "one old value" * (self.old is not None),
+            "one new value" * (self.new is not None),
+        )
+        limited = ", ".join(filter(None, limits))
+        return " ".join(filter(None, (*parts, f"({limited})" * bool(limited))))
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it fits only some of the rows, or of the cells of a kind."""
+        return (self.keys, self.old, self.new) != (None, None, None)
+
+    @property
+    def key_values(self) -> list[tuple[str, ...]]:
+        """The keys, each as the values of the key columns."""
+        return [
+            (key,) if isinstance(key, str) else tuple(key) for key in self.keys or ()
+        ]
+
+    def without_values(self) -> Suppression:
+        """The same with digests in the place of keys and values."""
+        if not self.is_narrow:
+            return self
+        keys = self.keys and sorted(
+            # As a break has its key: `formatting.format_key`.
+            Sha256.of(key[0] if len(key) == 1 else dumps(key, ensure_ascii=False))
+            for key in self.key_values
+        )
+        old, new = (
+            None if text is None else Sha256.of(text) for text in (self.old, self.new)
+        )
+        return replace(self, keys=keys and tuple(keys), old=old, new=new)
 
     @property
     def public(self) -> dict[str, object]:
-        """Its fields as JSON values, as the run log has them."""
-        return asdict(self) | {"until": self.until.isoformat()}
+        """Its fields as JSON values, as the run log has them: without key or value."""
+        values = asdict(self.without_values())
+        values["keys"] = values["keys"] and list(values["keys"])
+        # Left out, so that the digests of runs from before an option was added stay.
+        absent = {name for name in ("keys", "old", "new") if values[name] is None}
+        shown = {name: each for name, each in values.items() if name not in absent}
+        return shown | {"until": self.until.isoformat()}
 
 
 class SuppressionState(StrEnum):
@@ -606,11 +666,18 @@ class SuppressionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """What a suppression fits: `count` rows, or cells of a column."""
+    """What a suppression is the first to fit: `count` rows, or cells of a column.
+
+    `suppression`: without keys and values. Of a narrow one `kinds` has the count by
+    kind of difference; a row is of the kind `missing` or `extra`. `spelled`: digests of
+    its keys as breaks spell them, if a rule makes equal what is spelled otherwise.
+    """
 
     suppression: Suppression
     count: int
     state: SuppressionState
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    spelled: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -46,7 +46,7 @@ from recon_engine.model import HintKind
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suggestions import did_you_mean
-from recon_engine.suppressions import count_unsuppressed, list_accepted_kinds
+from recon_engine.suppressions import count_left_by_kind, count_unsuppressed
 
 
 if TYPE_CHECKING:
@@ -381,9 +381,9 @@ class Reconciliation:
         return self.counts.mismatched_rows - self.left.mismatched_rows
 
     @property
-    def accepted_kinds(self) -> frozenset[tuple[str, str]]:
-        """The columns and kinds of difference whose cells suppressions accept."""
-        return list_accepted_kinds(self.by_column, self.suppressed)
+    def left_by_kind(self) -> dict[tuple[str | None, str], int]:
+        """The differences that no active suppression covers, by column and kind."""
+        return count_left_by_kind(self.counts, self.by_column, self.suppressed)
 
     @property
     def hints_to_show(self) -> tuple[Hint, ...]:
@@ -666,8 +666,11 @@ class Reconciliation:
         unpairable = self.old.unpairable + self.new.unpairable
         facts = (
             (n.mismatched_rows, self._differing_rows()),
-            (n.missing, f"{n.missing:,} missing{mark_accepted(left.missing)}"),
-            (n.extra, f"{n.extra:,} extra{mark_accepted(left.extra)}"),
+            (
+                n.missing,
+                f"{n.missing:,} missing{mark_accepted(n.missing, left.missing)}",
+            ),
+            (n.extra, f"{n.extra:,} extra{mark_accepted(n.extra, left.extra)}"),
             (drifted, f"{format_count(drifted, 'column')} on one side only"),
             (rejected, f"{rejected:,} rejected"),
             (unpairable, f"{unpairable:,} unpairable"),

@@ -177,9 +177,7 @@ def _hint_as_dict(hint: Hint) -> dict[str, object]:
 
 
 def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:
-    suppression = asdict(suppressed.suppression)
-    return suppression | {
-        "until": suppressed.suppression.until.isoformat(),
+    return suppressed.suppression.public | {
         "count": suppressed.count,
         "state": suppressed.state,
         "text": suppressed.text,

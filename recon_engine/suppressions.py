@@ -2,6 +2,10 @@
 
 A difference counts for the first suppression that fits it. A suppression that expired,
 or fits more than its maximum, covers nothing: the gates count all its differences.
+
+A general suppression fits all rows of one side, or all cells of a column and kind, so
+counts say what it fits. What a narrow one fits depends on keys and values of rows: it
+is counted while rows are compared.
 """
 
 from __future__ import annotations
@@ -22,38 +26,63 @@ from recon_engine.model import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from recon_engine.model import Column, Counts, Suppression
 
 
+# The differences that a narrow suppression is the first to fit, by its index and the
+# kind of difference. Those of disjoint sets of rows add up.
+NarrowCounts = Counter[tuple[int, str]]
+
+
 def count_coverage(
-    cells: pl.DataFrame, names: Sequence[str], suppressions: Sequence[Suppression]
-) -> tuple[Coverage, ...]:
+    cells: pl.DataFrame,
+    names: Sequence[str],
+    suppressions: Sequence[Suppression],
+    narrow: pl.DataFrame | None = None,
+) -> tuple[tuple[Coverage, ...], NarrowCounts]:
     """Count the rows by the set of suppressions that fit their cells; () without any.
 
-    `cells` has `pair`, `column` (an index into `names`) and `kind`.
+    `cells` has `pair`, `column` (an index into `names`) and `kind`. `narrow`: `pair`,
+    `column` and `narrow`, the index of the first narrow suppression that fits the cell;
+    None if none fits any. Also counts the cells that narrow suppressions are the first
+    to fit.
     """
     if not suppressions:
-        return ()
-    # A suppression depends on column and kind only: few combinations, however many
-    # cells.
+        return (), Counter()
+    # A general suppression depends on column and kind only: few combinations, however
+    # many cells.
     kinds = cells.select("column", "kind").unique()
+    of_kinds = _list_general(suppressions)
     fits = kinds.with_columns(
         by=pl.Series(
-            [
-                _first_cell_suppression(suppressions, names[at], kind)
-                for at, kind in kinds.iter_rows()
-            ],
+            [_find_first(of_kinds, names[at], kind) for at, kind in kinds.iter_rows()],
             dtype=pl.Int32,
         )
     )
-    found = (
+    fitted = (
         cells.lazy()
         .select("pair", "column", "kind")
         .join(fits.lazy(), on=["column", "kind"])
-        .select("pair", "by")
+    )
+    counts = NarrowCounts()
+    if narrow is not None:
+        general, ours = pl.col("by"), pl.col("narrow")
+        comes_first = (general == NO_SUPPRESSION) | (ours < general)
+        fitted = (
+            fitted.join(narrow.lazy(), on=["pair", "column"], how="left")
+            .with_columns(pl.when(comes_first).then(ours))
+            .with_columns(by=pl.coalesce(ours, general))
+            .collect(engine="in-memory")
+            .lazy()
+        )
+        counted = fitted.filter(ours.is_not_null()).group_by("narrow", "kind").len()
+        for at, kind, count in counted.collect(engine="in-memory").iter_rows():
+            counts[at, kind] = count
+    found = (
+        fitted.select("pair", "by")
         .unique()
         .group_by("pair")
         .agg(pl.col("by").sort())
@@ -62,28 +91,50 @@ def count_coverage(
         .sort("by")
         .collect(engine="in-memory")
     )
-    return tuple(Coverage(tuple(by), rows) for by, rows in found.iter_rows())
+    return tuple(Coverage(tuple(by), rows) for by, rows in found.iter_rows()), counts
+
+
+def count_narrow_rows(
+    what: Suppressible, narrow: pl.Series, suppressions: Sequence[Suppression]
+) -> NarrowCounts:
+    """Count the rows of one side that narrow suppressions are the first to fit.
+
+    `narrow`: for each row that one fits, the index of the first.
+    """
+    general = _find_first(_list_general(suppressions), None, what)
+    counts = Counter(narrow.to_list())
+    return Counter(
+        {
+            (at, what.value): rows
+            for at, rows in counts.items()
+            if general == NO_SUPPRESSION or at < general
+        }
+    )
 
 
 def apply_suppressions(
     suppressions: Sequence[Suppression],
     counts: Counts,
     columns: Sequence[Column],
+    narrow: NarrowCounts,
     today: date,
 ) -> tuple[Suppressed, ...]:
     """How many differences each suppression fits, and its state on the day `today`."""
-    rows = {Suppressible.MISSING: counts.missing, Suppressible.EXTRA: counts.extra}
-    found = Counter(
-        {
-            _first_row_suppression(suppressions, what): count
-            for what, count in rows.items()
-        }
-    )
-    for column in columns:
-        for kind, count in column.kinds.items():
-            found[_first_cell_suppression(suppressions, column.name, kind)] += count
+    kinds: list[dict[str, int]] = [{} for _ in suppressions]
+    for (at, kind), count in sorted(narrow.items()):
+        kinds[at][kind] = count
+    found = Counter({at: sum(each.values()) for at, each in enumerate(kinds)})
+    rest = _subtract_narrow(counts, columns, suppressions, kinds)
+    general = _list_general(suppressions)
+    for (column, kind), count in rest.items():
+        found[_find_first(general, column, kind)] += count
     return tuple(
-        Suppressed(each, found[at], _suppression_state(each, found[at], today))
+        Suppressed(
+            each.without_values(),
+            found[at],
+            _suppression_state(each, found[at], today),
+            kinds[at],
+        )
         for at, each in enumerate(suppressions)
     )
 
@@ -100,75 +151,94 @@ def count_unsuppressed(
         for at, each in enumerate(suppressed)
         if each.state is SuppressionState.ACTIVE
     }
-    suppressions = [each.suppression for each in suppressed]
+    left = count_left_by_kind(counts, columns, suppressed)
+    cells = {column.name: 0 for column in columns}
+    for (column, _), count in left.items():
+        if column is not None:
+            cells[column] += count
     return Left(
-        missing=_unsuppressed_rows(
-            counts.missing, Suppressible.MISSING, suppressions, active
-        ),
-        extra=_unsuppressed_rows(
-            counts.extra, Suppressible.EXTRA, suppressions, active
-        ),
+        missing=left[None, Suppressible.MISSING],
+        extra=left[None, Suppressible.EXTRA],
         mismatched_rows=counts.mismatched_rows
         # A row is covered only if suppressions that are active cover all its differing
         # cells. NO_SUPPRESSION is never active.
         - sum(each.rows for each in covered if active.issuperset(each.by)),
-        mismatches={
-            column.name: sum(
-                count
-                for kind, count in column.kinds.items()
-                if _first_cell_suppression(suppressions, column.name, kind)
-                not in active
-            )
-            for column in columns
-        },
+        mismatches=cells,
     )
 
 
-def list_accepted_kinds(
-    columns: Sequence[Column], suppressed: Sequence[Suppressed]
-) -> frozenset[tuple[str, str]]:
-    """The columns and kinds of difference whose cells an active suppression covers."""
+def count_left_by_kind(
+    counts: Counts, columns: Sequence[Column], suppressed: Sequence[Suppressed]
+) -> dict[tuple[str | None, str], int]:
+    """The differences that no active suppression covers, by column and kind.
+
+    Those of rows have no column.
+    """
     suppressions = [each.suppression for each in suppressed]
-    first = {
-        (column.name, str(kind)): _first_cell_suppression(
-            suppressions, column.name, kind
-        )
-        for column in columns
-        for kind in column.kinds
-    }
-    return frozenset(
-        which
-        for which, at in first.items()
-        if at != NO_SUPPRESSION and suppressed[at].state is SuppressionState.ACTIVE
+    left = _subtract_narrow(
+        counts, columns, suppressions, [each.kinds for each in suppressed]
     )
+    general = _list_general(suppressions)
+    for column, kind in left:
+        at = _find_first(general, column, kind)
+        if at != NO_SUPPRESSION and suppressed[at].state is SuppressionState.ACTIVE:
+            left[column, kind] = 0
+    # What narrow ones fit is left if they are not active.
+    for each in suppressed:
+        if each.state is not SuppressionState.ACTIVE:
+            for kind, count in each.kinds.items():
+                left[each.suppression.column, kind] += count
+    return left
 
 
-def _unsuppressed_rows(
-    count: int,
-    what: Suppressible,
+def _list_general(
+    suppressions: Iterable[Suppression],
+) -> list[tuple[int, Suppression]]:
+    """The general suppressions, each with its index."""
+    return [(at, each) for at, each in enumerate(suppressions) if not each.is_narrow]
+
+
+def _find_first(
+    general: Sequence[tuple[int, Suppression]], column: str | None, kind: str
+) -> int:
+    """The index of the first that fits a kind of difference; no column: of rows."""
+    fitting = (at for at, each in general if fits_kind(each, column, kind))
+    return next(fitting, NO_SUPPRESSION)
+
+
+def fits_kind(suppression: Suppression, column: str | None, kind: str) -> bool:
+    """Whether a suppression is for this kind of difference, whatever key or value."""
+    if column is None:
+        return suppression.what == kind
+    return suppression.column == column and suppression.kind in {None, kind}
+
+
+def _subtract_narrow(
+    counts: Counts,
+    columns: Sequence[Column],
     suppressions: Sequence[Suppression],
-    active: set[int],
-) -> int:
-    return 0 if _first_row_suppression(suppressions, what) in active else count
+    kinds: Sequence[Mapping[str, int]],
+) -> dict[tuple[str | None, str], int]:
+    """The differences that no narrow suppression is the first to fit.
+
+    By column and kind. `kinds`: what each suppression fits if it is narrow.
+    """
+    found = dict(_list_counts(counts, columns))
+    for suppression, fitted in zip(suppressions, kinds, strict=True):
+        for kind, count in fitted.items():
+            found[suppression.column, kind] -= count
+    return found
 
 
-def _first_row_suppression(
-    suppressions: Sequence[Suppression], what: Suppressible
-) -> int:
-    fitting = (at for at, each in enumerate(suppressions) if each.what is what)
-    return next(fitting, NO_SUPPRESSION)
-
-
-def _first_cell_suppression(
-    suppressions: Sequence[Suppression], column: str, kind: str
-) -> int:
-    """The index of the first suppression that fits a kind of difference in a column."""
-    fitting = (
-        at
-        for at, each in enumerate(suppressions)
-        if each.column == column and each.kind in {None, kind}
-    )
-    return next(fitting, NO_SUPPRESSION)
+def _list_counts(
+    counts: Counts, columns: Sequence[Column]
+) -> Iterator[tuple[tuple[str | None, str], int]]:
+    """All differences, by column and kind."""
+    yield (None, Suppressible.MISSING), counts.missing
+    yield (None, Suppressible.EXTRA), counts.extra
+    for column in columns:
+        for kind, count in column.kinds.items():
+            yield (column.name, kind), count
 
 
 def _suppression_state(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Suppressed,
         Total,
     )
+    from recon_engine.suppressions import NarrowCounts
 
 
 # The default context rounds to 28 digits.
@@ -65,7 +66,8 @@ class GateShare(NamedTuple):
 class Measurements:
     """What gates are evaluated on: counts and sums of a comparison, and no values.
 
-    `totals`: without those of masked columns, whose sums no gate may show.
+    `totals`: without those of masked columns, whose sums no gate may show. `narrow`:
+    what narrow suppressions fit.
     """
 
     old: Side
@@ -75,6 +77,7 @@ class Measurements:
     drift: Drift
     totals: tuple[Total, ...]
     coverage: tuple[Coverage, ...]
+    narrow: NarrowCounts
     suppressed: tuple[Suppressed, ...] = ()
 
     @property
@@ -91,7 +94,11 @@ def evaluate_gates(measured: Measurements, options: Options, today: date) -> Acc
     Suppressions come first: gates count only the differences that they leave.
     """
     suppressed = apply_suppressions(
-        options.suppressions, measured.counts, measured.by_column, today
+        options.suppressions,
+        measured.counts,
+        measured.by_column,
+        measured.narrow,
+        today,
     )
     known = replace(measured, suppressed=suppressed)
     gates = tuple(_evaluate_gate(parse_gate(text), known) for text in options.gates)

@@ -479,7 +479,7 @@ def show_breaks(page: BreakPage, form: Format) -> None:
         )
     else:
         show_rows(page.names, page.rows, form)
-    _note_breaks(page, format_share(len(page.rows), page.total, "break"))
+    note_breaks(page)
     if page.rows and page.keys and form is Format.TABLE:
         from recon_engine.command_line import key_flags, quoted
 
@@ -490,9 +490,14 @@ def show_breaks(page: BreakPage, form: Format) -> None:
         command = f"recon explain {inputs} {key_flags(page.keys)} {quoted(key)}"
         announce(f"next: {command}")
         announce(
-            "accept a difference for a time: [[suppress]] in recon.toml"
-            " (docs/gates.md, Suppressions)"
+            "accept them for a time: add --suppress, which prints [[suppress]] tables"
+            " for recon.toml (docs/gates.md, Suppressions)"
         )
+
+
+def note_breaks(page: BreakPage) -> None:
+    """Print on stderr how many breaks were listed, as of when, and their states."""
+    _note_breaks(page, format_share(len(page.rows), page.total, "break"))
 
 
 def _path_of(url: str) -> str:

@@ -19,6 +19,7 @@ from recon_engine.analysis.evidence import UnmatchedRows
 from recon_engine.compare import key_splits, lookup, sampling
 from recon_engine.compare.causes import summarize_unmatched
 from recon_engine.compare.masks import sorted_positions
+from recon_engine.compare.narrow_suppressions import count_fits
 from recon_engine.compare.pairing import (
     Difference,
     columns_that_make_unique,
@@ -33,7 +34,6 @@ from recon_engine.model import SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.suppressions import count_coverage
 
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.lookup import Sightings
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.model import Splits
+    from recon_engine.suppressions import NarrowCounts
 
 
 OLD, NEW = 0, 1
@@ -74,8 +75,9 @@ class PartialResult:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: cells
     (`len`) by `column` and `kind`; `signatures`: rows by the set of differing columns.
     `shown`: the difference, or what is kept of it. `coverage`: by the suppressions;
-    `repeats`: of OLD and NEW; `splits`: keys with several rows of OLD, or of NEW, for
-    one of the other; `seen`: what break tracking needs.
+    `narrow`: what narrow ones fit; `repeats`: of OLD and NEW; `splits`: keys with
+    several rows of OLD, or of NEW, for one of the other; `seen`: what break tracking
+    needs.
     """
 
     identical: int
@@ -87,6 +89,7 @@ class PartialResult:
     signatures: pl.DataFrame
     shown: Difference
     coverage: tuple[Coverage, ...]
+    narrow: NarrowCounts
     repeats: tuple[Repeats, Repeats]
     splits: tuple[Splits, Splits]
     seen: Sightings = lookup.NONE
@@ -144,7 +147,7 @@ def summarize_difference(
 ) -> PartialResult:
     """The partial result of the buckets of a difference."""
     old, new = repeats
-    suppressions = plan.options.suppressions
+    fits = count_fits(difference, plan)
     sides = zip((difference.missing, difference.extra), SIDES, strict=True)
     missing, extra = map_ordered(
         lambda side: summarize_unmatched(side[0], plan, side[1]), sides
@@ -159,7 +162,8 @@ def summarize_difference(
         kinds=kinds,
         signatures=signatures,
         shown=difference,
-        coverage=count_coverage(difference.cells, plan.columns, suppressions),
+        coverage=fits.coverage,
+        narrow=fits.narrow,
         repeats=(old, new),
         splits=(
             _splits(difference, OLD, repeats, plan),
@@ -189,6 +193,7 @@ def merge_partial_results(
         signatures=signatures.group_by("columns").agg(pl.col("rows").sum()),
         shown=merge_differences((part.shown for part in parts), plan.names[0].keys),
         coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
+        narrow=sum((part.narrow for part in parts), Counter()),
         repeats=(old, new),
         splits=(
             key_splits.added(part.splits[OLD] for part in parts),

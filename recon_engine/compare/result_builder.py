@@ -17,6 +17,7 @@ from recon_engine.compare import sampling
 from recon_engine.compare.applied import describe_applied
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_rows, mask_values
+from recon_engine.compare.narrow_suppressions import list_spellings
 from recon_engine.compare.preparation import REASON
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import ConfigError, DuplicateKeys
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
     from recon_engine.inputs.tables import Table
+    from recon_engine.model import Acceptance
     from recon_engine.rules.chains import Step, Tallies
 
 
@@ -307,6 +309,7 @@ class _ResultBuilder:
             drift=self.layout.drift,
             totals=shown.findings[TOTALS],
             coverage=whole.coverage,
+            narrow=whole.narrow,
         )
         return Reconciliation(
             keys=self.layout.keys,
@@ -320,7 +323,7 @@ class _ResultBuilder:
             sample=shown.sample,
             engine=engine,
             frames=shown.frames,
-            acceptance=evaluate_gates(measured, plan.options, today),
+            acceptance=self.judge(measured, today),
             detail_limit=limit,
             coverage=whole.coverage,
             findings=shown.findings,
@@ -331,6 +334,17 @@ class _ResultBuilder:
                 self.sought, whole.seen, found, plan, whole.differences
             ),
         )
+
+    def judge(self, measured: Measurements, today: date) -> Acceptance:
+        """The gates and suppressions, with the spellings that break tracking needs."""
+        plan, sought = self.plan, self.sought
+        judged = evaluate_gates(measured, plan.options, today)
+        if sought is None or self.whole.differences > sought.limit:
+            return judged
+        suppressed = list(judged.suppressed)
+        for at, spelled in list_spellings(self.found, sought, plan).items():
+            suppressed[at] = replace(suppressed[at], spelled=spelled)
+        return replace(judged, suppressed=tuple(suppressed))
 
     def frames(self) -> Frames:
         """The differences in full, not yet masked."""

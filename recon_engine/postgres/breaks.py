@@ -38,10 +38,18 @@ from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_key, format_share
 from recon_engine.kinds import KINDS
-from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
+from recon_engine.model import (
+    BreakCounts,
+    Breaks,
+    BreakState,
+    Sha256,
+    SuppressionState,
+    Tracking,
+)
 from recon_engine.postgres.break_keys import find_key_texts, read_key, write_key_texts
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
+from recon_engine.suppressions import fits_kind
 
 
 if TYPE_CHECKING:
@@ -51,7 +59,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from recon_engine.config import Address
-    from recon_engine.model import FilePair
+    from recon_engine.model import FilePair, Suppressed
     from recon_engine.result import LookedUp, Reconciliation
 
 
@@ -81,6 +89,8 @@ SEEN_SCHEMA: Final = pa.schema(
         "key_rows_new": pa.int64(),
         "locator": pa.binary(),
         "uncertain": pa.bool_(),
+        "old_sha256": pa.large_string(),
+        "new_sha256": pa.large_string(),
     }
 )
 FOUND: Final = pa.schema(
@@ -96,7 +106,8 @@ CREATE_SEEN: Final = (
 CREATE TEMPORARY TABLE break_seen (
     break_id uuid, key_text text, column_name text, kind text, occurrences bigint,
     old_value text, new_value text, content uuid, key_rows_old bigint,
-    key_rows_new bigint, locator bytea, uncertain boolean
+    key_rows_new bigint, locator bytea, uncertain boolean, old_sha256 text,
+    new_sha256 text
 ) ON COMMIT DROP
 """,
     """
@@ -152,11 +163,11 @@ WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid AND before IS NUL
 RESTORE: Final = f"""
 UPDATE metrics.break AS b SET before = NULL,
     (kind, occurrences, old_value, new_value, content, key_rows_old, key_rows_new,
-     locator, uncertain, state, open, as_of, as_of_run, last_seen, last_seen_run,
-     runs_seen) = (
+     locator, uncertain, old_sha256, new_sha256, state, open, as_of, as_of_run,
+     last_seen, last_seen_run, runs_seen) = (
         SELECT kind, occurrences, old_value, new_value, content, key_rows_old,
-            key_rows_new, locator, coalesce(uncertain, false), state,
-            coalesce(open, state NOT IN {ENDED}), as_of, as_of_run, last_seen,
+            key_rows_new, locator, coalesce(uncertain, false), old_sha256, new_sha256,
+            state, coalesce(open, state NOT IN {ENDED}), as_of, as_of_run, last_seen,
             last_seen_run, runs_seen
         FROM jsonb_populate_record(NULL::metrics.break, b.before)
     )
@@ -168,7 +179,8 @@ before = jsonb_build_object(
     'kind', b.kind, 'occurrences', b.occurrences, 'old_value', b.old_value,
     'new_value', b.new_value, 'content', b.content, 'key_rows_old', b.key_rows_old,
     'key_rows_new', b.key_rows_new, 'locator', b.locator,
-    'uncertain', b.uncertain, 'state', b.state,
+    'uncertain', b.uncertain, 'old_sha256', b.old_sha256,
+    'new_sha256', b.new_sha256, 'state', b.state,
     'open', b.open, 'as_of', b.as_of, 'as_of_run', b.as_of_run,
     'last_seen', b.last_seen, 'last_seen_run', b.last_seen_run,
     'runs_seen', b.runs_seen
@@ -179,13 +191,13 @@ CARRY_ON: Final = f"""
 WITH carried AS (
     INSERT INTO metrics.break AS b (
         book, break_id, dataset, key_text, column_name, kind, occurrences, old_value,
-        new_value, content, key_rows_old, key_rows_new, locator, uncertain, state, open,
-        as_of, as_of_run, first_seen, first_seen_run, last_seen, last_seen_run,
-        runs_seen
+        new_value, content, key_rows_old, key_rows_new, locator, uncertain, old_sha256,
+        new_sha256, state, open, as_of, as_of_run, first_seen, first_seen_run,
+        last_seen, last_seen_run, runs_seen
     )
     SELECT ($1::text)::uuid, break_id, $2::text, key_text, column_name, kind,
         occurrences, old_value, new_value, content, key_rows_old, key_rows_new, locator,
-        uncertain, 'new', true, day, run, day, run, day, run, 1
+        uncertain, old_sha256, new_sha256, 'new', true, day, run, day, run, day, run, 1
     FROM pg_temp.break_seen,
         (SELECT ($3::text)::uuid AS run, ($4::text)::date AS day) AS observation
     ON CONFLICT (book, break_id) DO UPDATE SET {KEEP},
@@ -198,6 +210,8 @@ WITH carried AS (
         key_rows_new = excluded.key_rows_new,
         locator = excluded.locator,
         uncertain = excluded.uncertain,
+        old_sha256 = excluded.old_sha256,
+        new_sha256 = excluded.new_sha256,
         state = CASE
             WHEN NOT b.open THEN 'reopened'
             WHEN b.content <> excluded.content THEN 'changed'
@@ -260,18 +274,23 @@ WITH settled AS (
 )
 SELECT state, count(*) FROM ended WHERE state IN {ENDED} GROUP BY state
 """  # noqa: S608 - constants above
-# Grouped first: whether a break is accepted depends on its column and kind only.
+# Grouped first: whether a break is accepted depends on its column and kind only, unless
+# a narrow suppression is the first to fit it.
 STILL_OPEN: Final = """
 WITH counted AS (
-    SELECT column_name, kind, count(*) AS breaks,
-        count(*) FILTER (WHERE state = 'unseen') AS unseen,
-        count(*) FILTER (WHERE state IN ('new', 'reopened')) AS appeared,
-        min(first_seen) AS first_seen
-    FROM metrics.break WHERE book = ($1::text)::uuid AND open
-    GROUP BY column_name, kind
+    SELECT b.column_name, b.kind, n.accepted AS narrow, count(*) AS breaks,
+        count(*) FILTER (WHERE b.state = 'unseen') AS unseen,
+        count(*) FILTER (WHERE b.state IN ('new', 'reopened')) AS appeared,
+        min(b.first_seen) AS first_seen
+    FROM metrics.break AS b LEFT JOIN
+        metrics.judge_narrow(($1::text)::uuid, ($3::text)::uuid) AS n USING (break_id)
+    WHERE b.book = ($1::text)::uuid AND b.open
+    GROUP BY b.column_name, b.kind, n.accepted
 ), judged AS (
     SELECT *, greatest(($2::text)::date - first_seen, 0) AS days,
-        metrics.accepts_break(($3::text)::uuid, column_name, kind) AS accepted
+        coalesce(
+            narrow, metrics.accepts_break(($3::text)::uuid, column_name, kind)
+        ) AS accepted
     FROM counted
 )
 SELECT coalesce(sum(breaks), 0)::bigint, coalesce(sum(unseen), 0)::bigint, max(days),
@@ -307,13 +326,13 @@ SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKE
 FROM metrics.break_summary b
 WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
-# The key of the breaks of a run and its options; no row if a column of the key is
+# The key of the breaks of a run, its options, and whether a column of the key is
 # masked: its values then find no row.
 KEY_OF_RUN: Final = """
-SELECT s.keys, r.config->'options' FROM metrics.recon_summary s
-    JOIN metrics.pipeline_run_log r USING (run_id)
+SELECT s.keys, r.config->'options',
+    coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
+FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
 WHERE s.run_id = %s
-    AND NOT coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
 """
 # Where the two files of the run that saw a break last are. Parts are several files, and
 # inputs that are not archived yet are still in inbound.
@@ -330,34 +349,39 @@ SELECT config #> '{options,suppressions}' FROM metrics.pipeline_run_log
 WHERE run_id = %s
 """
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
-# Few columns and kinds, however many breaks.
-ACCEPTED_KINDS: Final = """
-WITH accepted AS MATERIALIZED (
+# Few columns and kinds, however many breaks; and the breaks that a narrow suppression
+# is the first to fit.
+JUDGED: Final = """
+WITH general AS MATERIALIZED (
     SELECT coalesce(column_name, '') AS column_name, kind FROM (
         SELECT DISTINCT column_name, kind FROM metrics.break
         WHERE book = %(book)s AND open
     ) AS found
     WHERE metrics.accepts_break(%(run)s, column_name, kind)
+), narrow AS MATERIALIZED (
+    SELECT * FROM metrics.judge_narrow(%(book)s, %(run)s)
 )
 """
 # A break that has ended is not accepted: there is nothing left to accept.
-ACCEPTED: Final = """(open AND (coalesce(column_name, ''), kind) IN (
-    SELECT column_name, kind FROM accepted
+ACCEPTED: Final = """(open AND (
+    break_id IN (SELECT break_id FROM narrow WHERE accepted)
+    OR break_id NOT IN (SELECT break_id FROM narrow)
+    AND (coalesce(column_name, ''), kind) IN (SELECT column_name, kind FROM general)
 ))"""
-LISTED: Final = f"""{ACCEPTED_KINDS}
+LISTED: Final = f"""{JUDGED}
 SELECT key_text AS key, column_name AS "column", kind, state,
     greatest(CASE WHEN open THEN %(as_of)s::date ELSE as_of END - first_seen, 0)
         AS age_days,
     first_seen, last_seen, runs_seen, old_value AS old, new_value AS new, uncertain,
-    {ACCEPTED} AS accepted
+    {ACCEPTED} AS accepted, occurrences
 FROM metrics.break WHERE book = %(book)s AND {{which}}
 ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
 """  # noqa: S608 - constants above
-LEFT_OUT: Final = f"""{ACCEPTED_KINDS}
+LEFT_OUT: Final = f"""{JUDGED}
 SELECT count(*) FROM metrics.break
 WHERE book = %(book)s AND {{which}} AND {ACCEPTED}
 """  # noqa: S608 - constants above
-COUNTED: Final = f"""{ACCEPTED_KINDS}
+COUNTED: Final = f"""{JUDGED}
 SELECT grouping(state, kind, column_name), state, kind, column_name, count(*)
 FROM metrics.break WHERE book = %(book)s AND {{which}}
 GROUP BY GROUPING SETS ((), (state), (kind), (column_name))
@@ -669,7 +693,8 @@ class BreakPage:
     fit the filter and are not listed. `inputs`: the URLs of the archived files that the
     first break was last seen in; empty if they are unknown. `suppressions`: those of
     the run log that decide what is accepted, each as `Suppression.public`; None if
-    they are unknown.
+    they are unknown. `key_columns`: as `keys`, also if they are masked. `occurrences`:
+    how many cells or rows each break is.
     """
 
     names: tuple[str, ...]
@@ -682,6 +707,8 @@ class BreakPage:
     left_out: int = 0
     inputs: tuple[str, ...] = ()
     suppressions: list[dict[str, object]] | None = None
+    key_columns: tuple[str, ...] = ()
+    occurrences: tuple[int, ...] = ()
 
 
 def list_breaks(
@@ -700,12 +727,10 @@ def list_breaks(
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
             book, tracking, as_of, run_id, tracked_run = latest
-            keys, options = connection.execute(KEY_OF_RUN, [run_id]).fetchone() or (
-                (),
-                {},
-            )
+            found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
+            keys, options, masked = found or ((), {}, False)
             texts: list[str] = []
-            if keys and wanted is not None and wanted.key:
+            if keys and not masked and wanted is not None and wanted.key:
                 texts = find_key_texts(connection, book, wanted.key, keys, options)
             page = _listing(
                 connection,
@@ -720,7 +745,8 @@ def list_breaks(
             set_to = connection.execute(SUPPRESSIONS_OF_RUN, [tracked_run]).fetchone()
             return replace(
                 page,
-                keys=tuple(keys),
+                keys=() if masked else tuple(keys),
+                key_columns=tuple(keys),
                 inputs=_find_inputs(connection, book, page),
                 suppressions=set_to[0] if set_to else None,
             )
@@ -805,9 +831,18 @@ def _listing(
         totals.setdefault(by, {})[value] = count
     [total] = totals.pop("").values()
     cursor = connection.execute(LISTED.format(which=which).encode(), values)
-    names = tuple(column.name for column in cursor.description or ())
+    *names, _ = (column.name for column in cursor.description or ())
     rows = cursor.fetchall()
-    return BreakPage(names, rows, total, totals, as_of, tracking, left_out=left_out)
+    return BreakPage(
+        tuple(names),
+        [row[:-1] for row in rows],
+        total,
+        totals,
+        as_of,
+        tracking,
+        left_out=left_out,
+        occurrences=tuple(row[-1] for row in rows),
+    )
 
 
 def _ingest_breaks(cursor: Any, breaks_seen: Observed) -> None:
@@ -845,7 +880,7 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
     yield from _cell_break_rows(
-        result.frames.mismatches, result.looked_up, result.accepted_kinds
+        result.frames.mismatches, result.looked_up, result.suppressed
     )
     for kind, rows, other in (
         ("missing", result.missing(), result.new),
@@ -860,17 +895,21 @@ def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
             known = result.looked_up.repeated.get(key, side)
             locator = result.looked_up.locators.get(key)
             shown = format_key(key), None, kind, count, None, None, found
-            yield name, *shown, *known, locator, uncertain
+            yield name, *shown, *known, locator, uncertain, None, None
 
 
 def _cell_break_rows(
-    cells: pl.DataFrame, looked_up: LookedUp, accepted: frozenset[tuple[str, str]]
+    cells: pl.DataFrame, looked_up: LookedUp, suppressed: Sequence[Suppressed]
 ) -> Iterator[tuple[object, ...]]:
     """One row per key and column; the cells of a repeated key are consecutive.
 
     A break of several cells shows the first one, or the first that no suppression
     accepts: the break is accepted if all its cells are.
     """
+    keyed = [
+        (each, frozenset([*(each.suppression.keys or ()), *each.spelled]))
+        for each in suppressed
+    ]
     keys = cells["key"].struct.unnest().rows()
     values = cells.select("column", "kind", "old", "new").iter_rows()
     located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
@@ -879,14 +918,43 @@ def _cell_break_rows(
         found = _hash_texts(old, new, *(text for cell in others for text in cell[3:]))
         name = _hash_texts("cell", column, *key)
         count = 1 + len(others)
-        if others and (column, kind) in accepted:
-            left = (cell for cell in others if (column, cell[2]) not in accepted)
-            _, _, kind, old, new = next(left, (key, column, kind, old, new))
+        if others and keyed:
+            first = key, column, kind, old, new
+            every = (first, *others)
+            left = (cell for cell in every if not _accept_cell(keyed, *cell))
+            _, _, kind, old, new = next(left, first)
         shown = _truncate_value(old), _truncate_value(new)
         known = looked_up.repeated.get(key, (count, count))
         locator = looked_up.locators.get(key)
-        facts = *shown, found, *known, locator
-        yield name, format_key(key), column, kind, count, *facts, False
+        facts = *shown, found, *known, locator, False
+        whole = _hash_long_value(old), _hash_long_value(new)
+        yield name, format_key(key), column, kind, count, *facts, *whole
+
+
+def _accept_cell(
+    suppressed: Sequence[tuple[Suppressed, frozenset[object]]],
+    key: tuple[str, ...],
+    column: str,
+    kind: str,
+    old: str,
+    new: str,
+) -> bool:
+    """Whether suppressions, each with its keys, accept a cell as outputs show it."""
+    for each, keys in suppressed:
+        it = each.suppression
+        if (
+            fits_kind(it, column, kind)
+            and (it.old is None or it.old == Sha256.of(old))
+            and (it.new is None or it.new == Sha256.of(new))
+            and (it.keys is None or Sha256.of(format_key(key)) in keys)
+        ):
+            return each.state is SuppressionState.ACTIVE
+    return False
+
+
+def _hash_long_value(text: str) -> str | None:
+    """The digest of a value that is cut; suppressions name whole values."""
+    return Sha256.of(text) if len(text) > VALUE_CHARACTERS else None
 
 
 def _truncate_value(text: str) -> str:

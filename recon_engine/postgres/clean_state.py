@@ -12,7 +12,7 @@ from recon_engine.formatting import format_count, format_share
 from recon_engine.model import Tracking
 from recon_engine.postgres.breaks import (
     ACCEPTED,
-    ACCEPTED_KINDS,
+    JUDGED,
     LAST_TRACKED,
     UNCHANGED,
 )
@@ -43,7 +43,7 @@ BOOK: Final = f"""
 SELECT b.tracking, b.book, {LAST_TRACKED}
 FROM metrics.break_summary b WHERE b.run_id = %s
 """  # noqa: S608 - a constant above
-OPEN: Final = f"""{ACCEPTED_KINDS}
+OPEN: Final = f"""{JUDGED}
 SELECT count(*) FILTER (WHERE {ACCEPTED}),
     count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NULL AND kind = 'missing'),
     count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NULL AND kind = 'extra'),

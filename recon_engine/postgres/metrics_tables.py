@@ -18,6 +18,7 @@ from recon_engine.model import (
     GateResult,
     Reads,
     RuleCount,
+    Sha256,
     Signature,
     Suppressed,
     Suppressible,
@@ -75,9 +76,22 @@ def _field_of_suppression(name: str, column: str) -> Field:
     return Field(name, column, get=attrgetter(f"suppression.{name}"))
 
 
-def _load_suppressed(*, what: str, count: int, state: str, **known: Any) -> Suppressed:
+def _load_suppressed(
+    *,
+    what: str,
+    count: int,
+    state: str,
+    kinds: dict[str, int],
+    spelled: list[str],
+    **known: Any,
+) -> Suppressed:
+    known["keys"] = known["keys"] and tuple(map(Sha256, known["keys"]))
+    for side in SIDES:
+        known[side] = known[side] and Sha256(known[side])
     suppression = Suppression(what=Suppressible(what), **known)
-    return Suppressed(suppression, count, SuppressionState(state))
+    return Suppressed(
+        suppression, count, SuppressionState(state), kinds, tuple(spelled)
+    )
 
 
 COLUMNS: Final = RecordTable(
@@ -139,8 +153,13 @@ SUPPRESSIONS: Final = RecordTable(
         _field_of_suppression("owner", "owner"),
         _field_of_suppression("until", "until_date"),
         _field_of_suppression("max", "most"),
+        _field_of_suppression("keys", "keys_sha256"),
+        _field_of_suppression("old", "old_sha256"),
+        _field_of_suppression("new", "new_sha256"),
         Field("count", "found"),
         Field("state"),
+        Field("kinds", "found_by_kind"),
+        Field("spelled", "spelled_sha256"),
     ),
     load=_load_suppressed,
 )

@@ -276,8 +276,11 @@ def _summarize_result(result: Reconciliation) -> str:
     unpairable = result.old.unpairable + result.new.unpairable
     parts = (
         (n.mismatched_rows, f"{differ} ({'; '.join(facts)})"),
-        (n.missing, f"{n.missing:,} missing from NEW{mark_accepted(left.missing)}"),
-        (n.extra, f"{n.extra:,} only in NEW{mark_accepted(left.extra)}"),
+        (
+            n.missing,
+            f"{n.missing:,} missing from NEW{mark_accepted(n.missing, left.missing)}",
+        ),
+        (n.extra, f"{n.extra:,} only in NEW{mark_accepted(n.extra, left.extra)}"),
         (drifted, f"{format_count(drifted, 'column')} on one side only"),
         (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
         (unpairable, f"{format_count(unpairable, 'row')} unpairable"),
@@ -289,18 +292,16 @@ def _summarize_result(result: Reconciliation) -> str:
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
-    The largest cause is the kind of change of one column with the most cells, of those
-    that no suppression accepts. If two have as many, none is the largest.
+    The largest cause is the kind of change of one column with the most cells that no
+    suppression accepts. If two have as many, none is the largest.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
-    accepted = result.accepted_kinds
     causes = [
         (column, kind, count)
-        for column in result.by_column
-        for kind, count in column.kinds.items()
-        if (column.name, kind) not in accepted
+        for (column, kind), count in result.left_by_kind.items()
+        if column is not None and count
     ]
     most = max(map(itemgetter(2), causes), default=0)
     largest = [each for each in causes if each[2] == most]
@@ -315,14 +316,12 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     }
 
 
-def _describe_cause(
-    column: Column, kind: str, count: int, total: int
-) -> dict[str, str]:
+def _describe_cause(column: str, kind: str, count: int, total: int) -> dict[str, str]:
     return {
-        "column": visible(column.name),
+        "column": visible(column),
         "kind": kind_words(kind),
         "share": format_number_or_percent(count, total),
-        "link": link_to_cells(column=column.name, kind=kind),
+        "link": link_to_cells(column=column, kind=kind),
     }
 
 
@@ -381,13 +380,13 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Missing",
             "count": n.missing,
-            "note": "in old only" + (mark_accepted(left.missing) if n.missing else ""),
+            "note": "in old only" + mark_accepted(n.missing, left.missing),
             "bad": left.missing > 0,
         },
         {
             "name": "Extra",
             "count": n.extra,
-            "note": "in new only" + (mark_accepted(left.extra) if n.extra else ""),
+            "note": "in new only" + mark_accepted(n.extra, left.extra),
             "bad": left.extra > 0,
         },
         {

@@ -24,7 +24,8 @@ BEGIN
     GRANT UPDATE, DELETE ON metrics.break TO recon_app;
     GRANT UPDATE ON metrics.file_claim TO recon_app;
     GRANT EXECUTE ON FUNCTION metrics.files_of, metrics.claim_files TO recon_app;
-    GRANT EXECUTE ON FUNCTION metrics.accepts_break TO recon_app, recon_read;
+    GRANT EXECUTE ON FUNCTION metrics.accepts_break, metrics.judge_narrow
+        TO recon_app, recon_read;
     IF has_database_privilege(current_database(), 'TEMPORARY WITH GRANT OPTION') THEN
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
     END IF;

@@ -6,24 +6,49 @@ import io
 import json
 import re
 import shlex
+import tomllib
 from dataclasses import replace
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import polars as pl
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recon_cli import render
 from recon_cli.run_end import RunClock, format_summary
 from rich.console import Console
 from support.program import recon
+from support.suppressed_pairs import DAY
+from support.suppression_oracle import (
+    Known,
+    accepted,
+    dense_pairs,
+    key_rules,
+    list_found,
+)
 
-from recon_engine.config import Options
+from recon_engine.compare.local_engine import compare_tables, read_tables
+from recon_engine.compare.lookup import Lookup
+from recon_engine.config import Options, SideOptions
+from recon_engine.config_file import load_settings
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import format_key
+from recon_engine.inputs.frames import import_frame
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.options import Format
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
+from recon_engine.postgres.breaks import (
+    BreakFilter,
+    Observation,
+    format_breaks,
+    list_breaks,
+)
 from recon_engine.postgres.connection import open_connection
+from recon_engine.postgres.publish import Publication, publish_run
+from recon_engine.postgres.run_log import make_uuid7
 from recon_engine.report import history_page, result_page
 
 
@@ -31,7 +56,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.sites import FolderSite
+    from support.strategies import Pair
 
+    from recon_engine import Reconciliation
     from recon_engine.pipeline.runner import Outcome
 
 IN_CASE = Suppression(
@@ -437,3 +464,293 @@ def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
         ]
     summaries = [each.breaks and each.breaks.summary for each in facts]
     assert summaries == [shown, format_breaks(third.breaks)]
+
+
+def narrow(**facts: Any) -> Suppression:
+    """A suppression of some keys or values of AMT, or of rows of one side."""
+    plain = replace(IN_CASE, column="AMT", kind=None)
+    if "what" in facts:
+        plain = replace(plain, column=None)
+    return replace(plain, **facts)
+
+
+def run_pair(
+    site: FolderSite,
+    day: int,
+    old: str,
+    new: str,
+    *accepted: Suppression,
+    **options: Any,
+) -> list[tuple[str, str | None, bool]]:
+    """A day with these rows; each open break with whether it is accepted."""
+    head = "ID,AMT\n"
+    site.deliver((head + old).encode(), (head + new).encode(), f"202611{day:02}")
+    asked = Options(keys=("ID",), suppressions=accepted, **options)
+    outcome = site.run(options=asked)
+    assert outcome.error is None
+    page = list_breaks(site.database, "claims", BreakFilter(accepted=True))
+    rows = [dict(zip(page.names, row, strict=True)) for row in page.rows]
+    counts = outcome.breaks and outcome.breaks.counts
+    assert counts
+    assert counts.accepted == sum(row["accepted"] for row in rows)
+    return sorted((row["key"], row["column"], row["accepted"]) for row in rows)
+
+
+def test_one_break_is_accepted_with_the_value_that_was_seen(site: FolderSite) -> None:
+    one = narrow(keys=["1"], old="10", new="11", max=1)
+    old, new = "1,10\n2,10\n", "1,11\n2,11\n"
+    assert run_pair(site, 1, old, new, one) == [("1", "AMT", True), ("2", "AMT", False)]
+    with open_connection(site.database) as connection:
+        [run] = history.list_runs(connection, "claims", 10)
+        state = history.describe_last_state(connection, "claims")
+    assert run.breaks is not None
+    assert run.result is not None
+    assert (run.breaks.unaccepted, run.result.unaccepted_rows) == (1, 1)
+    assert "not clean: 1 open break is not accepted (1 cell)" in state
+    assert "1 break is accepted, the first until 2099-01-01" in state
+    # The same key with another value is listed again.
+    assert run_pair(site, 2, old, "1,12\n2,10\n", one) == [("1", "AMT", False)]
+    # It is not seen, and its value was not the accepted one.
+    assert run_pair(site, 3, "9,1\n", "9,1\n", one) == [("1", "AMT", False)]
+    again = replace(one, new="12")
+    assert run_pair(site, 4, "9,1\n", "9,1\n", again) == [("1", "AMT", True)]
+    ended = replace(again, until=date(2026, 1, 1))
+    assert run_pair(site, 5, "9,1\n", "9,1\n", ended) == [("1", "AMT", False)]
+
+
+def test_rows_of_one_side_are_accepted_by_key(site: FolderSite) -> None:
+    missing = narrow(what=Suppressible.MISSING, keys=["2", "3"])
+    extra = narrow(what=Suppressible.EXTRA, keys=["1"])
+    found = run_pair(site, 1, "1,1\n2,1\n", "3,1\n", missing, extra)
+    assert found == [("1", None, False), ("2", None, True), ("3", None, False)]
+
+
+def test_the_first_that_fits_decides_of_a_break(site: FolderSite) -> None:
+    old, new = "1,10\n2,10\n", "1,11\n2,11\n"
+    late = narrow(until=date(2026, 1, 1))
+    one, other = narrow(keys=["1"]), narrow(keys=["1"], until=date(2026, 1, 1))
+    both = [("1", "AMT", True), ("2", "AMT", True)]
+    first = [("1", "AMT", True), ("2", "AMT", False)]
+    none = [("1", "AMT", False), ("2", "AMT", False)]
+    second = [("1", "AMT", False), ("2", "AMT", True)]
+    assert run_pair(site, 1, old, new, one, late) == first
+    assert run_pair(site, 2, old, new, late, one) == none
+    assert run_pair(site, 3, old, new, other, narrow(), one) == second
+    assert run_pair(site, 4, old, new, one, other, narrow()) == both
+    assert run_pair(site, 5, old, new, narrow(), other) == both
+
+
+def test_a_break_is_found_by_a_key_that_is_equal_by_a_rule(site: FolderSite) -> None:
+    rules = {"rules": {"ID": ("lstrip0",)}}
+    one = narrow(keys=["7", "12"])
+    found = run_pair(site, 1, "007,10\n012,10\n", "7,11\n12,11\n", one, **rules)
+    assert found == [("007", "AMT", True), ("012", "AMT", True)]
+    # Also if it is not seen.
+    found = run_pair(site, 2, "009,1\n", "9,1\n", narrow(keys=["07"]), **rules)
+    assert found == [("007", "AMT", True), ("012", "AMT", False)]
+
+
+def test_a_value_that_is_cut_is_compared_as_a_whole(site: FolderSite) -> None:
+    long = "x" * 300
+    one = narrow(old=long + "1", new=long + "2")
+    found = run_pair(site, 1, f"1,{long}1\n2,{long}1\n", f"1,{long}2\n2,{long}3\n", one)
+    expected = [("1", "AMT", True), ("2", "AMT", False)]
+    assert found == expected
+    assert run_pair(site, 2, "9,1\n", "9,1\n", one) == expected
+    # The pair of that day again: its observation is undone first.
+    assert run_pair(site, 2, "9,1\n", "9,1\n", one, narrow(keys=["8"])) == expected
+
+
+def test_each_cell_of_a_repeated_key_has_to_be_accepted(site: FolderSite) -> None:
+    old, new = "1,a\n1,b\n", "1,c\n1,d\n"
+    first, second = narrow(new="c"), narrow(keys=["1"], new="d")
+    assert run_pair(site, 1, old, new, first) == [("1", "AMT", False)]
+    assert run_pair(site, 2, old, new, second) == [("1", "AMT", False)]
+    assert run_pair(site, 3, old, new, first, second) == [("1", "AMT", True)]
+
+
+def draft(site: FolderSite, folder: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    """What `recon breaks --suppress` prints, and the same as tables."""
+    asked = ("breaks", "--dataset", "claims", "--suppress", *options)
+    ended = recon(*asked, cwd=folder, RECON_DATABASE_URL=site.database)
+    assert ended.returncode == 0, ended.stderr
+    assert "fill in reason and owner" in ended.stderr
+    return ended.stdout, tomllib.loads(ended.stdout)
+
+
+def test_drafted_suppressions_accept_the_breaks_once_they_are_filled_in(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    old = "1,10\n2,10\n3,x\n4,1\n5,9\n"
+    new = "1,11\n2,11\n3,X\n6,1\n5,8\n"
+    run_pair(site, 1, old, new)
+    text, tables = draft(site, tmp_path)
+    drafted = tables["dataset"]["claims"]["suppress"]
+    assert [(each["what"], each.get("kind"), each["keys"]) for each in drafted] == [
+        ("extra", None, ["6"]),
+        ("missing", None, ["4"]),
+        ("column", "case", ["3"]),
+        ("column", "number", ["1", "2", "5"]),
+    ]
+    assert [each["max"] for each in drafted] == [1, 1, 1, 3]
+    assert (drafted[2]["old"], drafted[2]["new"]) == ("x", "X")
+    # The values of the three numbers are not the same.
+    assert not {"old", "new"} & {*drafted[3]}
+    today = datetime.now(UTC).date()
+    assert {(each["until"] - today).days for each in drafted} <= {89, 90, 91}
+    path = tmp_path / "recon.toml"
+    path.write_text('[dataset.claims]\nkeys = ["ID"]\n\n' + text)
+    with pytest.raises(ConfigError, match="8 mistakes"):
+        load_settings(path, "claims")
+    path.write_text(
+        path.read_text()
+        .replace('reason = ""', 'reason = "agreed"')
+        .replace('owner = ""', 'owner = "ana"')
+    )
+    filed = load_settings(path, "claims")["suppressions"]
+    assert all(accepted for *_, accepted in run_pair(site, 1, old, new, *filed))
+    # They are those of the last run.
+    said = recon("breaks", cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    assert said.returncode == 0
+    assert "changed after the last run" not in said.stderr
+    # Another value of a key that is accepted for any value, and one that is not.
+    again = run_pair(site, 2, "1,10\n3,x\n", "1,12\n3,y\n", *filed)
+    held = {key: is_accepted for key, _, is_accepted in again}
+    assert (held["1"], held["3"]) == (True, False)
+
+
+def test_a_draft_has_the_values_that_all_its_cells_have(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    long = "y" * 300
+    run_pair(
+        site, 1, "1,10\n2,10\n3,a\n4,b\n4,c\n", f"1,11\n2,12\n3,{long}\n4,d\n4,e\n"
+    )
+    text, tables = draft(site, tmp_path)
+    one, several = tables["dataset"]["claims"]["suppress"]
+    assert (one["kind"], one["keys"], one["old"]) == ("number", ["1", "2"], "10")
+    assert "new" not in one
+    assert (several["keys"], several["max"]) == (["3", "4"], 3)
+    assert "# A key has several cells: old and new" in text
+    text, tables = draft(site, tmp_path, "--key-value", "3")
+    [alone] = tables["dataset"]["claims"]["suppress"]
+    assert (alone["old"], alone["max"]) == ("a", 1)
+    assert "new" not in alone
+    assert "# new is left out: it is cut to 256 characters." in text
+
+
+def test_a_draft_is_for_the_table_that_the_file_has(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    run_pair(site, 1, "1,10\n", "1,11\n")
+    (tmp_path / "recon.toml").write_text('keys = ["ID"]\n')
+    assert "suppress" in draft(site, tmp_path)[1]
+    (tmp_path / "recon.toml").unlink()
+    (tmp_path / "pyproject.toml").write_text("[tool.recon.dataset.claims]\n")
+    [table] = draft(site, tmp_path)[1]["tool"]["recon"]["dataset"]["claims"]["suppress"]
+    assert table["keys"] == ["1"]
+
+
+def test_a_draft_of_keys_that_are_hidden_is_refused(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    run_pair(site, 1, "1,10\n", "1,11\n", masks={"ID": "redact"})
+    asked = ("breaks", "--dataset", "claims", "--suppress")
+    ended = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    assert ended.returncode == 2
+    assert "masks a key column" in ended.stderr
+    both = recon(*asked, "--totals", cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    assert "exclude each other" in both.stderr
+
+
+def test_a_key_of_several_columns_is_drafted_as_a_list(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    head = b"ID,LINE,AMT\n"
+    site.deliver(head + b"7,1,10\n", head + b"7,1,11\n", "20261101")
+    site.run(options=Options(keys=("ID", "LINE"), masks={"AMT": "redact"}))
+    text, tables = draft(site, tmp_path)
+    [table] = tables["dataset"]["claims"]["suppress"]
+    assert table["keys"] == [["7", "1"]]
+    assert text.count("is left out: redact or last4 masks the column.") == 2
+
+
+def test_a_masked_key_is_accepted_by_its_token(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", "k" * 32)
+    masks = {"masks": {"ID": "hmac", "AMT": "hmac"}}
+    old, new = "1,10\n2,10\n", "1,11\n2,11\n"
+    [(token, _, _), (other, _, _)] = run_pair(site, 1, old, new, **masks)
+    page = list_breaks(site.database, "claims", BreakFilter(key=[token]))
+    shown = dict(zip(page.names, page.rows[0], strict=True))
+    one = narrow(keys=[token], old=shown["old"], new=shown["new"])
+    expected = [(token, "AMT", True), (other, "AMT", False)]
+    assert run_pair(site, 1, old, new, one, **masks) == expected
+
+
+def test_the_tables_hold_no_key_and_no_value(site: FolderSite) -> None:
+    one = narrow(keys=["Smith-4711"], old="Jones-4712", new="Brown-4713")
+    run_pair(site, 1, "1,1\n", "1,2\n", one)
+    kept = site.rows("SELECT config::text, run_fp FROM metrics.pipeline_run_log")
+    kept += site.rows("SELECT * FROM metrics.suppression")
+    assert not any(text in str(kept) for text in ("4711", "4712", "4713"))
+    assert "sha256:" in str(kept[0])
+
+
+@settings(max_examples=2 * settings().max_examples // 5)
+@given(pair=dense_pairs(), data=st.data())
+def test_a_break_is_accepted_if_all_its_cells_are(
+    database: str, pair: Pair, data: st.DataObject
+) -> None:
+    """Of random pairs and suppressions, by plain Python."""
+    rules = data.draw(key_rules(pair))
+    both, old_rules, new_rules = rules
+    sides = [
+        pl.DataFrame(rows, dict.fromkeys(pair.names, pl.String), orient="row")
+        for rows in (pair.old, pair.new)
+    ]
+    facts = Known(pair, rules)
+    asked: dict[str, Any] = {
+        "keys": tuple(pair.keys),
+        "rules": both,
+        "old": SideOptions(rules=old_rules),
+        "new": SideOptions(rules=new_rules),
+    }
+    plain = compare(sides, Options(**asked))
+    every = list_found(plain)
+    given = tuple(data.draw(accepted(facts, every)))
+    dataset = f"d{uuid4().hex}"
+    result = compare(sides, Options(**asked, suppressions=given))
+    run_id = make_uuid7()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO metrics.pipeline_run_log"
+            " (run_id, run_fp, dataset, status, old_uri, new_uri)"
+            " VALUES (%s, %s, %s, 'STARTED', %s, %s)",
+            [run_id, str(run_id), dataset, f"{dataset} old", f"{dataset} new"],
+        )
+    observation = Observation(result, dataset, run_id, DAY)
+    published = publish_run(database, Publication.of(observation, (), 1000), ())
+    page = list_breaks(database, dataset, BreakFilter(accepted=True))
+    listed = [dict(zip(page.names, row, strict=True)) for row in page.rows]
+    active = {at for at, each in enumerate(given) if each.until == DAY}
+    expected: dict[tuple[str, str | None], bool] = {}
+    for each in every:
+        which = format_key(each.key), each.column or each.what
+        held = facts.first(given, each) in active
+        expected[which] = expected.get(which, True) and held
+    assert {
+        (each["key"], each["column"] or each["kind"]): each["accepted"]
+        for each in listed
+    } == expected
+    assert published is not None
+    assert published.counts is not None
+    assert published.counts.accepted == sum(expected.values())
+
+
+def compare(sides: list[pl.DataFrame], options: Options) -> Reconciliation:
+    """Two frames, with the look-ups of break tracking."""
+    old, new = (import_frame(side, "frame") for side in sides)
+    with read_tables(old, new, options) as reading:
+        return compare_tables(reading, DAY, ask=lambda _: Lookup((), 1000))

@@ -163,6 +163,8 @@ ALL_KNOWN = (
         ((), ALL_KNOWN[1:], "differ"),
         ((), ALL_KNOWN[:2], "differ"),
         ((), (replace(ALL_KNOWN[0], until=date(2020, 1, 1)),), "fail"),
+        ((), (*ALL_KNOWN[:2], replace(ALL_KNOWN[2], keys=["1", "nowhere"])), "differ"),
+        ((), (replace(ALL_KNOWN[2], old="a", keys=["2"]), *ALL_KNOWN), "pass"),
     ],
 )
 def test_a_stored_verdict_is_the_one_that_was_given(
@@ -185,6 +187,7 @@ def test_a_stored_verdict_is_the_one_that_was_given(
     assert live is not None
     assert (kept.headline(), kept.failures) == (live.headline(), live.failures)
     assert kept.suppressed == live.suppressed
+    assert kept.left_by_kind == live.left_by_kind
     assert run.result is not None
     assert run.result.passed is live.passes
     assert history_page.verdict_word(run) == word

@@ -44,6 +44,7 @@ ALL = (
     "0016_rules_of_sides.sql",
     "0017_parts.sql",
     "0018_accepted.sql",
+    "0019_accepted_keys.sql",
     "0020_terms.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")

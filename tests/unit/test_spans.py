@@ -19,6 +19,7 @@ from support.databases import migrated
 from support.results import with_findings
 from support.spark_cluster import InProcess
 from support.strategies import FEWER, Pair, edited, pairs, tables
+from support.suppression_oracle import SECRET, Known, accepted, dense_pairs, list_found
 
 import recon_engine as rx
 from recon_engine.compare import partial_result
@@ -195,7 +196,7 @@ def accept(column: str) -> Suppression:
 
 @FEWER
 @given(
-    pair=pairs(),
+    pair=st.one_of(pairs(), dense_pairs()),
     data=st.data(),
     bucket=st.sampled_from([9, 60]),
     limit=st.sampled_from([1, 3, 5000]),
@@ -203,23 +204,32 @@ def accept(column: str) -> Suppression:
 def test_masks_gates_and_suppressions_are_what_they_are_locally(
     tmp_path: Path, pair: Pair, data: st.DataObject, bucket: int, limit: int
 ) -> None:
-    names = st.sampled_from(pair.names)
-    masks = data.draw(st.dictionaries(names, st.sampled_from(["redact", "last4"])))
-    columns = st.sampled_from(pair.columns) if pair.columns else st.nothing()
-    accepted = tuple(accept(name) for name in data.draw(st.lists(columns, unique=True)))
     paths = written(tmp_path, pair, data)
+    names = [name for name in pair.names if name != "*"] or pair.names
+    narrow = data.draw(st.booleans())
+    kinds = ["hmac"] if narrow else ["redact", "last4"]
+    masks = data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(kinds)))
+    columns = st.sampled_from(pair.columns) if pair.columns else st.nothing()
+    general = [accept(name) for name in data.draw(st.lists(columns, unique=True))]
+    if narrow and "*" not in masks:
+        facts = Known(pair, masked=frozenset(masks))
+        every = list_found(rx.diff(*paths, keys=pair.keys))
+        general = [*data.draw(accepted(facts, every)), *general]
     asked: dict[str, Any] = {
         "keys": tuple(pair.keys),
         "masks": masks,
         "gates": ("mismatched_rows<=1", "missing<=0"),
-        "suppressions": accepted,
+        "suppressions": tuple(general),
         "detail_limit": limit,
     }
-    there = reconciled(paths, Options(**asked), SparkSettings(40, bucket))
-    here = rx.diff(*paths, sha256=True, **asked, today=DAY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECON_MASK_KEY", SECRET)
+        there = reconciled(paths, Options(**asked), SparkSettings(40, bucket))
+        here = rx.diff(*paths, sha256=True, **asked, today=DAY)
     assert shown(there) == shown(here)
     assert there.left == here.left
     assert there.coverage == here.coverage
+    assert there.suppressed == here.suppressed
 
 
 @pytest.mark.slow

@@ -1,18 +1,41 @@
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.suppressed_pairs import ALL, DAY, known, suppressed
+from jsonschema import validate
+from support.compared_pairs import written
+from support.suppressed_pairs import ALL, DAY, known, pair, suppressed
+from support.suppression_oracle import (
+    SECRET,
+    Known,
+    accepted,
+    count_all,
+    dense_pairs,
+    key_rules,
+    list_found,
+)
 
 from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
+from recon_engine.inputs.native import binding
 from recon_engine.kinds import Kind
 from recon_engine.model import Suppression, SuppressionState
+from recon_engine.postgres.migrations import schema_folder
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.strategies import Pair
 
 
 def states(result: Reconciliation) -> list[tuple[str, int]]:
@@ -195,6 +218,121 @@ def test_one_of_an_unknown_column_is_refused() -> None:
         suppressed(known("column", column="PIAD"))
 
 
+def test_one_key_is_accepted_and_the_same_change_of_another_is_not() -> None:
+    result = suppressed(known("column", column="PAID", keys=["1"], max=1))
+    assert states(result) == [("active", 1)]
+    assert result.left.mismatches == {"PAID": 2, "CODE": 1}
+    assert result.left.mismatched_rows == 2
+    assert "≈ accepted: PAID (1 key): 1 cell found, until" in str(result)
+    late = suppressed(known("column", column="PAID", keys=["1"], until=date.min))
+    assert states(late) == [("expired", 1)]
+    assert late.left.mismatches == {"PAID": 3, "CODE": 1}
+    two = known("column", column="PAID", keys=["1", "2", "9"], max=1)
+    assert states(suppressed(two)) == [("exceeded", 2)]
+
+
+def test_rows_of_one_side_are_accepted_by_key() -> None:
+    result = suppressed(known("missing", keys=["7"]), known("extra", keys=["7"]))
+    assert states(result) == [("active", 1), ("unused", 0)]
+    assert (result.left.missing, result.left.extra) == (1, 1)
+    assert "2 missing (1 accepted), 1 extra" in result.headline()
+    assert "2 missing (1 accepted)" in result.accounting()
+    assert "in old only (1 accepted)" in result.to_html()
+
+
+def test_another_value_than_the_accepted_one_is_left() -> None:
+    values = known("column", column="PAID", old="30.00", new="30.01")
+    assert states(suppressed(values)) == [("active", 1)]
+    for other in ({"old": "30.00", "new": "30.02"}, {"new": "30.010"}, {"old": "30"}):
+        again = suppressed(known("column", column="PAID", **other))
+        assert states(again) == [("unused", 0)]
+
+
+def test_what_is_left_of_a_kind_is_the_largest_cause() -> None:
+    one = known("column", column="PAID", keys=["1"])
+    page = suppressed(one, known("column", column="CODE")).to_html()
+    # One number format is left, and one number.
+    assert "Largest cause" not in page
+    page = suppressed(one, known("column", column="CODE"),
+                      known("column", column="PAID", keys=["2"])).to_html()  # fmt: skip
+    assert "number (25% of" in page.split("Largest cause")[1][:400]
+
+
+def test_a_key_is_compared_in_its_normal_form() -> None:
+    old, new = pair()
+    padded = [frame.with_columns(pl.col("ID").str.zfill(3)) for frame in (old, new)]
+    asked: dict[str, Any] = {"keys": "ID", "today": DAY, "rules": {"ID": "lstrip0"}}
+    for key in ("1", "001", "0000001"):
+        narrow = known("column", column="PAID", keys=[key])
+        result = diff(*padded, suppressions=[narrow], **asked)
+        assert states(result) == [("active", 1)]
+
+
+def test_a_result_holds_digests_of_keys_and_values() -> None:
+    values = {"keys": ["Smith-4711"], "old": "Jones-4712", "new": "Brown-4713"}
+    result = suppressed(known("column", column="PAID", **values))
+    assert result.suppressed[0].suppression.name == (
+        "PAID (1 key, one old value, one new value)"
+    )
+    for text in (result.to_json(), str(result), result.to_html(), repr(result.to_dict)):
+        assert not any(secret in text for secret in ("4711", "4712", "4713"))
+    document: Any = result.to_dict()
+    schema = json.loads((schema_folder() / "result.schema.json").read_text())
+    validate(json.loads(result.to_json()), schema)
+    digest = hashlib.sha256(b"Jones-4712").hexdigest()
+    assert document["suppressed"][0]["old"] == f"sha256:{digest}"
+    # No field is added to what is recorded of others: their runs stay the same.
+    assert set(known("missing").public) == {
+        *("what", "reason", "owner", "until", "column", "kind", "max")
+    }
+
+
+@pytest.mark.parametrize(
+    ("suppression", "masks", "words"),
+    [
+        (known("missing", keys=[]), {}, "lists no key"),
+        (known("missing", keys=["1", "1"]), {}, "lists a key twice"),
+        (known("missing", keys=["1", ("1",)]), {}, "lists a key twice"),
+        (known("missing", keys=[("1", "2")]), {}, r"number of values \(2\) than .*1"),
+        (known("missing", old="1"), {}, "is inconsistent"),
+        (known("extra", new=""), {}, "is inconsistent"),
+        (known("missing", keys=["1"]), {"ID": "redact"}, "values of ID, which redact"),
+        (known("missing", keys=["1"]), {"*": "last4"}, "values of ID, which last4"),
+        (known("missing", keys=["1"]), {"ID": "hmac"}, "value of ID that is no token"),
+        (known("column", column="PAID", new="1"), {"PAID": "redact"}, "values of PAID"),
+        (known("column", column="PAID", old="…0203"), {"PAID": "hmac"}, "no token"),
+    ],
+)  # fmt: skip
+def test_keys_and_values_that_name_nothing_are_refused(
+    suppression: Suppression,
+    masks: dict[str, str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", SECRET)
+    with pytest.raises(ConfigError, match=words) as caught:
+        suppressed(suppression, masks=masks)
+    assert caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("keys", "masks"),
+    [
+        (["Smith-4711", "Smith-4711"], {}),
+        ([("Smith-4711", "4711")], {}),
+        (["Smith-4711"], {"ID": "redact"}),
+        (["Smith-4711"], {"ID": "hmac"}),
+    ],
+)
+def test_an_error_names_no_key(
+    keys: list[Any], masks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", SECRET)
+    with pytest.raises(ConfigError) as caught:
+        suppressed(known("missing", keys=keys), masks=masks)
+    assert "4711" not in f"{caught.value} {vars(caught.value)}"
+
+
 CELLS = st.sampled_from(["", "1", "01", "1.0", "a", "A", " a", "2"])
 SUPPRESSIONS = st.lists(
     st.builds(
@@ -238,3 +376,50 @@ def test_every_difference_is_suppressed_once_or_left(
         assert result.left.mismatches[name] == sum(name in row for row in left.values())
     active = SuppressionState.ACTIVE
     assert all((each.state is active) == (each.count > 0) for each in result.suppressed)
+
+
+@given(pair=dense_pairs(), data=st.data(), native=st.booleans())
+def test_keys_and_values_decide_what_is_accepted(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    native: bool,  # noqa: FBT001
+) -> None:
+    both, old, new = rules = data.draw(key_rules(pair))
+    asked: dict[str, Any] = {
+        "keys": pair.keys,
+        "rules": both,
+        "old_rules": old,
+        "new_rules": new,
+    }
+    masked = data.draw(st.sets(st.sampled_from(pair.names), max_size=2))
+    paths = written(tmp_path, pair, data)
+    facts = Known(pair, rules, frozenset(masked))
+    every = list_found(diff(*paths, **asked))
+    suppressions = data.draw(accepted(facts, every))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECON_MASK_KEY", SECRET)
+        if not native:
+            patch.setattr(binding, "load_library", lambda: None)
+        result = diff(
+            *paths,
+            **asked,
+            masks=dict.fromkeys(masked, "hmac"),
+            suppressions=suppressions,
+            today=DAY,
+        )
+    expected = count_all(facts, every, suppressions)
+    assert [each.count for each in result.suppressed] == expected.found
+    assert Counter({each.by: each.rows for each in result.coverage}) == expected.rows
+    left = Counter(
+        {
+            (name or kind, kind * bool(name)): n
+            for (name, kind), n in result.left_by_kind.items()
+        }
+    )
+    assert left == expected.left
+    assert result.left.mismatched_rows == expected.rows_left
+    assert result.left.missing == expected.left["missing", ""]
+    assert result.left.extra == expected.left["extra", ""]
+    for name, cells in result.left.mismatches.items():
+        assert cells == sum(n for (of, _), n in expected.left.items() if of == name)

@@ -106,6 +106,15 @@ BreakTotals = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
+BreakSuppressions = Annotated[
+    bool,
+    _filter_option(
+        "--suppress",
+        "Print [[suppress]] tables for recon.toml that accept the breaks, not the"
+        " breaks: one for each column and kind, with the keys. Reason and owner are to"
+        " be filled in.",
+    ),
+]
 BreakCount = Annotated[
     int, _limit_option("Largest number of breaks to print, oldest first.")
 ]
@@ -156,6 +165,7 @@ def breaks(
     not_kind: WithoutKinds = None,
     accepted: WithAccepted = False,
     totals: BreakTotals = False,
+    suppress: BreakSuppressions = False,
     limit: BreakCount = 100,
 ) -> None:
     """List the tracked differences of a dataset, oldest first.
@@ -163,15 +173,21 @@ def breaks(
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
       recon breaks --not-column STATUS --kind number --totals
-      recon breaks --key-value 10042 --key-value 3
+      recon breaks --key-value 10042 --key-value 3 --suppress
     """
     form = settings["format"]
     with session.report_errors(form):
-        from recon_cli import render
+        from recon_cli import render, suppression_draft
+        from recon_engine.config_place import find_config_file
+        from recon_engine.errors import ConfigError
         from recon_engine.postgres.breaks import BreakFilter, list_breaks
         from recon_engine.postgres.connection import open_connection
         from recon_engine.postgres.history import choose_dataset
 
+        if totals and suppress:
+            raise ConfigError(
+                "--totals and --suppress exclude each other", help="leave one out"
+            )
         wanted = BreakFilter(
             states=state or (),
             columns=column or (),
@@ -187,6 +203,11 @@ def breaks(
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
         if totals:
             render.show_break_totals(found, form)
+        elif suppress:
+            render.note_breaks(found)
+            # With --dataset, its settings are not read.
+            path = settings["config"] or find_config_file()
+            suppression_draft.print_suppressions(found, dataset, path)
         else:
             render.show_breaks(found, form)
         if wanted.key and not found.total + found.left_out:
