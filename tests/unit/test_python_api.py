@@ -500,9 +500,9 @@ def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
     path = tmp_path / "recon.toml"
     path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')
     found = rx.load_config(path)
-    set_ = {name: value for name, value in found.items() if value}
-    assert set_ == {"keys": ("ID",), "on_schema_drift": "compare", "old_quote": "none"}
-    assert {type(value) for value in found.values()} == {tuple, str}
+    # In the form of a draft, without what the file does not set.
+    assert found == {"keys": ["ID"], "on_schema_drift": "compare", "old_quote": "none"}
+    assert {type(value) for value in found.values()} == {list, str}
 
 
 @pytest.mark.parametrize(

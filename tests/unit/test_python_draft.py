@@ -94,6 +94,62 @@ def test_a_draft_has_its_decisions_and_prints_the_table_of_init(
     assert rx.diff(*files, **found).agrees
 
 
+def test_a_draft_is_the_file_of_init_and_reads_back_as_itself(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shown = recon("init", *map(str, files), "--yes", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    file = tmp_path / "recon.toml"
+    found = rx.draft(*files)
+    assert found.to_toml() == file.read_text()
+    assert rx.load_config(file) == found
+    # The same text is no other setting.
+    assert found.save(file) == [file]
+    file.write_text('keys = "X"\nignore = ["Y"]\n')
+    with pytest.raises(ConfigError) as caught:
+        found.save(file)
+    assert "these are not among them: ignore" in (caught.value.why or "")
+    assert "force=True" in (caught.value.help or "")
+    assert file.read_text() == 'keys = "X"\nignore = ["Y"]\n'
+    found.save(file, force=True)
+    assert rx.load_config(file) == found
+
+
+def test_what_a_caller_changes_in_a_draft_is_in_its_file(
+    frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    file = tmp_path / "claims.toml"
+    found = rx.draft(*frames)
+    changed = found | {"ignore": "CITY", "old_skip_lines": 2, "delimiter": (";", ",")}
+    assert changed | {} == changed != found
+    changed.save(file)
+    assert rx.load_config(file) == dict(found) | {
+        "ignore": ["CITY"],
+        "old_skip_lines": 2,
+        "delimiter": ";:,",
+    }
+    text = file.read_text()
+    assert '# set after the draft\nignore = ["CITY"]' in text
+    assert "# set after the draft\nkeys" not in text
+    with pytest.raises(ConfigError) as caught:
+        (found | {"key": "CLAIM"}).to_toml()
+    assert "Did you mean keys?" in caught.value.message
+    with pytest.raises(ConfigError, match="sha256 is no setting"):
+        (found | {"sha256": True}).save(file, force=True)
+    assert file.read_text() == text
+
+
+def test_a_draft_is_a_table_of_a_project_beside_others(
+    frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[project]\nname = "claims"\n')
+    found = rx.draft(*frames)
+    found.save(file)
+    assert file.read_text().startswith('[project]\nname = "claims"\n\n[tool.recon]\n')
+    assert rx.load_config(file) == found
+
+
 def test_the_error_without_a_key_has_what_pairs_the_rows(
     files: tuple[Path, Path],
 ) -> None:
