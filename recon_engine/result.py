@@ -15,6 +15,7 @@ from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
 from recon_engine.analysis.totals import TOTALS
+from recon_engine.characters import escaped
 from recon_engine.errors import ConfigError, InternalError
 from recon_engine.findings import Findings
 from recon_engine.formatting import (
@@ -29,6 +30,7 @@ from recon_engine.formatting import (
     format_number_or_percent,
     format_others,
     format_share,
+    list_sums,
     mark_accepted,
     most_frequent_change,
     unread,
@@ -50,7 +52,8 @@ from recon_engine.suppressions import count_unsuppressed, list_accepted_kinds
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     from recon_engine.model import (
         Acceptance,
@@ -144,6 +147,29 @@ class SampleRow:
         return format_key(tuple(self.key.values()))
 
 
+class Totals(tuple["Total", ...]):  # noqa: SLOT001 - a tuple cannot have slots
+    """Control totals: a tuple that prints what each sum is over, a line for each."""
+
+    def __new__(cls, totals: Iterable[Total], columns: Mapping[str, Column]) -> Self:
+        """Take the totals, and the columns of the result by their names."""
+        made = super().__new__(cls, totals)
+        made._columns = columns
+        return made
+
+    def __repr__(self) -> str:
+        """The sums as the command line prints them."""
+        return "\n".join(map(self._describe, self)) or "no column of amounts differs"
+
+    def __getnewargs__(self) -> tuple[tuple[Total, ...], Mapping[str, Column]]:
+        return tuple(self), self._columns
+
+    def _describe(self, total: Total) -> str:
+        sums = list_sums(total, self._columns.get(total.column))
+        return f"{escaped(total.column)}: " + (" · ".join(sums) or "every sum is 0")
+
+    _columns: Mapping[str, Column]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """How the result was computed; not a part of what it says.
@@ -220,6 +246,7 @@ class Reconciliation:
     - The verdict: `agrees`, `counts`, `headline()`, `print(d)`.
     - Tables, which are Polars frames of text: `columns`, `mismatches()`, `rows()`,
       `missing()`, `extra()`, `duplicates("old")`, `rejects()`.
+    - Sums of amounts that differ: `totals`.
     - What explains differences: `hints`, and `suggested()`, which are arguments of
       `diff`.
     - Reports: `to_html("report.html")`, `to_markdown()`, `to_json()`, `to_dict()`.
@@ -321,9 +348,32 @@ class Reconciliation:
         return self.findings[PATTERNS]
 
     @property
-    def totals(self) -> tuple[Total, ...]:
-        """The control totals of the columns of amounts."""
-        return self.findings[TOTALS]
+    def totals(self) -> Totals:
+        """The control totals of the columns of amounts, in the order of OLD.
+
+        Each is over the cells of its column that differ or are equal by a rule, and
+        over missing and extra rows; not over the whole column. `print` says so.
+        """
+        columns = {each.name: each for each in self.by_column}
+        return Totals(self.findings[TOTALS], columns)
+
+    @property
+    def totals_to_show(self) -> tuple[Total, ...]:
+        """The totals of which reports show a sum that is not zero.
+
+        Columns of whole numbers may hold codes: they are shown only if no column has
+        fractions.
+        """
+        found: tuple[Total, ...] = self.findings[TOTALS]
+        summed = self.summed
+        nonzero = [
+            each
+            for each in found
+            if each.missing
+            or each.extra
+            or (each.column in summed and (each.old or each.new))
+        ]
+        return tuple(each for each in nonzero if not each.is_whole) or tuple(nonzero)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -499,7 +549,8 @@ class Reconciliation:
         Those that differ, and those whose rules, such as a tolerance, leave a delta.
         """
         differing = {each.name for each in self.by_column if each.mismatched}
-        moved = {each.column for each in self.totals if each.delta}
+        totals: tuple[Total, ...] = self.findings[TOTALS]
+        moved = {each.column for each in totals if each.delta}
         return self.changed & (differing | moved)
 
     @property

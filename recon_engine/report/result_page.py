@@ -546,8 +546,8 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "delta": _format_amount(each.delta, "+"),
             "moved": bool(each.delta),
         }
-        for each in result.totals
-        if each.column in shown
+        for each in result.totals_to_show
+        if each.column in shown and (each.old or each.new)
     ]
 
 
@@ -559,7 +559,7 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "missing": _format_amount(each.missing),
             "extra": _format_amount(each.extra),
         }
-        for each in result.totals
+        for each in result.totals_to_show
         if each.missing or each.extra
     ]
 

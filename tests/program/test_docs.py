@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,10 +173,11 @@ def test_the_page_about_python_runs(
     for code in cells:
         exec(code, names)  # noqa: S102 - as the reader does
         counts.append(names["d"].counts.mismatched_cells)
-    assert len(cells) == 5
+    assert len(cells) == 6
     assert counts[:2] == [8, 0]
     # The draft leaves half of PAID to a person; the hints are applied as they are.
-    assert counts[2:] == [2, 1, 1]
+    assert counts[2:] == [2, 1, 1, 1]
+    assert names["total"].delta == Decimal("25.01")
     assert names["paid"].height == 1
 
 
