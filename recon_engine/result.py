@@ -115,6 +115,7 @@ OTHER_NAMES: Final = {
 SUGGESTED: Final = frozenset({HintKind.RULE, HintKind.KEY_RULE, HintKind.RENAME})
 PUBLIC: Final = (
     *("agrees", "passes", "verdict", "counts", "keys", "old", "new", "drift"),
+    "new_names",
     *("headline", "accounting", "summary", "warnings", "gates", "suppressed"),
     *("columns", "mismatches", "rows", "missing", "extra", "duplicates", "rejects"),
     *("unpairable", "examples", "sample", "patterns", "totals", "segments", "hints"),
@@ -123,6 +124,8 @@ PUBLIC: Final = (
 )
 # The first failure is a sentence; more names than these hide it.
 FAILURES_NAMED: Final = 4
+# More pairs of names than these are counted.
+RENAMES_NAMED: Final = 10
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -765,7 +768,27 @@ class Reconciliation:
         """
         sides = (("old", self.old), ("new", self.new))
         frame = (text for each in sides for text in describe_frame(*each))
-        return (*frame, *(each.line for each in self.applied))
+        return (*frame, *(each.line for each in self.applied), *self.renaming())
+
+    @property
+    def mapped_names(self) -> dict[str, str]:
+        """The names in NEW of the columns that `renames` or `--map` pairs, by OLD.
+
+        Empty for a result that was read from the tables.
+        """
+        formed = dict(self.name_pairs)
+        pairs = self.new_names.items()
+        return {own: new for own, new in pairs if formed.get(own) != new}
+
+    def renaming(self) -> tuple[str, ...]:
+        """The columns with another name in NEW, in a line; empty without any."""
+        pairs = [f"{own} is {new} in NEW" for own, new in self.mapped_names.items()]
+        more = len(pairs) - RENAMES_NAMED
+        shown = [
+            *pairs[:RENAMES_NAMED],
+            *([f"… and {more:,} more"] if more > 0 else []),
+        ]
+        return (f"renamed: {' · '.join(shown)}",) if pairs else ()
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.

@@ -496,6 +496,33 @@ def test_a_pair_is_text_for_each_file(tmp_path: Path) -> None:
     assert rx.diff(old, new, keys="ID", delimiter=["\t", ":"]).agrees
 
 
+def test_each_form_of_a_result_names_the_renamed_columns() -> None:
+    old = pl.DataFrame({"ID": ["1"], "Paid": ["2"], "A\n<b>": ["3"]})
+    new = old.rename({"ID": "ID2", "Paid": "PAID", "A\n<b>": "B<i>"})
+    named = {"ID": "ID2", "A\n<b>": "B<i>"}
+    d = rx.diff(old, new, keys="ID", renames=named, match_names="casefold")
+    assert d.mapped_names == named
+    assert d.new_names == named | {"Paid": "PAID"}
+    assert "new_names" in dir(d)
+    assert d.to_dict()["renames"] == [[*pair] for pair in named.items()]
+    line = r"renamed: ID is ID2 in NEW · A\n<b> is B<i> in NEW"
+    assert f"  {line}\n" in str(d)
+    shown = line.replace("<", "&lt;").replace(">", "&gt;")
+    assert shown in d._repr_html_()
+    assert shown in d.to_html()
+    assert line.replace("<", r"\<").replace("\\n", "\\\\n") in d.to_markdown()
+
+    names = [f"C{at}" for at in range(12)]
+    wide = pl.DataFrame([pl.Series(name, ["1"]) for name in names])
+    theirs = {name: f"{name}x" for name in names}
+    d = rx.diff(wide, wide.rename(theirs), keys="C0", renames=theirs)
+    [line] = d.renaming()
+    assert line.endswith(" · C9 is C9x in NEW · … and 2 more")
+    plain = rx.diff(wide, wide, keys="C0")
+    assert plain.renaming() == ()
+    assert "renames" not in plain.to_dict()
+
+
 def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
     path = tmp_path / "recon.toml"
     path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')
