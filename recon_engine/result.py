@@ -107,8 +107,30 @@ OTHER_NAMES: Final = {
     **dict.fromkeys(("diffs", "differences_frame", "cells", "changes"), "mismatches()"),
     **dict.fromkeys(("report", "show", "display"), 'to_html("report.html"), or print'),
     **dict.fromkeys(("rules_suggested", "suggest", "suggestions"), "suggested()"),
-    **dict.fromkeys(("added", "only_in_new", "new_rows"), "extra()"),
-    **dict.fromkeys(("removed", "deleted", "only_in_old", "old_rows"), "missing()"),
+    **dict.fromkeys(("added", "new_rows"), "extra()"),
+    **dict.fromkeys(("removed", "deleted", "old_rows"), "missing()"),
+    **dict.fromkeys(
+        ("only_in_new", "extra_columns", "new_columns"),
+        "drift.only_in_new, the names of columns; rows are extra()",
+    ),
+    **dict.fromkeys(
+        ("only_in_old", "missing_columns", "old_columns"),
+        "drift.only_in_old, the names of columns; rows are missing()",
+    ),
+    **dict.fromkeys(
+        ("renames", "renamed", "mapping", "map", "name_map"),
+        "new_names, the names in NEW of the columns that are named otherwise in OLD",
+    ),
+    **dict.fromkeys(
+        ("explain", "context", "whole_rows", "full_rows"),
+        'rows(context="all"), which has the texts of all columns; recon explain in the'
+        " shell marks what differs",
+    ),
+    **dict.fromkeys(
+        ("to_toml", "save_config", "settings", "config"),
+        "draft(old, new).save(), or in the shell recon diff --save-hints, for a"
+        " configuration file",
+    ),
     **dict.fromkeys(("equal", "equals", "matches", "is_equal"), "agrees"),
 }
 # The hints of `suggested`: those that do not propose another key.
@@ -582,7 +604,8 @@ class Reconciliation:
             context: Columns that are shown besides those that differ; "all" is every
                 column. With any, the inputs are read again, and columns that are equal
                 in a row have their texts. A column that only one side has is one
-                column.
+                column. The last column, `differs`, names those that differ in the
+                row: `PAID, NOTE`. Texts that are equal by a rule are in none.
 
         With `context`, raises InputChanged if the inputs are not what they were, and
         ConfigError for an unknown column and for a result that was not made by `diff`.

@@ -28,6 +28,7 @@ from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.storage.base import translate_disk_errors
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ LEAST_ROWS: Final = 5
 DIGIT: Final = lazy_pattern("[0-9]")
 # Settings about which differences count, not about how rows are read and paired.
 OTHERS: Final = ("on_schema_drift", "match_names")
+PUBLIC: Final = ("decisions", "save", "to_toml")
+OTHER_NAMES: Final = {
+    **dict.fromkeys(
+        ("write", "to_file", "write_toml", "save_config", "dump"), 'save("recon.toml")'
+    ),
+    **dict.fromkeys(("dumps", "toml", "text"), "to_toml()"),
+    **dict.fromkeys(("evidence", "explain", "why", "reasons"), "decisions, or print"),
+    **dict.fromkeys(
+        ("diff", "compare", "run"), "diff(old, new, **draft(old, new)) of recon_engine"
+    ),
+}
 # Arguments of one call, or which no flag of a comparison sets.
 UNSAVED: Final = frozenset(
     (
@@ -136,6 +148,18 @@ class DraftedArguments(dict[str, Any]):
                 " what a file has",
             )
         return write_config(self._found, table, options=read_options(self))
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError with the name of what was meant."""
+        right = OTHER_NAMES.get(name)
+        meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
+        raise AttributeError(
+            f"drafted arguments have no attribute {name}."
+            + (meant or " They are a dict, with decisions, to_toml() and save()."),
+            # Python would propose a name by itself.
+            name=None,
+            obj=None,
+        )
 
     def __or__(self, other: Mapping[str, Any]) -> DraftedArguments:  # type: ignore[override]
         """These arguments with others, which replace those of their names."""

@@ -264,3 +264,18 @@ def test_a_name_that_the_package_lacks_names_the_right_one(
     with pytest.raises(AttributeError, match="recon_engine") as caught:
         getattr(rx, name)
     assert right in str(caught.value)
+
+
+def test_a_name_that_a_draft_lacks_names_the_right_one(
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    found = rx.draft(*frames)
+    for name, right in (
+        ("write_toml", 'Use save("recon.toml")'),
+        ("to_tom", "Did you mean to_toml?"),
+        ("explain", "Use decisions, or print"),
+        ("nothing", "They are a dict, with decisions, to_toml() and save()."),
+    ):
+        with pytest.raises(AttributeError) as caught:
+            getattr(found, name)
+        assert right in str(caught.value)
