@@ -201,7 +201,8 @@ def diff(
         today: The day on which suppressions may have expired; None is today in UTC.
         engine: "local", or "spark" for a cluster (docs/spark.md).
         sha256: Whether the SHA-256 of plain files is computed, which costs as much as
-            reading them.
+            reading them. A file that is decoded, such as UTF-16 or `.gz`, always has
+            it.
         **sided: How files are read and rows are prepared, each as `X=` for both,
             `old_X=` and `new_X=` for one (docs/files.md, docs/pairing.md): skip_lines,
             comment_prefix, no_header, names, repeat_names, blank_names,

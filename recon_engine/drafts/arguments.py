@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from shutil import get_terminal_size
@@ -196,7 +197,18 @@ def draft(
     ReconError if no column has values of both tables.
     """
     with name_tables(old, new) as (ours, theirs):
-        return DraftedArguments(draft_settings(ours, theirs, sample=sample).choices)
+        found = draft_settings(ours, theirs, sample=sample).choices
+    # A frame is drafted as a file of its texts, which a caller does not know of.
+    of_frames = {
+        f"{side.upper()} format"
+        for side, source in zip(SIDES, (old, new), strict=True)
+        if not isinstance(source, str | PathLike)
+    }
+    decisions = tuple(
+        replace(each, choice="frame") if each.about in of_frames else each
+        for each in found.decisions
+    )
+    return DraftedArguments(replace(found, decisions=decisions))
 
 
 @within_error_boundary

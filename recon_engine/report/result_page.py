@@ -685,7 +685,7 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
         for text in describe_frame(name, side):
             yield fact("", text)
         if side.sha256:
-            yield fact("sha256", side.sha256, code=True)
+            yield fact(f"sha256 of {name}", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
     yield fact("columns compared", f"{len(result.by_column):,}")
     yield fact("engine", f"recon-engine {result.engine.version}")

@@ -527,6 +527,19 @@ def test_each_form_of_a_result_names_the_renamed_columns() -> None:
     assert "renames" not in plain.to_dict()
 
 
+def test_a_page_says_of_which_side_a_hash_is(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("ID\n1\n")
+    new.write_text("ID\n1\n", encoding="utf-16")
+    arguments: dict[str, Any] = {"keys": "ID", "encoding": ("utf-8", "utf-16")}
+    # Of a file that is decoded it is always known.
+    for sha256, sides in ((False, ["NEW"]), (True, ["OLD", "NEW"])):
+        d = rx.diff(old, new, sha256=sha256, **arguments)
+        assert re.findall(r"<dt>sha256(.*?)</dt>", d.to_html()) == [
+            f" of {side}" for side in sides
+        ]
+
+
 def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
     path = tmp_path / "recon.toml"
     path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')

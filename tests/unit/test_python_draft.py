@@ -279,3 +279,18 @@ def test_a_name_that_a_draft_lacks_names_the_right_one(
         with pytest.raises(AttributeError) as caught:
             getattr(found, name)
         assert right in str(caught.value)
+
+
+def test_the_format_of_a_frame_is_no_file(
+    files: tuple[Path, Path], frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    stored = tmp_path / "new.parquet"
+    frames[1].write_parquet(stored)
+    for pair, formats in (
+        (frames, ["frame", "frame"]),
+        ((frames[0], stored), ["frame", "parquet"]),
+        (files, []),
+    ):
+        found = rx.draft(*pair).decisions
+        named = found.filter(pl.col("decision").str.ends_with(" format"))
+        assert named["choice"].to_list() == formats
