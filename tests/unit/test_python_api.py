@@ -71,6 +71,8 @@ def test_a_traceback_of_an_error_has_its_cause_and_remedy() -> None:
         f"  why: {caught.value.why}",
         "  help: add keys=['ID']",
     ]
+    # So has what `print` shows of it.
+    assert str(caught.value).splitlines() == [caught.value.message, *shown[1:]]
 
 
 def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> None:

@@ -136,6 +136,8 @@ def test_columns_that_are_not_compared_are_context(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError, match=r"context SEEM: .*Did you mean SEEN"):
         d.rows(context=["SEEM"])
+    with pytest.raises(ConfigError, match=r"Did you mean all\?"):
+        d.rows(context="ALL")
 
 
 def test_rows_of_a_key_are_found_however_its_rules_let_it_be_written(
