@@ -64,8 +64,9 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
-# Below this width the evidence of a decision needs the room of the alternatives.
-WIDE = 100
+# Below this width the evidence of a decision needs the room of the alternatives: it
+# would have 30 cells beside them.
+WIDE = 120
 BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
 # The columns of that table that are cut first, and next.
 VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)

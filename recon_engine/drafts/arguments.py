@@ -27,6 +27,7 @@ from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import BOM
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
+from recon_engine.python_arguments import write_for_python
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.storage.base import translate_disk_errors
 from recon_engine.suggestions import did_you_mean
@@ -88,7 +89,8 @@ class DraftedArguments(dict[str, Any]):
 
     @property
     def _rows(self) -> list[tuple[str, str, str, str]]:
-        return [each.row for each in self._found.decisions]
+        rows = (map(write_for_python, each.row) for each in self._found.decisions)
+        return [(about, choice, why, more) for about, choice, why, more in rows]
 
     @guard_for_python
     def to_toml(self) -> str:
@@ -149,6 +151,13 @@ class DraftedArguments(dict[str, Any]):
                 " what a file has",
             )
         return write_config(self._found, table, options=read_options(self))
+
+    def _repr_html_(self) -> str:
+        """The same table for a notebook, with the alternatives."""
+        # Lazy: only a notebook shows it so.
+        from recon_engine.report.html import render_page
+
+        return render_page("decisions.html", (), names=COLUMNS, rows=self._rows)
 
     def __getattr__(self, name: str) -> Any:
         """Raise AttributeError with the name of what was meant."""

@@ -294,3 +294,27 @@ def test_the_format_of_a_frame_is_no_file(
         found = rx.draft(*pair).decisions
         named = found.filter(pl.col("decision").str.ends_with(" format"))
         assert named["choice"].to_list() == formats
+
+
+def test_a_notebook_shows_the_decisions_and_print_leaves_them_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = make_pair()
+    old = old.with_columns(pl.lit("<b>").alias("ON<b>LY"))
+    found = rx.draft(old, new)
+    page = found._repr_html_()
+    assert page.startswith("<table>")
+    assert page.count("<tr>") == found.decisions.height + 1
+    assert "alternatives" in page
+    assert "ON&lt;b&gt;LY" in page
+    assert "<b>" not in page
+    # Options have the names of arguments.
+    assert "--map" not in f"{page}{found}"
+    assert "renames=" in str(found)
+    monkeypatch.setenv("COLUMNS", "100")
+    head, *lines = str(found).splitlines()
+    start = head.index("evidence")
+    assert "alternatives" not in head
+    assert max(len(line[start:]) for line in lines) > 50
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "alternatives" in str(found).splitlines()[0]
