@@ -239,7 +239,7 @@ def test_all_differences_of_a_row_are_shown_together(
     others = len(claims.by_column) - len(row.payload)
     rest = seen.page.inner_text("#row-rest")
     assert rest.endswith(f" cells · the other {others} columns agree")
-    # The counter is of cells, of which a row may have several; the table is no whole row.
+    # The counter is of cells; the table has not the whole row.
     assert f" of {claims.counts.mismatched_cells:,} cells · " in rest
     named = seen.page.get_attribute("#row-scroll", "aria-label")
     assert named == "The columns that differ in this row"
