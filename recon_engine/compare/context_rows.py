@@ -116,7 +116,9 @@ def _list_differing(cells: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     names = sorted(columns)
     place = {name: at for at, name in enumerate(columns)}
     listed: dict[int, list[str]] = {}
-    for pair, column in zip(cells["pair"], cells["column"], strict=True):
+    for pair, column in zip(
+        cells["pair"].to_list(), cells["column"].to_list(), strict=True
+    ):
         listed.setdefault(pair, []).append(names[column])
     return pl.Series(
         [
