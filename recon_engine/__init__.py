@@ -40,10 +40,14 @@ _HOMES = {
 _OTHER_NAMES = {
     **dict.fromkeys(
         ("init", "draft_settings", "infer", "suggest", "keys", "propose_keys"),
-        "draft(old, new) returns the arguments of diff; recon init OLD NEW, in the"
-        " shell, writes them to recon.toml",
+        "draft(old, new) returns the arguments of diff, and save() of these writes"
+        " recon.toml, as recon init OLD NEW does in the shell",
     ),
     **dict.fromkeys(("reconcile", "Compare", "run"), "diff(old, new, keys=…) compares"),
+    **dict.fromkeys(
+        ("save", "save_config", "to_toml", "write_config"),
+        "draft(old, new).save() writes recon.toml",
+    ),
     "explain": "recon explain OLD NEW --key-value …, in the shell, shows a key",
 }
 

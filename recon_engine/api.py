@@ -201,7 +201,8 @@ def diff(
         today: The day on which suppressions may have expired; None is today in UTC.
         engine: "local", or "spark" for a cluster (docs/spark.md).
         sha256: Whether the SHA-256 of plain files is computed, which costs as much as
-            reading them.
+            reading them. A file that is decoded, such as UTF-16 or `.gz`, always has
+            it.
         **sided: How files are read and rows are prepared, each as `X=` for both,
             `old_X=` and `new_X=` for one (docs/files.md, docs/pairing.md): skip_lines,
             comment_prefix, no_header, names, repeat_names, blank_names,
@@ -213,39 +214,10 @@ def diff(
     """
     refuse_unknown_arguments(sided)
     given = locals() | sided
-    for option in OPTIONS.values():
-        if option.in_python in given and option.in_python != "keys":
-            _check_argument(option, given[option.in_python])
-    by = read_keys(keys, old, new)
-    of_sides = _split_rules(rules or {}, sided)
-    options = Options(
-        keys=by or NO_KEY,
-        ignore=_as_names(ignore),
-        compare_only=_as_names(compare_only),
-        match_names=parse_match_names(match_names),
-        renames=parse_column_map([renames])
-        if isinstance(renames, str)
-        else dict(renames or {}),
-        rules=of_sides["rules"],
-        masks=dict(masks or {}),
-        on_duplicate_keys=_parse_policy(OnDuplicateKeys, on_duplicate_keys),
-        on_schema_drift=_parse_policy(OnSchemaDrift, on_schema_drift),
-        on_bad_row=_parse_policy(OnBadRow, on_bad_row),
-        delimiter=delimiter
-        if isinstance(delimiter, str)
-        else write_delimiters(*delimiter),
-        encodings=parse_encodings(
-            encoding if isinstance(encoding, str) else ":".join(encoding)
-        ),
-        detail_limit=detail_limit,
-        gates=_as_names(gates),
-        suppressions=tuple(suppressions),
-        where=where,
-        **{side: make_side_options(side, {**sided, **of_sides}) for side in SIDES},
-    )
+    options = _make_options(given, old, new)
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    if not by:
+    if options.keys == NO_KEY:
         raise propose_key(old, new, options, budget, limits)
     inputs = Inputs.pin(old, new, options, limits)
     try:
@@ -263,11 +235,56 @@ def diff(
         lists = {"keys": keys, "ignore": ignore, "compare_only": compare_only}
         listed = _explain_list(error, lists)
         if isinstance(error, KeyMissing) and not (listed or error.is_settled):
-            proposed = _propose_arguments(old, new, options, by)
+            proposed = _propose_arguments(old, new, options, options.keys)
             error.help = proposed.help if proposed else error.help
         raise
     given_flags = read_flags(option_words(options))
     return replace(result, given=given_flags, inputs=inputs)
+
+
+def read_options(arguments: Mapping[str, Any]) -> Options:
+    """The options that arguments of `diff` set; ConfigError for a wrong one."""
+    sided = arguments.keys() - inspect.signature(diff).parameters.keys()
+    refuse_unknown_arguments({name: arguments[name] for name in sided})
+    defaults = {n: p.default for n, p in inspect.signature(diff).parameters.items()}
+    return _make_options({**defaults, **arguments}, None, None)
+
+
+def _make_options(given: Mapping[str, Any], old: object, new: object) -> Options:
+    """The options of a comparison; `given`: all arguments of `diff` by their names."""
+    for option in OPTIONS.values():
+        if option.in_python in given and option.in_python != "keys":
+            _check_argument(option, given[str(option.in_python)])
+    by = read_keys(given["keys"], old, new)
+    renames, delimiter, encoding = (
+        given[name] for name in ("renames", "delimiter", "encoding")
+    )
+    of_sides = _split_rules(given["rules"] or {}, given)
+    return Options(
+        keys=by or NO_KEY,
+        ignore=_as_names(given["ignore"]),
+        compare_only=_as_names(given["compare_only"]),
+        match_names=parse_match_names(given["match_names"]),
+        renames=parse_column_map([renames])
+        if isinstance(renames, str)
+        else dict(renames or {}),
+        rules=of_sides["rules"],
+        masks=dict(given["masks"] or {}),
+        on_duplicate_keys=_parse_policy(OnDuplicateKeys, given["on_duplicate_keys"]),
+        on_schema_drift=_parse_policy(OnSchemaDrift, given["on_schema_drift"]),
+        on_bad_row=_parse_policy(OnBadRow, given["on_bad_row"]),
+        delimiter=delimiter
+        if isinstance(delimiter, str)
+        else write_delimiters(*delimiter),
+        encodings=parse_encodings(
+            encoding if isinstance(encoding, str) else ":".join(encoding)
+        ),
+        detail_limit=given["detail_limit"],
+        gates=_as_names(given["gates"]),
+        suppressions=tuple(given["suppressions"]),
+        where=given["where"],
+        **{side: make_side_options(side, {**given, **of_sides}) for side in SIDES},
+    )
 
 
 @guard_for_python
@@ -295,7 +312,17 @@ def load_config(
         )
     settings = load_configuration(place, dataset).settings
     found = as_arguments({n: settings[n] for n in OPTIONS if n in settings})
-    return {n: str(v) if isinstance(v, StrEnum) else v for n, v in found.items()}
+    # A file without `[[suppress]]` has an empty list of them, and a draft has none.
+    return {n: _as_drafted(v) for n, v in found.items() if n != "suppressions" or v}
+
+
+def _as_drafted(value: Any) -> Any:
+    """A value of a file in the form of `draft`: lists, and texts of policies."""
+    if isinstance(value, dict):
+        return {name: _as_drafted(each) for name, each in value.items()}
+    if isinstance(value, StrEnum):
+        return str(value)
+    return [*value] if isinstance(value, tuple) else value
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:

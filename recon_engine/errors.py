@@ -81,11 +81,14 @@ class ReconError(Exception):
         self.why = why
         self.help = help
 
-    @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
-        """Place, cause and remedy: what Python and notebooks show below the message."""
+    def __str__(self) -> str:
+        """The message, then place, cause and remedy, as the command line prints them.
+
+        `print`, a traceback and a notebook show this.
+        """
         lines = (("-->", self.where), ("why:", self.why), ("help:", self.help))
-        return [f"  {word} {text}" for word, text in lines if text]
+        more = (f"  {word} {text}" for word, text in lines if text)
+        return "\n".join((self.message, *more))
 
     @property
     def where(self) -> str | None:

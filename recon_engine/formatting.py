@@ -14,7 +14,7 @@ from recon_engine.model import HintKind, SuppressionState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from recon_engine.model import Column, Hint, Pattern, RuleCount, Side
+    from recon_engine.model import Column, Hint, Pattern, RuleCount, Side, Total
 
 
 class _WithSides(Protocol):
@@ -164,6 +164,29 @@ def name_both(column: str, new_names: Mapping[str, str]) -> str:
 def format_kinds(column: Column) -> str:
     """The kinds of a column's differences: `case 70%, text 30%`, `2 case, 1 text`."""
     return ", ".join(words for _, words in list_kinds(column))
+
+
+def list_sums(total: Total, column: Column | None) -> list[str]:
+    """The sums of a column that are not zero; `column`: None without changed cells."""
+    sums = [
+        f"{what} rows: {value:,f}"
+        for what, value in (("missing", total.missing), ("extra", total.extra))
+        if value
+    ]
+    if column is None or not (total.old or total.new):
+        return sums
+    what = "changed cells"
+    if column.tolerated:
+        # Rules with a tolerance may hide a delta, so their cells are added too.
+        what = f"{format_count(column.tolerated, 'cell')} equal by a rule"
+        if column.mismatched:
+            verb = conjugate(column.mismatched, "differ")
+            what = f"{format_count(column.mismatched, 'cell')} that {verb} and {what}"
+    sums.insert(
+        0,
+        f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
+    )
+    return sums
 
 
 def format_advice(

@@ -39,6 +39,16 @@ __all__ = ["dataclass"]
 FEW_INSTANCES: Final = 100
 
 
+class _FromFactory:
+    """In a signature, the default of a field that is made anew for each instance."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+FROM_FACTORY: Final = _FromFactory()
+
+
 def _with_methods(cls: type) -> type:
     for name, method in {**METHODS, "__init__": _LazyInit(cls)}.items():
         if name not in vars(cls):
@@ -126,7 +136,7 @@ def _compile_init(cls: type) -> Any:
         vars(sys.modules[cls.__module__]),
         scope,
     )
-    init = scope["create"](fields, dataclasses.MISSING, object.__setattr__)
+    init = scope["create"](fields, FROM_FACTORY, object.__setattr__)
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__annotations__ = {name: each.type for name, each in fields.items()}
     init.__annotations__["return"] = None

@@ -15,6 +15,7 @@ from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
 from recon_engine.analysis.totals import TOTALS
+from recon_engine.characters import escaped
 from recon_engine.errors import ConfigError, InternalError
 from recon_engine.findings import Findings
 from recon_engine.formatting import (
@@ -29,6 +30,7 @@ from recon_engine.formatting import (
     format_number_or_percent,
     format_others,
     format_share,
+    list_sums,
     mark_accepted,
     most_frequent_change,
     unread,
@@ -50,7 +52,8 @@ from recon_engine.suppressions import count_left_by_kind, count_unsuppressed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     from recon_engine.model import (
         Acceptance,
@@ -104,14 +107,37 @@ OTHER_NAMES: Final = {
     **dict.fromkeys(("diffs", "differences_frame", "cells", "changes"), "mismatches()"),
     **dict.fromkeys(("report", "show", "display"), 'to_html("report.html"), or print'),
     **dict.fromkeys(("rules_suggested", "suggest", "suggestions"), "suggested()"),
-    **dict.fromkeys(("added", "only_in_new", "new_rows"), "extra()"),
-    **dict.fromkeys(("removed", "deleted", "only_in_old", "old_rows"), "missing()"),
+    **dict.fromkeys(("added", "new_rows"), "extra()"),
+    **dict.fromkeys(("removed", "deleted", "old_rows"), "missing()"),
+    **dict.fromkeys(
+        ("only_in_new", "extra_columns", "new_columns"),
+        "drift.only_in_new, the names of columns; rows are extra()",
+    ),
+    **dict.fromkeys(
+        ("only_in_old", "missing_columns", "old_columns"),
+        "drift.only_in_old, the names of columns; rows are missing()",
+    ),
+    **dict.fromkeys(
+        ("renames", "renamed", "mapping", "map", "name_map"),
+        "new_names, the names in NEW of the columns that are named otherwise in OLD",
+    ),
+    **dict.fromkeys(
+        ("explain", "context", "whole_rows", "full_rows"),
+        'rows(context="all"), which has the texts of all columns; recon explain in the'
+        " shell marks what differs",
+    ),
+    **dict.fromkeys(
+        ("to_toml", "save_config", "settings", "config"),
+        "draft(old, new).save(), or in the shell recon diff --save-hints, for a"
+        " configuration file",
+    ),
     **dict.fromkeys(("equal", "equals", "matches", "is_equal"), "agrees"),
 }
 # The hints of `suggested`: those that do not propose another key.
 SUGGESTED: Final = frozenset({HintKind.RULE, HintKind.KEY_RULE, HintKind.RENAME})
 PUBLIC: Final = (
     *("agrees", "passes", "verdict", "counts", "keys", "old", "new", "drift"),
+    "new_names",
     *("headline", "accounting", "summary", "warnings", "gates", "suppressed"),
     *("columns", "mismatches", "rows", "missing", "extra", "duplicates", "rejects"),
     *("unpairable", "examples", "sample", "patterns", "totals", "segments", "hints"),
@@ -120,6 +146,8 @@ PUBLIC: Final = (
 )
 # The first failure is a sentence; more names than these hide it.
 FAILURES_NAMED: Final = 4
+# More pairs of names than these are counted.
+RENAMES_NAMED: Final = 10
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -142,6 +170,29 @@ class SampleRow:
     def key_text(self) -> str:
         """The key for people."""
         return format_key(tuple(self.key.values()))
+
+
+class Totals(tuple["Total", ...]):  # noqa: SLOT001 - a tuple cannot have slots
+    """Control totals: a tuple that prints what each sum is over, a line for each."""
+
+    def __new__(cls, totals: Iterable[Total], columns: Mapping[str, Column]) -> Self:
+        """Take the totals, and the columns of the result by their names."""
+        made = super().__new__(cls, totals)
+        made._columns = columns
+        return made
+
+    def __repr__(self) -> str:
+        """The sums as the command line prints them."""
+        return "\n".join(map(self._describe, self)) or "no column of amounts differs"
+
+    def __getnewargs__(self) -> tuple[tuple[Total, ...], Mapping[str, Column]]:
+        return tuple(self), self._columns
+
+    def _describe(self, total: Total) -> str:
+        sums = list_sums(total, self._columns.get(total.column))
+        return f"{escaped(total.column)}: " + (" · ".join(sums) or "every sum is 0")
+
+    _columns: Mapping[str, Column]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +271,7 @@ class Reconciliation:
     - The verdict: `agrees`, `counts`, `headline()`, `print(d)`.
     - Tables, which are Polars frames of text: `columns`, `mismatches()`, `rows()`,
       `missing()`, `extra()`, `duplicates("old")`, `rejects()`.
+    - Sums of amounts that differ: `totals`.
     - What explains differences: `hints`, and `suggested()`, which are arguments of
       `diff`.
     - Reports: `to_html("report.html")`, `to_markdown()`, `to_json()`, `to_dict()`.
@@ -321,9 +373,32 @@ class Reconciliation:
         return self.findings[PATTERNS]
 
     @property
-    def totals(self) -> tuple[Total, ...]:
-        """The control totals of the columns of amounts."""
-        return self.findings[TOTALS]
+    def totals(self) -> Totals:
+        """The control totals of the columns of amounts, in the order of OLD.
+
+        Each is over the cells of its column that differ or are equal by a rule, and
+        over missing and extra rows; not over the whole column. `print` says so.
+        """
+        columns = {each.name: each for each in self.by_column}
+        return Totals(self.findings[TOTALS], columns)
+
+    @property
+    def totals_to_show(self) -> tuple[Total, ...]:
+        """The totals of which reports show a sum that is not zero.
+
+        Columns of whole numbers may hold codes: they are shown only if no column has
+        fractions.
+        """
+        found: tuple[Total, ...] = self.findings[TOTALS]
+        summed = self.summed
+        nonzero = [
+            each
+            for each in found
+            if each.missing
+            or each.extra
+            or (each.column in summed and (each.old or each.new))
+        ]
+        return tuple(each for each in nonzero if not each.is_whole) or tuple(nonzero)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -499,7 +574,8 @@ class Reconciliation:
         Those that differ, and those whose rules, such as a tolerance, leave a delta.
         """
         differing = {each.name for each in self.by_column if each.mismatched}
-        moved = {each.column for each in self.totals if each.delta}
+        totals: tuple[Total, ...] = self.findings[TOTALS]
+        moved = {each.column for each in totals if each.delta}
         return self.changed & (differing | moved)
 
     @property
@@ -528,7 +604,8 @@ class Reconciliation:
             context: Columns that are shown besides those that differ; "all" is every
                 column. With any, the inputs are read again, and columns that are equal
                 in a row have their texts. A column that only one side has is one
-                column.
+                column. The last column, `differs`, names those that differ in the
+                row: `PAID, NOTE`. Texts that are equal by a rule are in none.
 
         With `context`, raises InputChanged if the inputs are not what they were, and
         ConfigError for an unknown column and for a result that was not made by `diff`.
@@ -717,7 +794,27 @@ class Reconciliation:
         """
         sides = (("old", self.old), ("new", self.new))
         frame = (text for each in sides for text in describe_frame(*each))
-        return (*frame, *(each.line for each in self.applied))
+        return (*frame, *(each.line for each in self.applied), *self.renaming())
+
+    @property
+    def mapped_names(self) -> dict[str, str]:
+        """The names in NEW of the columns that `renames` or `--map` pairs, by OLD.
+
+        Empty for a result that was read from the tables.
+        """
+        formed = dict(self.name_pairs)
+        pairs = self.new_names.items()
+        return {own: new for own, new in pairs if formed.get(own) != new}
+
+    def renaming(self) -> tuple[str, ...]:
+        """The columns with another name in NEW, in a line; empty without any."""
+        pairs = [f"{own} is {new} in NEW" for own, new in self.mapped_names.items()]
+        more = len(pairs) - RENAMES_NAMED
+        shown = [
+            *pairs[:RENAMES_NAMED],
+            *([f"… and {more:,} more"] if more > 0 else []),
+        ]
+        return (f"renamed: {' · '.join(shown)}",) if pairs else ()
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.

@@ -140,6 +140,7 @@ def _applied_options(result: Reconciliation) -> dict[str, object]:
     """What options changed before rows were compared; empty without them."""
     found = {
         "name_pairs": [list(pair) for pair in result.name_pairs],
+        "renames": [list(pair) for pair in result.mapped_names.items()],
         "applied": [asdict(each) for each in result.applied],
     }
     return {name: listed for name, listed in found.items() if listed}

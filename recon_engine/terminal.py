@@ -21,11 +21,11 @@ from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
-    conjugate,
     describe_side,
     format_advice,
     format_count,
     list_kinds,
+    list_sums,
     name_both,
 )
 from recon_engine.kinds import REWRITING_KINDS, Kind
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Explanation,
     )
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, GateResult, Total
+    from recon_engine.model import Column, GateResult
     from recon_engine.result import Reconciliation
 
 
@@ -64,15 +64,16 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
-# Below this width the evidence of a decision needs the room of the alternatives.
-WIDE = 100
+# Below this width the evidence of a decision needs the room of the alternatives: it
+# would have 30 cells beside them.
+WIDE = 120
 BREAK_HEADS = ("key", "column", "kind", "state", "age", "old", "new")
 # The columns of that table that are cut first, and next.
 VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
 # They all fit 80 terminal cells then.
 LEAST_OF_BREAK = 8
-# A long line breaks before ` · `, a flag, an argument or the first sum, never inside.
-FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"]|old -?\d)")
+# A long line breaks behind ` ·`, and before a flag, an argument or the first sum.
+FOLD_POINTS = re.compile(r"(?<= ·) | (?=--|[a-z_]+=[\[{\"]|old -?\d)")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
@@ -305,7 +306,7 @@ def _fold_line(line: Text, width: int) -> Text:
         if used and used + part.cell_len > width:
             folded.append("\n" + MARGIN)
             used = len(MARGIN)
-            folded.append_text(part[len(part) - len(part.plain.lstrip(" ·")) :])
+            folded.append_text(part[len(part) - len(part.plain.lstrip(" ")) :])
         else:
             folded.append_text(part)
         used += part.cell_len
@@ -335,49 +336,14 @@ def _hint_lines(
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
-    """The sums that are not zero, largest delta first.
-
-    Columns of whole numbers may hold codes: they are printed only if no column has
-    fractions.
-    """
+    """The sums that are shown, largest delta first."""
     columns = {each.name: each for each in result.by_column}
-    shown = result.summed
-    lines = [
-        (
-            total,
-            _list_sums(total, columns[total.column] if total.column in shown else None),
-        )
-        for total in result.totals
-    ]
-    nonzero = [(total, sums) for total, sums in lines if sums]
-    amounts = [each for each in nonzero if not each[0].is_whole] or nonzero
     # Stable: equal deltas keep the order of the columns.
-    amounts.sort(key=lambda each: -each[0].delta.copy_abs())
-    for total, sums in amounts[:TOTALS]:
+    amounts = sorted(result.totals_to_show, key=lambda each: -each.delta.copy_abs())
+    for total in amounts[:TOTALS]:
+        changed = total.column in result.summed
+        sums = list_sums(total, columns[total.column] if changed else None)
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
-
-
-def _list_sums(total: Total, column: Column | None) -> list[str]:
-    """The sums of a column that are not zero; `column`: None without changed cells."""
-    sums = [
-        f"{what} rows: {value:,f}"
-        for what, value in (("missing", total.missing), ("extra", total.extra))
-        if value
-    ]
-    if column is None or not (total.old or total.new):
-        return sums
-    what = "changed cells"
-    if column.tolerated:
-        # Rules with a tolerance may hide a delta, so their cells are added too.
-        what = f"{format_count(column.tolerated, 'cell')} equal by a rule"
-        if column.mismatched:
-            verb = conjugate(column.mismatched, "differ")
-            what = f"{format_count(column.mismatched, 'cell')} that {verb} and {what}"
-    sums.insert(
-        0,
-        f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
-    )
-    return sums
 
 
 def _segment_lines(result: Reconciliation) -> Iterator[Text]:

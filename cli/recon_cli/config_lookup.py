@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recon_engine.errors import ConfigError
@@ -31,35 +30,6 @@ class Context(Protocol):
     obj: Configuration | None
 
     def get_parameter_source(self, name: str, /) -> Source | None: ...
-
-
-def read_config_text(path: Path) -> str:
-    """The text of a configuration file; raises ConfigError if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError("it is not UTF-8", file=str(path)) from None
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be read", file=str(path), why=error.strerror
-        ) from None
-
-
-def write_config_text(path: Path, text: str) -> None:
-    """Write a configuration file; one that is there is kept if that fails."""
-    # Lazy: few commands write one.
-    from recon_engine.storage.base import write_atomically
-
-    path = path.resolve()  # a link stays one
-    try:
-        with write_atomically(path) as part:
-            part.write_text(text, encoding="utf-8")
-            if path.exists():
-                shutil.copymode(path, part)
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be written", file=str(path), why=error.strerror
-        ) from None
 
 
 def settings_from_file(ctx: Context) -> Mapping[str, Any]:

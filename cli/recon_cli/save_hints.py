@@ -6,11 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_cli.code_files import write_code_files
-from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
 from recon_engine.config_file import PYPROJECT, load_configuration
+from recon_engine.drafts.code_files import write_code_files
+from recon_engine.drafts.config_file_text import read_config_text, write_config_text
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_advice, format_count
 from recon_engine.hint_settings import (

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     ReadKeys = Callable[[pl.DataFrame], pl.DataFrame]
 
 NUMBER: Final = "\0number"
+# No column of a side has it: these end with `_old` or `_new`.
+DIFFERS: Final = "differs"
 
 
 def read_differing_rows(
@@ -101,8 +103,30 @@ def read_differing_rows(
         for of, side, rows in zip(every[name], SIDES, sides, strict=True)
         if of is not None
     }
+    texts[DIFFERS] = _list_differing(found.cells, layout.columns)
     keys = _show_keys(sides[0], ours, layout, masks)
     return lay_out_rows(keys, result.keys, texts)
+
+
+def _list_differing(cells: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """The columns that differ in each pair that has some: `PAID, NOTE`, as in OLD.
+
+    A text and no list, so that the rows can be written to a file.
+    """
+    names = sorted(columns)
+    place = {name: at for at, name in enumerate(columns)}
+    listed: dict[int, list[str]] = {}
+    for pair, column in zip(
+        cells["pair"].to_list(), cells["column"].to_list(), strict=True
+    ):
+        listed.setdefault(pair, []).append(names[column])
+    return pl.Series(
+        [
+            ", ".join(sorted(listed[pair], key=place.__getitem__))
+            for pair in sorted(listed)
+        ],
+        dtype=pl.String,
+    )
 
 
 def _read_rows_of(

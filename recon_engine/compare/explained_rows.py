@@ -205,7 +205,8 @@ def find_context(
     for name in context:
         if name != ALL and name not in every:
             raise ConfigError(
-                f"context {name}: no file has that column" + did_you_mean(name, every),
+                f"context {name}: no file has that column"
+                + did_you_mean(name, (*every, ALL)),
                 help="name a column by its name in OLD, or all",
             )
     return {

@@ -1,10 +1,14 @@
-"""A draft as arguments of `recon_engine.diff`: what `recon init` writes, for Python."""
+"""A draft as arguments of `recon_engine.diff`: what `recon init` writes, for Python.
+
+They can also be written to recon.toml, as `recon init` does.
+"""
 
 from __future__ import annotations
 
 import csv
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from shutil import get_terminal_size
@@ -12,25 +16,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from recon_engine.api import guard_for_python
+from recon_engine.api import guard_for_python, read_options
 from recon_engine.command_line import option_words
 from recon_engine.drafts.decision import COLUMNS
 from recon_engine.drafts.draft import SAMPLE, draft_settings
+from recon_engine.errors import ConfigError
 from recon_engine.hint_settings import as_arguments, read_flags, write_python
 from recon_engine.inputs.decoding import COLUMNAR, compression_of
 from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import BOM
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
+from recon_engine.python_arguments import write_for_python
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.storage.base import translate_disk_errors
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.config import Options
-    from recon_engine.drafts.decision import Draft
+    from recon_engine.drafts.decision import Choices, Draft
 
 
 # What names columns: of others than the key it is left out of a short proposal.
@@ -43,24 +50,134 @@ LEAST_ROWS: Final = 5
 DIGIT: Final = lazy_pattern("[0-9]")
 # Settings about which differences count, not about how rows are read and paired.
 OTHERS: Final = ("on_schema_drift", "match_names")
+PUBLIC: Final = ("decisions", "save", "to_toml")
+OTHER_NAMES: Final = {
+    **dict.fromkeys(
+        ("write", "to_file", "write_toml", "save_config", "dump"), 'save("recon.toml")'
+    ),
+    **dict.fromkeys(("dumps", "toml", "text"), "to_toml()"),
+    **dict.fromkeys(("evidence", "explain", "why", "reasons"), "decisions, or print"),
+    **dict.fromkeys(
+        ("diff", "compare", "run"), "diff(old, new, **draft(old, new)) of recon_engine"
+    ),
+}
+# Arguments of one call, or which no flag of a comparison sets.
+UNSAVED: Final = frozenset(
+    (
+        *("engine", "memory_budget", "max_field_bytes", "max_field_lines", "max_ratio"),
+        *("sha256", "suppressions", "today"),
+    )
+)
 
 
 class DraftedArguments(dict[str, Any]):
     """The arguments of `diff` that a draft found, with the decisions behind them.
 
-    `print` shows the decisions as `recon init` does.
+    `print` shows the decisions as `recon init` does; `save` writes recon.toml. With
+    `|`, they stay drafted arguments: `(found | {"ignore": ["NOTE"]}).save()`.
     """
 
-    def __init__(self, found: Draft) -> None:
+    def __init__(self, found: Choices) -> None:
         """Take the settings of a draft."""
         super().__init__(as_arguments(read_flags(option_words(found.options))))
-        # Not the draft, whose result has all differing cells.
-        self._rows = [each.row for each in found.decisions]
+        self._found = found
 
     @property
     def decisions(self) -> pl.DataFrame:
         """Each decision: `decision`, `choice`, `evidence`, `alternatives`; all text."""
         return pl.DataFrame(self._rows, dict.fromkeys(COLUMNS, pl.String), orient="row")
+
+    @property
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows = (map(write_for_python, each.row) for each in self._found.decisions)
+        return [(about, choice, why, more) for about, choice, why, more in rows]
+
+    @guard_for_python
+    def to_toml(self) -> str:
+        """The text of recon.toml, as `recon init` writes it, with these arguments.
+
+        Those that are as drafted have their evidence. Raises ConfigError for an
+        argument that a file cannot have.
+        """
+        return self._write()
+
+    @guard_for_python
+    def save(
+        self, path: str | PathLike[str] = "recon.toml", *, force: bool = False
+    ) -> list[Path]:
+        """Write recon.toml, and the code tables that it proposes; return the files.
+
+        Args:
+            path: The file. In a `pyproject.toml`, it is the table `[tool.recon]`.
+            force: Whether settings that are there may be replaced.
+
+        Raises ConfigError if the file has other settings, unless `force` is set.
+        """
+        # Lazy: the library that validates the file takes long to load.
+        from recon_engine.config_file import load_configuration
+        from recon_engine.drafts.code_files import write_code_files
+        from recon_engine.drafts.config_file_text import (
+            find_table,
+            revise_config,
+            write_config_text,
+        )
+
+        path = Path(path)
+        table = find_table(path)
+        found = revise_config(path, self._write(table), table)
+        if found.replaces and not force:
+            lost = ", ".join(found.lost)
+            raise ConfigError(
+                f"{path} exists already",
+                why="its settings would change: to_toml() returns those of the draft"
+                + (f"; these are not among them: {lost}" if lost else ""),
+                help="add force=True to replace "
+                + ("the settings of [tool.recon]" if table else "it"),
+            )
+        files = write_code_files(self._found.hints, path, force=force)
+        write_config_text(path, found.after)
+        load_configuration(path)
+        return [path, *files]
+
+    def _write(self, table: tuple[str, ...] = ()) -> str:
+        """The text of a table of a file; () is the whole file."""
+        # Lazy: most callers take the arguments only.
+        from recon_engine.drafts.config_text import write_config
+
+        for name in sorted(self.keys() & UNSAVED):
+            raise ConfigError(
+                f"{name} is no setting that a draft writes",
+                help=f"remove {name} from these arguments; docs/configuration.md lists"
+                " what a file has",
+            )
+        return write_config(self._found, table, options=read_options(self))
+
+    def _repr_html_(self) -> str:
+        """The same table for a notebook, with the alternatives."""
+        # Lazy: only a notebook shows it so.
+        from recon_engine.report.html import render_page
+
+        return render_page("decisions.html", (), names=COLUMNS, rows=self._rows)
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError with the name of what was meant."""
+        right = OTHER_NAMES.get(name)
+        meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
+        raise AttributeError(
+            f"drafted arguments have no attribute {name}."
+            + (meant or " They are a dict, with decisions, to_toml() and save()."),
+            # Python would propose a name by itself.
+            name=None,
+            obj=None,
+        )
+
+    def __or__(self, other: Mapping[str, Any]) -> DraftedArguments:  # type: ignore[override]
+        """These arguments with others, which replace those of their names."""
+        merged = DraftedArguments(self._found)
+        merged.clear()
+        merged.update(self)
+        merged.update(other)
+        return merged
 
     def __str__(self) -> str:
         """The decisions as a table, as wide as the terminal."""
@@ -85,11 +202,22 @@ def draft(
     Returns the arguments of `diff` that `recon init` writes to recon.toml: delimiter,
     encoding, the key, names and rules. All of them are checked on all rows, except for
     `renames`, which rows of the sample decide. `print` of them shows why they were
-    chosen, and `decisions` is a frame with the same. Raises a ReconError if no column
-    has values of both tables.
+    chosen, `decisions` is a frame with the same, and `save` writes recon.toml. Raises a
+    ReconError if no column has values of both tables.
     """
     with name_tables(old, new) as (ours, theirs):
-        return DraftedArguments(draft_settings(ours, theirs, sample=sample))
+        found = draft_settings(ours, theirs, sample=sample).choices
+    # A frame is drafted as a file of its texts, which a caller does not know of.
+    of_frames = {
+        f"{side.upper()} format"
+        for side, source in zip(SIDES, (old, new), strict=True)
+        if not isinstance(source, str | PathLike)
+    }
+    decisions = tuple(
+        replace(each, choice="frame") if each.about in of_frames else each
+        for each in found.decisions
+    )
+    return DraftedArguments(replace(found, decisions=decisions))
 
 
 @within_error_boundary

@@ -35,7 +35,8 @@ from recon_engine.where_syntax import write_condition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recon_engine.drafts.decision import Decision, Draft
+    from recon_engine.config import Options
+    from recon_engine.drafts.decision import Choices, Decision
 
     Place = tuple[str, ...]
 
@@ -51,6 +52,8 @@ LOCATIONS: Final = (
     '#     processed_s3 = "processed"',
     '#     out_s3 = "out"',
 )
+# Above a setting that is not, or not so, in the draft.
+CHANGED: Final = "# set after the draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +75,31 @@ class _Proposal:
 
 
 def write_config(
-    draft: Draft,
+    choices: Choices,
     table: Place,
     names: tuple[str, str] = ("", ""),
+    options: Options | None = None,
 ) -> str:
     """The text of a configuration file, or of a table in it, such as of a dataset.
 
-    `names`: OLD and NEW, as they were given.
+    Args:
+        choices: What was drafted.
+        table: The table; () is the whole file.
+        names: OLD and NEW, as they were given.
+        options: What a caller made of the drafted options; None is as drafted.
     """
-    return "\n".join(_lines(draft, table, names)).strip() + "\n"
+    options = options or choices.options
+    return "\n".join(_lines(choices, table, names, options)).strip() + "\n"
 
 
-def _lines(draft: Draft, table: Place, names: tuple[str, str]) -> Iterator[str]:
-    proposals = [*_list_proposals(draft, table)]
-    yield from _write_head(draft, table, names, proposals)
+def _lines(
+    choices: Choices, table: Place, names: tuple[str, str], options: Options
+) -> Iterator[str]:
+    drafted = {each[:2]: each[2] for each in _list_settings(choices.options, table)}
+    proposals = [*_list_proposals(choices, table)]
+    yield from _write_head(options, table, names, proposals)
     active: dict[Place, dict[str, Any]] = {table: {}}
-    for place, name, value in list_toml(read_flags(option_words(draft.options)), table):
+    for place, name, value in _list_settings(options, table):
         active.setdefault(place, {})[name] = value
     for each in proposals:
         active.setdefault(each.place, {})
@@ -99,21 +111,28 @@ def _lines(draft: Draft, table: Place, names: tuple[str, str]) -> Iterator[str]:
             if each.place == place:
                 own.setdefault(each.name, []).append(each)
         for name, value in settings.items():
-            yield from (f"# {text}" for text in _evidence(draft, place, name))
+            if drafted.get((place, name)) == value:
+                yield from (f"# {text}" for text in _evidence(choices, place, name))
+            else:
+                yield CHANGED
             yield from _write_with(name, value, own.pop(name, []))
         for name, some in own.items():
             yield from _write_proposed(name, some)
 
 
+def _list_settings(options: Options, table: Place) -> Iterator[tuple[Place, str, Any]]:
+    return list_toml(read_flags(option_words(options)), table)
+
+
 def _write_head(
-    draft: Draft, table: Place, names: tuple[str, str], proposals: list[_Proposal]
+    options: Options, table: Place, names: tuple[str, str], proposals: list[_Proposal]
 ) -> Iterator[str]:
     """The first lines: how the settings were checked, and what is no setting."""
     if table:
         yield write_header(table)
     checked = "# Drafted by recon init, and checked on all rows of both files"
     # Values of renamed columns may differ: how many agree is measured on a sample.
-    mapped = draft.options.renames
+    mapped = options.renames
     yield f"{checked}, except the pairs of [map]:" if mapped else f"{checked}."
     if mapped:
         yield "# they were checked on a sample of the rows."
@@ -126,6 +145,7 @@ def _write_head(
 
 def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[str]:
     """An active setting; what is proposed besides is commented in its list."""
+    proposals = [each for each in proposals if not _is_followed(each, value)]
     items = [each for each in proposals if _is_chain(each) or each.is_list]
     for each in proposals:
         if each not in items:
@@ -171,6 +191,13 @@ def _write_instead(proposal: _Proposal) -> Iterator[str]:
     yield f"# in the place of another value: {setting}"
 
 
+def _is_followed(proposal: _Proposal, value: Any) -> bool:
+    """Whether a setting has what is proposed already."""
+    if _is_chain(proposal) or proposal.is_list:
+        return {*_as_list(proposal.value)} <= {*_as_list(value)}
+    return bool(proposal.value == value)
+
+
 def _is_chain(proposal: _Proposal) -> bool:
     """Whether it is a rule, which is added to those of its column."""
     return proposal.place[-1:] == ("rules",)
@@ -197,11 +224,11 @@ def _patterns(names: tuple[str, str]) -> Iterator[str]:
         yield f"#     {write_setting(setting, pattern)}"
 
 
-def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
+def _evidence(choices: Choices, place: tuple[str, ...], name: str) -> Iterator[str]:
     """Why a setting is there: of a column, or of the files."""
     if name == "on_schema_drift":
         yield "without this setting, a column that one file has only is an error"
-    for each in draft.decisions:
+    for each in choices.decisions:
         if each.setting and place[-1:] == (each.setting,) and each.about == name:
             yield each.evidence
         elif each.setting == name and _is_of_side(each, place):
@@ -215,10 +242,10 @@ def _is_of_side(decision: Decision, place: tuple[str, ...]) -> bool:
     return not own or decision.about.startswith(own[0].upper())
 
 
-def _list_proposals(draft: Draft, table: Place) -> Iterator[_Proposal]:
+def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
     """What a person has to decide: it can hide an error that is in all rows."""
-    coded = {hint.column for hint in draft.hints if hint.code_file}
-    for column in draft.never:
+    coded = {hint.column for hint in choices.hints if hint.code_file}
+    for column in choices.never:
         # A column with another code is compared by its table rather than ignored.
         if column.name not in coded:
             why = (
@@ -226,7 +253,7 @@ def _list_proposals(draft: Draft, table: Place) -> Iterator[_Proposal]:
                 f" {column.compared:,} matched rows: is it another code?"
             )
             yield _Proposal(table, "ignore", [column.name], (why,))
-    for each in draft.result.segments:
+    for each in choices.segments:
         if each.of in FILTERS:
             why = (
                 f"{each.rows:,} {each.of} rows, {each.share:.0%} of them, have one"
@@ -236,7 +263,7 @@ def _list_proposals(draft: Draft, table: Place) -> Iterator[_Proposal]:
             settings = {FILTERS[each.of]: condition}
             for place, name, value in list_toml(settings, table):
                 yield _Proposal(place, name, value, (why,))
-    for hint in draft.hints:
+    for hint in choices.hints:
         texts: tuple[str, ...] = (hint.text,)
         settings = read_settings(without_codes(hint))
         for place, name, value in list_toml(settings, table):

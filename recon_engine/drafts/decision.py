@@ -10,7 +10,7 @@ from recon_engine.records import dataclass
 if TYPE_CHECKING:
     from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
-    from recon_engine.model import Column, Hint
+    from recon_engine.model import Column, Hint, Segment
     from recon_engine.result import Reconciliation
 
 
@@ -40,6 +40,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """What recon.toml is written from: no row of a file; see `Draft`.
+
+    `segments`: the values in which missing or extra rows concentrate.
+    """
+
+    options: Options
+    decisions: tuple[Decision, ...]
+    hints: tuple[Hint, ...]
+    never: tuple[Column, ...]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """The settings of two files, with what led to them.
 
@@ -54,3 +68,10 @@ class Draft:
     hints: tuple[Hint, ...]
     never: tuple[Column, ...]
     close_keys: tuple[Proposal, ...]
+
+    @property
+    def choices(self) -> Choices:
+        """The draft without the result, which has all differing cells."""
+        return Choices(
+            self.options, self.decisions, self.hints, self.never, self.result.segments
+        )

@@ -545,8 +545,8 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "delta": _format_amount(each.delta, "+"),
             "moved": bool(each.delta),
         }
-        for each in result.totals
-        if each.column in shown
+        for each in result.totals_to_show
+        if each.column in shown and (each.old or each.new)
     ]
 
 
@@ -558,7 +558,7 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "missing": _format_amount(each.missing),
             "extra": _format_amount(each.extra),
         }
-        for each in result.totals
+        for each in result.totals_to_show
         if each.missing or each.extra
     ]
 
@@ -684,7 +684,7 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
         for text in describe_frame(name, side):
             yield fact("", text)
         if side.sha256:
-            yield fact("sha256", side.sha256, code=True)
+            yield fact(f"sha256 of {name}", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
     yield fact("columns compared", f"{len(result.by_column):,}")
     yield fact("engine", f"recon-engine {result.engine.version}")

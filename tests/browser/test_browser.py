@@ -238,7 +238,16 @@ def test_all_differences_of_a_row_are_shown_together(
     assert sorted(names) == sorted(row.payload)
     others = len(claims.by_column) - len(row.payload)
     rest = seen.page.inner_text("#row-rest")
-    assert rest.endswith(f" · the other {others} columns agree")
+    assert rest.endswith(f" cells · the other {others} columns agree")
+    # The counter is of cells; the table has not the whole row.
+    assert f" of {claims.counts.mismatched_cells:,} cells · " in rest
+    named = seen.page.get_attribute("#row-scroll", "aria-label")
+    assert named == "The columns that differ in this row"
+    seen.page.keyboard.press("Escape")
+    seen.page.click("#tab-missing")
+    seen.page.click("#row-0")
+    assert seen.page.inner_text("#row-rest").endswith(" rows · the whole row")
+    assert seen.page.get_attribute("#row-scroll", "aria-label") == "The whole row"
 
 
 def test_a_deep_link_opens_what_it_names(

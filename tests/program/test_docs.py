@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import polars as pl
 import psycopg
 import pytest
 from botocore import xform_name
@@ -172,11 +174,19 @@ def test_the_page_about_python_runs(
     for code in cells:
         exec(code, names)  # noqa: S102 - as the reader does
         counts.append(names["d"].counts.mismatched_cells)
-    assert len(cells) == 5
+    assert len(cells) == 6
     assert counts[:2] == [8, 0]
     # The draft leaves half of PAID to a person; the hints are applied as they are.
-    assert counts[2:] == [2, 1, 1]
-    assert names["paid"].height == 1
+    assert counts[2:] == [2, 1, 1, 1]
+    assert names["total"].delta == Decimal("25.01")
+    assert names["paid"]["delta"].to_list() == [Decimal("25.01")]
+    read = names["read_amount"]
+    amounts = pl.DataFrame({"old": ["27.721,94", ""], "new": ["1,027,722.94", "5.0"]})
+    shown = amounts.select(read("new"), read("old", ".", ","))
+    assert shown.rows() == [
+        (Decimal("1027722.94"), Decimal("27721.94")),
+        (Decimal(5), None),
+    ]
 
 
 def test_the_python_of_gates_runs(

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from recon_cli.config_lookup import write_config_text
 from support.fault_table import small_disk
 from support.program import recon
 from support.unknown_pairs import STYLES, compare_with_truth, write_pair
@@ -28,6 +27,7 @@ from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
 from recon_engine.config import LIMITS, Options
+from recon_engine.drafts.config_file_text import write_config_text
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.decision import Draft
 from recon_engine.drafts.inputs import open_plain
@@ -147,7 +147,7 @@ def test_a_rule_beside_an_active_one_is_proposed_in_its_list(tmp_path: Path) -> 
         Hint(HintKind.RULE, "A", f"--rule A={rule}", 1, 2, f"by {rule}")
         for rule in ("casefold", "nfc")
     )
-    text = write_config(Draft(options, (), result, hints, (), ()), ())
+    text = write_config(Draft(options, (), result, hints, (), ()).choices, ())
     file = tmp_path / "recon.toml"
     file.write_text(text)
     assert load_with_proposals(file) == 2

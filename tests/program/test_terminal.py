@@ -292,6 +292,11 @@ def test_a_long_sum_folds_before_its_numbers() -> None:
     first, *others = terminal._fold_line(Text(line), 80).plain.split("\n")
     assert first.endswith("equal by a rule:")
     assert [each.strip() for each in others] == [sums]
+    # Where the sums are folded, too, none reads as a part of the one before it.
+    first, *others = terminal._fold_line(Text(line), 50).plain.split("\n")
+    assert " ".join(map(str.strip, (first, *others))) == line
+    assert others[-1].strip() == "delta 327,144.06"
+    assert others[-2].endswith("101,206,170.52 ·")
 
 
 def test_of_few_cells_each_kind_has_its_count() -> None:

@@ -264,7 +264,7 @@ def test_a_file_with_its_option_agrees_and_says_what_was_applied(
     found = compare(tmp_path, text, **options, sha256=True)
     assert found.agrees
     assert (found.old.rows, found.counts.matched) == (2, 2)
-    assert found.reading() == (f"old file: {applied}",)
+    assert found.reading() == (f"old file: {applied}", *found.renaming())
     assert found.engine.kernel == reader
     size = len(text.encode() if isinstance(text, str) else text)
     assert found.old.bytes == size

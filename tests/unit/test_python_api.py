@@ -71,6 +71,8 @@ def test_a_traceback_of_an_error_has_its_cause_and_remedy() -> None:
         f"  why: {caught.value.why}",
         "  help: add keys=['ID']",
     ]
+    # So has what `print` shows of it.
+    assert str(caught.value).splitlines() == [caught.value.message, *shown[1:]]
 
 
 def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> None:
@@ -431,6 +433,10 @@ def test_a_result_lists_its_public_names(result: rx.Reconciliation) -> None:
         ("save", 'Use to_html("report.html").'),
         ("to_excel", "recon diff -o report.xlsx"),
         ("to_pandas", "Use mismatches().to_pandas()"),
+        ("explain", 'Use rows(context="all")'),
+        ("only_in_old", "Use drift.only_in_old"),
+        ("renames", "Use new_names"),
+        ("to_toml", "Use draft(old, new).save()"),
         ("mismatch", "Did you mean mismatches?"),
         ("nothing_like_it", "dir(d) lists all."),
     ],
@@ -496,13 +502,53 @@ def test_a_pair_is_text_for_each_file(tmp_path: Path) -> None:
     assert rx.diff(old, new, keys="ID", delimiter=["\t", ":"]).agrees
 
 
+def test_each_form_of_a_result_names_the_renamed_columns() -> None:
+    old = pl.DataFrame({"ID": ["1"], "Paid": ["2"], "A\n<b>": ["3"]})
+    new = old.rename({"ID": "ID2", "Paid": "PAID", "A\n<b>": "B<i>"})
+    named = {"ID": "ID2", "A\n<b>": "B<i>"}
+    d = rx.diff(old, new, keys="ID", renames=named, match_names="casefold")
+    assert d.mapped_names == named
+    assert d.new_names == named | {"Paid": "PAID"}
+    assert "new_names" in dir(d)
+    assert d.to_dict()["renames"] == [[*pair] for pair in named.items()]
+    line = r"renamed: ID is ID2 in NEW · A\n<b> is B<i> in NEW"
+    assert f"  {line}\n" in str(d)
+    shown = line.replace("<", "&lt;").replace(">", "&gt;")
+    assert shown in d._repr_html_()
+    assert shown in d.to_html()
+    assert line.replace("<", r"\<").replace("\\n", "\\\\n") in d.to_markdown()
+
+    names = [f"C{at}" for at in range(12)]
+    wide = pl.DataFrame([pl.Series(name, ["1"]) for name in names])
+    theirs = {name: f"{name}x" for name in names}
+    d = rx.diff(wide, wide.rename(theirs), keys="C0", renames=theirs)
+    [line] = d.renaming()
+    assert line.endswith(" · C9 is C9x in NEW · … and 2 more")
+    plain = rx.diff(wide, wide, keys="C0")
+    assert plain.renaming() == ()
+    assert "renames" not in plain.to_dict()
+
+
+def test_a_page_says_of_which_side_a_hash_is(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("ID\n1\n")
+    new.write_text("ID\n1\n", encoding="utf-16")
+    arguments: dict[str, Any] = {"keys": "ID", "encoding": ("utf-8", "utf-16")}
+    # Of a file that is decoded it is always known.
+    for sha256, sides in ((False, ["NEW"]), (True, ["OLD", "NEW"])):
+        d = rx.diff(old, new, sha256=sha256, **arguments)
+        assert re.findall(r"<dt>sha256(.*?)</dt>", d.to_html()) == [
+            f" of {side}" for side in sides
+        ]
+
+
 def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
     path = tmp_path / "recon.toml"
     path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')
     found = rx.load_config(path)
-    set_ = {name: value for name, value in found.items() if value}
-    assert set_ == {"keys": ("ID",), "on_schema_drift": "compare", "old_quote": "none"}
-    assert {type(value) for value in found.values()} == {tuple, str}
+    # In the form of a draft, without what the file does not set.
+    assert found == {"keys": ["ID"], "on_schema_drift": "compare", "old_quote": "none"}
+    assert {type(value) for value in found.values()} == {list, str}
 
 
 @pytest.mark.parametrize(

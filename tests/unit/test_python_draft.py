@@ -94,6 +94,62 @@ def test_a_draft_has_its_decisions_and_prints_the_table_of_init(
     assert rx.diff(*files, **found).agrees
 
 
+def test_a_draft_is_the_file_of_init_and_reads_back_as_itself(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shown = recon("init", *map(str, files), "--yes", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    file = tmp_path / "recon.toml"
+    found = rx.draft(*files)
+    assert found.to_toml() == file.read_text()
+    assert rx.load_config(file) == found
+    # The same text is no other setting.
+    assert found.save(file) == [file]
+    file.write_text('keys = "X"\nignore = ["Y"]\n')
+    with pytest.raises(ConfigError) as caught:
+        found.save(file)
+    assert "these are not among them: ignore" in (caught.value.why or "")
+    assert "force=True" in (caught.value.help or "")
+    assert file.read_text() == 'keys = "X"\nignore = ["Y"]\n'
+    found.save(file, force=True)
+    assert rx.load_config(file) == found
+
+
+def test_what_a_caller_changes_in_a_draft_is_in_its_file(
+    frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    file = tmp_path / "claims.toml"
+    found = rx.draft(*frames)
+    changed = found | {"ignore": "CITY", "old_skip_lines": 2, "delimiter": (";", ",")}
+    assert changed | {} == changed != found
+    changed.save(file)
+    assert rx.load_config(file) == dict(found) | {
+        "ignore": ["CITY"],
+        "old_skip_lines": 2,
+        "delimiter": ";:,",
+    }
+    text = file.read_text()
+    assert '# set after the draft\nignore = ["CITY"]' in text
+    assert "# set after the draft\nkeys" not in text
+    with pytest.raises(ConfigError) as caught:
+        (found | {"key": "CLAIM"}).to_toml()
+    assert "Did you mean keys?" in caught.value.message
+    with pytest.raises(ConfigError, match="sha256 is no setting"):
+        (found | {"sha256": True}).save(file, force=True)
+    assert file.read_text() == text
+
+
+def test_a_draft_is_a_table_of_a_project_beside_others(
+    frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[project]\nname = "claims"\n')
+    found = rx.draft(*frames)
+    found.save(file)
+    assert file.read_text().startswith('[project]\nname = "claims"\n\n[tool.recon]\n')
+    assert rx.load_config(file) == found
+
+
 def test_the_error_without_a_key_has_what_pairs_the_rows(
     files: tuple[Path, Path],
 ) -> None:
@@ -208,3 +264,57 @@ def test_a_name_that_the_package_lacks_names_the_right_one(
     with pytest.raises(AttributeError, match="recon_engine") as caught:
         getattr(rx, name)
     assert right in str(caught.value)
+
+
+def test_a_name_that_a_draft_lacks_names_the_right_one(
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    found = rx.draft(*frames)
+    for name, right in (
+        ("write_toml", 'Use save("recon.toml")'),
+        ("to_tom", "Did you mean to_toml?"),
+        ("explain", "Use decisions, or print"),
+        ("nothing", "They are a dict, with decisions, to_toml() and save()."),
+    ):
+        with pytest.raises(AttributeError) as caught:
+            getattr(found, name)
+        assert right in str(caught.value)
+
+
+def test_the_format_of_a_frame_is_no_file(
+    files: tuple[Path, Path], frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    stored = tmp_path / "new.parquet"
+    frames[1].write_parquet(stored)
+    for pair, formats in (
+        (frames, ["frame", "frame"]),
+        ((frames[0], stored), ["frame", "parquet"]),
+        (files, []),
+    ):
+        found = rx.draft(*pair).decisions
+        named = found.filter(pl.col("decision").str.ends_with(" format"))
+        assert named["choice"].to_list() == formats
+
+
+def test_a_notebook_shows_the_decisions_and_print_leaves_them_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = make_pair()
+    old = old.with_columns(pl.lit("<b>").alias("ON<b>LY"))
+    found = rx.draft(old, new)
+    page = found._repr_html_()
+    assert page.startswith("<table>")
+    assert page.count("<tr>") == found.decisions.height + 1
+    assert "alternatives" in page
+    assert "ON&lt;b&gt;LY" in page
+    assert "<b>" not in page
+    # Options have the names of arguments.
+    assert "--map" not in f"{page}{found}"
+    assert "renames=" in str(found)
+    monkeypatch.setenv("COLUMNS", "100")
+    head, *lines = str(found).splitlines()
+    start = head.index("evidence")
+    assert "alternatives" not in head
+    assert max(len(line[start:]) for line in lines) > 50
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "alternatives" in str(found).splitlines()[0]

@@ -107,3 +107,9 @@ def test_a_record_is_hashed_copied_and_pickled_by_its_fields() -> None:
     for again in (copy.deepcopy(record), pickle.loads(pickle.dumps(record))):  # noqa: S301
         assert (again, again.note) == (record, "x")
         assert again.rest is not record.rest
+
+
+def test_help_shows_a_value_that_is_made_anew_as_the_standard_does() -> None:
+    shown = str(inspect.signature(Ours.__init__))
+    assert "rest: 'list[int]' = <factory>" in shown
+    assert shown.replace("self: None, ", "") == str(inspect.signature(Theirs.__init__))

@@ -54,6 +54,7 @@ def test_columns_that_are_equal_have_their_texts(tmp_path: Path) -> None:
             "PAID_new": "11",
             "NOTE_old": "x",
             "NOTE_new": "x",
+            "differs": "PAID",
         },
         {
             "ID": "2",
@@ -63,10 +64,12 @@ def test_columns_that_are_equal_have_their_texts(tmp_path: Path) -> None:
             "PAID_new": "20",
             "NOTE_old": "y",
             "NOTE_new": "Y",
+            "differs": "NOTE",
         },
     ]
     named = d.rows(context=["NOTE"])
-    assert named.columns == ["ID", "PAID_old", "PAID_new", "NOTE_old", "NOTE_new"]
+    both = ["PAID_old", "PAID_new", "NOTE_old", "NOTE_new"]
+    assert named.columns == ["ID", *both, "differs"]
     assert named["NOTE_new"].to_list() == ["x", "Y"]
 
 
@@ -84,12 +87,19 @@ def test_rows_with_context_are_rows_of_both_sides(
     d = rx.diff(old, new, keys=pair.keys, rules=given_rules)
     cells, whole = d.rows(), d.rows(context="all")
     assert whole.columns[pair.width :] == [
-        f"{name}_{side}" for name in pair.columns for side in ("old", "new")
+        *(f"{name}_{side}" for name in pair.columns for side in ("old", "new")),
+        "differs",
     ]
+    named = Counter[str]()
     for row in whole.rows():
-        key, *texts = row[: pair.width], *row[pair.width :]
+        differing = row[-1].split(", ")
+        named.update(differing)
+        both = dict(zip(whole.columns, row, strict=True))
+        assert all(both[f"{name}_old"] != both[f"{name}_new"] for name in differing)
+        key, *texts = row[: pair.width], *row[pair.width : -1]
         assert (*key, *texts[0::2]) in pair.old
         assert tuple(texts[1::2]) in [each[pair.width :] for each in pair.new]
+    assert named == Counter(d.mismatches()["column"])
     # Of each row, what differs is what `rows` has, and the rest is equal.
     at = [whole.columns.index(name) for name in cells.columns[pair.width :]]
     filled = Counter[tuple[str, ...]]()
@@ -121,10 +131,13 @@ def test_columns_that_are_not_compared_are_context(tmp_path: Path) -> None:
             "SEEN_new": "n",
             "GONE_old": "g",
             "CAME_new": "c",
+            "differs": "PAID",
         }
     ]
     with pytest.raises(ConfigError, match=r"context SEEM: .*Did you mean SEEN"):
         d.rows(context=["SEEM"])
+    with pytest.raises(ConfigError, match=r"Did you mean all\?"):
+        d.rows(context="ALL")
 
 
 def test_rows_of_a_key_are_found_however_its_rules_let_it_be_written(
@@ -138,7 +151,14 @@ def test_rows_of_a_key_are_found_however_its_rules_let_it_be_written(
         rules={"ID": ["trim", "lstrip0"]},
     )
     assert d.rows(context=["A"]).to_dicts() == [
-        {"ID": "007", "A_old": "x", "A_new": "x", "B_old": "1", "B_new": "9"}
+        {
+            "ID": "007",
+            "A_old": "x",
+            "A_new": "x",
+            "B_old": "1",
+            "B_new": "9",
+            "differs": "B",
+        }
     ]
 
 
@@ -176,6 +196,7 @@ def test_rows_that_are_derived_filtered_and_folded_are_prepared_as_before(
             "PAID_new": "16",
             "PART_old": "A",
             "PART_new": "A",
+            "differs": "PAID",
         }
     ]
 
@@ -185,7 +206,7 @@ def test_frames_are_read_again(make: Any) -> None:
     old = make({"ID": ["1", "2"], "A": ["x", "y"], "B": ["p", "q"]})
     new = make({"ID": ["1", "2"], "A": ["x", "y"], "B": ["P", "q"]})
     d = rx.diff(old, new, keys="ID")
-    assert d.rows(context=["A"]).rows() == [("1", "x", "x", "p", "P")]
+    assert d.rows(context=["A"]).rows() == [("1", "x", "x", "p", "P", "B")]
 
 
 def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
@@ -245,3 +266,12 @@ def test_parts_and_compressed_files_are_read_again(tmp_path: Path) -> None:
     (tmp_path / "new" / "2.csv").write_text("ID,NAME,PAID,NOTE\n", encoding="utf-8")
     with pytest.raises(InputChanged):
         d.rows(context="all")
+
+
+def test_a_cell_that_a_rule_makes_equal_is_not_named_as_different() -> None:
+    old = pl.DataFrame({"differs": ["1"], "B": ["1,5"], "A": ["x"], "C": ["1"]})
+    new = pl.DataFrame({"differs": ["1"], "B": ["1.5"], "A": ["y"], "C": ["2"]})
+    rules = {"B": {"old": "decimal(comma)"}}
+    [row] = rx.diff(old, new, keys="differs", rules=rules).rows("all").to_dicts()
+    assert (row["key.differs"], row["differs"]) == ("1", "A, C")
+    assert (row["B_old"], row["B_new"]) == ("1,5", "1.5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -196,6 +197,35 @@ def test_totals_are_named_for_what_they_are(tmp_path: Path) -> None:
         compared(tmp_path, old, old.replace("3,9.75,4.50\n", ""))
     )
     assert "Changed cells" not in untouched
+
+
+def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
+    tmp_path: Path,
+) -> None:
+    old = "id,line,paid,fee\n1,1,1.50,7\n2,1,2.00,3\n3,1,9.75,4\n4,1,1.00,4\n"
+    new = "id,line,paid,fee\n1,1,1.75,7\n2,1,2,3.0\n4,1,1.00,4\n"
+    d = compared(tmp_path, old, new, rules={"*": "decimal"})
+    paid = (
+        "paid: 1 cell that differs and 1 cell equal by a rule: old 3.50 · new 3.75"
+        " · delta 0.25 · missing rows: 9.75"
+    )
+    lines = str(d.totals).splitlines()
+    assert paid in lines
+    assert repr(d.totals) == str(d.totals)
+    # Whole numbers may be codes: the result has them, and no report shows them.
+    assert "line: missing rows: 1" in lines
+    assert [each.column for each in d.totals_to_show] == ["paid", "fee"]
+    assert "fee: 1 cell equal by a rule: old 3 · new 3.0 · delta 0.0 · missing" in str(
+        d.totals
+    )
+    page = result_page.render_result(d)
+    unmatched = page[page.index('id="unmatched-totals"') : page.index("Run facts")]
+    assert "<code>paid</code>" in unmatched
+    assert "<code>line</code>" not in unmatched
+    assert "sum: line" not in str(d)
+    assert "sum: " + paid in str(d).replace("\n      ", " ")
+    assert str(copy.copy(d.totals)) == str(d.totals)
+    assert str(compared(tmp_path, old, old).totals) == "no column of amounts differs"
 
 
 def test_the_terminal_tells_rules_and_changed_cells(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@
   }
 
   const changes = {
-    title: "Cells that differ",
+    title: "Cells that differ", unit: "cells", opened: "The columns that differ in this row",
     heads: ["Key", "Column", "Old → new", "Kind"],
     all: order,
     matching({ q, column, kind }) {
@@ -170,7 +170,7 @@
     const all = Array.from({ length: total }, (_, row) => row);
     const whole = (row) => columns.map((_, column) => cell(row, column));
     return {
-      title, heads: ["Key", "The whole row"], all,
+      title, unit: "rows", opened: "The whole row", heads: ["Key", "The whole row"], all,
       matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
       row: (row) => row,
       key: (row) => at.map((column) => cell(row, column)),
@@ -301,7 +301,8 @@
     const item = found[at], [heads, lines] = view().table(item);
     find("row-key").replaceChildren(...plain(readable(view().key(item))));
     find("row-names").textContent = data.keys.join(" · ");
-    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} · ${view().others(item)}`;
+    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} ${view().unit} · ${view().others(item)}`;
+    find("row-scroll").setAttribute("aria-label", view().opened);
     const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
     const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
     find("row-table").replaceChildren(element("thead", {}, top), element("tbody", {}, ...rows));

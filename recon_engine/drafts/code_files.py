@@ -6,8 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from recon_cli.config_lookup import write_config_text
 from recon_engine.analysis.code_hints import read_codes
+from recon_engine.drafts.config_file_text import write_config_text
 from recon_engine.errors import ConfigError
 
 

@@ -1,0 +1,141 @@
+"""The text of a configuration file: read, with the settings of a draft, and written.
+
+A file that is there keeps its other tables, and is replaced only if a caller says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from recon_engine.config_file import PYPROJECT, read_toml
+from recon_engine.errors import ConfigError
+from recon_engine.records import dataclass
+from recon_engine.toml_text import write_key
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The text of a file before and after the settings of a draft are in it.
+
+    `replaces`: whether settings that are there change. `lost`: those that the draft
+    does not have, by their places.
+    """
+
+    before: str
+    after: str
+    replaces: bool
+    lost: tuple[str, ...]
+
+
+def find_table(path: Path, dataset: str | None = None) -> tuple[str, ...]:
+    """The table of a file that has the settings of a dataset; () is the whole file."""
+    table = ("dataset", dataset) if dataset else ()
+    return ("tool", "recon", *table) if path.name == PYPROJECT else table
+
+
+def revise_config(path: Path, text: str, table: tuple[str, ...]) -> Revision:
+    """What a file becomes with this text as its table, or as a whole.
+
+    Raises ConfigError if it cannot be read, or be edited.
+    """
+    before = read_config_text(path) if path.exists() else ""
+    if before and table:
+        # It is edited, so that it has to be TOML.
+        read_toml(path)
+    after, replaces = _merge(before, text, table)
+    lost = tuple(_find_lost(before, after)) if replaces else ()
+    return Revision(before, after, replaces, lost)
+
+
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file; raises ConfigError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("it is not UTF-8", file=str(path)) from None
+    except OSError as error:
+        raise ConfigError(
+            "the configuration cannot be read", file=str(path), why=error.strerror
+        ) from None
+
+
+def write_config_text(path: Path, text: str) -> None:
+    """Write a configuration file; one that is there is kept if that fails."""
+    # Lazy: few commands write one.
+    from recon_engine.storage.base import write_atomically
+
+    path = path.resolve()  # a link stays one
+    try:
+        with write_atomically(path) as part:
+            part.write_text(text, encoding="utf-8")
+            if path.exists():
+                shutil.copymode(path, part)
+    except OSError as error:
+        raise ConfigError(
+            "the configuration cannot be written", file=str(path), why=error.strerror
+        ) from None
+
+
+def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
+    """The text of the file, and whether settings that are there are replaced.
+
+    `table`: where the settings are; empty for the whole file.
+    """
+    if not before.strip():
+        return text, False
+    if not table:
+        return text, before != text
+    known: Any = tomllib.loads(before)
+    for part in table:
+        known = known.get(part) if isinstance(known, dict) else None
+    if known is None:
+        return f"{before.rstrip()}\n\n{text}", False
+    kept = _without_table(before, ".".join(table))
+    after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
+    return after, before != after
+
+
+def _find_lost(before: str, after: str) -> Iterator[str]:
+    """The settings of a file that another text does not have, by their places."""
+    try:
+        known = dict(_list_settings(tomllib.loads(before)))
+    except tomllib.TOMLDecodeError:
+        return
+    kept = dict(_list_settings(tomllib.loads(after)))
+    for place, value in known.items():
+        if place not in kept:
+            yield ".".join(map(write_key, place))
+        elif isinstance(value, list) and isinstance(kept[place], list):
+            some = [each for each in value if each not in kept[place]]
+            if some and len(some) < len(value):
+                yield f"a part of {'.'.join(map(write_key, place))}"
+
+
+def _list_settings(
+    table: Mapping[str, Any], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The settings of a table and of those in it, each with its place."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _list_settings(value, (*place, name))
+        else:
+            yield (*place, name), value
+
+
+def _without_table(text: str, table: str) -> str:
+    """The text without a table and those in it."""
+    kept, skipping = [], False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            name = line.strip().strip("[]").replace('"', "")
+            skipping = name == table or name.startswith(f"{table}.")
+        if not skipping:
+            kept.append(line)
+    return "".join(kept)
