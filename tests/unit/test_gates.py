@@ -16,13 +16,16 @@ from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import METRICS, Operator, TakesColumn, parse_gate
 from recon_engine.model import GateResult, Total
+from recon_engine.suppressions import NarrowCounts
 from recon_engine.verdict import Measurements, evaluate_gates
 
 
 def evaluated(result: Reconciliation, *gates: str) -> tuple[GateResult, ...]:
     """Gates on the measurements of a result, which may be edited ones."""
+    # A result without suppressions has no counts of narrow ones.
+    names = {each.name for each in fields(Measurements)} - {"narrow"}
     measured = Measurements(
-        **{each.name: getattr(result, each.name) for each in fields(Measurements)}
+        **{name: getattr(result, name) for name in names}, narrow=NarrowCounts()
     )
     return evaluate_gates(measured, Options(keys=("ID",), gates=gates), DAY).gates
 
