@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
-from recon_cli.session import announce, echo, make_console
+from recon_cli.session import announce, echo, make_console, say
 from recon_engine.command_line import quoted
 from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
@@ -70,7 +70,7 @@ def write_draft(
     write_config_text(path, after)
     load_configuration(path, dataset)
     echo()
-    echo(f"with these settings: {draft.result.headline()}")
+    say(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
     if lost:
         announce(f"removed, for the draft does not have them: {lost}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, echo, make_console, shows_details
+from recon_cli.session import announce, echo, make_console, say, shows_details
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
@@ -55,7 +55,7 @@ def _write_workbook(result: Reconciliation, path: Path) -> None:
     from recon_engine.report.workbook import write_workbook
 
     for note in write_workbook(result, path):
-        echo(f"{path}: {note}", stream=sys.stderr)
+        say(f"{path}: {note}", stderr=True)
 
 
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
@@ -260,11 +260,11 @@ def show_outcome(clock: RunClock, form: Format) -> None:
     if ended.result is not None:
         show_result(ended.result, form)
         echo()
-    echo(_describe_end(ended))
+    say(_describe_end(ended))
     if clock.created:
-        echo(f"database:  created {clock.created}: no history before this run")
+        say(f"database:  created {clock.created}: no history before this run")
     for line in format_summary(clock, _program_name()):
-        echo(line)
+        say(line)
     if ended.error is not None and ended.result is not None:
         from recon_engine.terminal import print_error
 

@@ -196,9 +196,9 @@ def _is_open(keys: Sequence[Proposal]) -> bool:
 
 def _ask(keys: Sequence[Proposal]) -> int:
     """The number, from 0, of the listed key that a person chooses."""
-    session.echo("These keys match almost as many rows:")
+    session.say("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
-        session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
+        session.say(f"  {number}. {', '.join(each.columns)}: {each.reason}")
     while True:
         try:
             chosen: int = typer.prompt("Which one", default=1, type=int)
@@ -209,4 +209,4 @@ def _ask(keys: Sequence[Proposal]) -> int:
             ) from None
         if 1 <= chosen <= len(keys):
             return chosen - 1
-        session.echo(f"There is no key {chosen}: answer with 1 to {len(keys)}.")
+        session.say(f"There is no key {chosen}: answer with 1 to {len(keys)}.")
