@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import HintKind, SuppressionState
+from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from recon_engine.model import Column, Hint, Pattern, RuleCount, Side
+    from recon_engine.model import Column, Drift, Hint, Pattern, RuleCount, Side
 
 
 class _WithSides(Protocol):
@@ -118,6 +119,19 @@ def describe_frame(name: str, side: Side) -> Iterator[str]:
     ]
     if facts:
         yield f"{name} file: {', '.join(facts)}"
+
+
+def describe_drift(names: Sequence[str], drift: Drift) -> Iterator[str]:
+    """A sentence for the columns that only one side has; `names`: of both sides."""
+    for name, only in zip(names, (drift.only_in_old, drift.only_in_new), strict=True):
+        if only:
+            yield f"not compared, only in {name}: {escaped(', '.join(only))}"
+
+
+def describe_ignored(columns: Sequence[str]) -> Iterator[str]:
+    """A sentence for the columns that an option leaves out, if there are some."""
+    if columns:
+        yield f"not compared: {join_names(columns)} (ignore)"
 
 
 def unused_frame_options(result: _WithSides) -> Iterator[str]:

@@ -23,6 +23,7 @@ from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
     conjugate,
+    describe_drift,
     describe_side,
     format_advice,
     format_count,
@@ -267,12 +268,7 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
-    for name, only in (
-        ("old", result.drift.only_in_old),
-        ("new", result.drift.only_in_new),
-    ):
-        if only:
-            yield f"not compared, only in {name}: {visible(', '.join(only))}"
+    yield from describe_drift(SIDES, result.drift)
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:

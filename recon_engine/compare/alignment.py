@@ -77,8 +77,8 @@ class Alignment:
     file only that seem to be the same, the rows that agree and the rows compared.
     `given`: the rules of these columns as they were given. `by_form`: the names in OLD
     and NEW that `--match-names` pairs. `left_out`: the number of columns of each side
-    that are ignored. `prepared`: what is done to the rows of each side before
-    they are paired.
+    that are ignored; `ignored`: those that `ignore` names. `prepared`: what is done to
+    the rows of each side before they are paired.
     """
 
     keys: tuple[str, ...]
@@ -92,6 +92,7 @@ class Alignment:
     by_form: tuple[tuple[str, str], ...] = ()
     prepared: tuple[Preparation, Preparation] = (NO_PREPARATION, NO_PREPARATION)
     left_out: tuple[int, int] = (0, 0)
+    ignored: tuple[str, ...] = ()
 
 
 def measure_nothing(
@@ -166,6 +167,7 @@ def align_columns(
     ]
     ignored = _find_ignored(names, options, keys, counts)
     ignored |= sources_of_one_side(derived, names)
+    named = set(map(names.find, options.ignore))
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
@@ -203,6 +205,7 @@ def align_columns(
         given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
+        ignored=tuple(dict.fromkeys(n for n in (*old, *renamed) if n in named)),
         prepared=prepare_sides(options, names, keys, rules, derived, sums),
     )
 

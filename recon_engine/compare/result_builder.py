@@ -326,6 +326,7 @@ class _ResultBuilder:
             findings=shown.findings,
             name_pairs=self.layout.by_form,
             new_names={ours: new for new, ours in self.layout.new_names.items()},
+            ignored=self.layout.ignored,
             applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences

@@ -24,8 +24,10 @@ from recon_engine.formatting import (
     count_others,
     describe_accepted_rows,
     describe_aside,
+    describe_drift,
     describe_effect,
     describe_frame,
+    describe_ignored,
     describe_side,
     format_count,
     format_number_or_percent,
@@ -149,6 +151,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         verdict=_build_verdict(result),
         cells=_build_cells(result),
         accepted=list(_list_accepted(result)),
+        ignored=list(describe_ignored(result.ignored)),
         warnings=[spell(each) for each in _list_warnings(result)],
         hints=[
             {
@@ -332,12 +335,7 @@ def _list_warnings(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield from describe_side(name, side)
-    for name, only in (
-        ("OLD", result.drift.only_in_old),
-        ("NEW", result.drift.only_in_new),
-    ):
-        if only:
-            yield f"not compared, only in {name}: {visible(', '.join(only))}"
+    yield from describe_drift(("OLD", "NEW"), result.drift)
 
 
 def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:

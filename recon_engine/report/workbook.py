@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import readable
 from recon_engine.formatting import (
+    describe_drift,
     describe_side,
     format_count,
     format_kinds,
     name_both,
 )
 from recon_engine.lazy import lazy_pattern
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
@@ -168,6 +170,8 @@ def _summary_rows(
     for text in result.reading():
         yield "read", text
     for text in result.warnings():
+        yield "warning", text
+    for text in describe_drift(SIDES, result.drift):
         yield "warning", text
     for name, side in (("old", result.old), ("new", result.new)):
         yield f"{name} file", side.uri

@@ -496,3 +496,19 @@ def pages_options(name: str) -> Options:
         delimiter=";",
         detail_limit=10,
     )
+
+
+def test_columns_that_are_not_compared_are_named_everywhere() -> None:
+    old = pl.DataFrame({"ID": ["1"], "UNITS": ["1"], "A": ["2"], "GONE": ["3"]})
+    new = pl.DataFrame({"ID": ["1"], "UNITS": ["7"], "A": ["2"], "CAME": ["3"]})
+    found = diff(old, new, keys="ID", ignore="UNITS", on_schema_drift="compare")
+    ignored = "not compared: UNITS (ignore)"
+    page = result_page.render_result(found)
+    for text in (str(found), found.to_markdown(), page):
+        assert ignored in text
+        for side, name in (("old", "GONE"), ("new", "CAME")):
+            sentence = f"not compared, only in {side}: {name}".casefold()
+            assert sentence in text.casefold()
+    assert ignored not in found.to_json()
+    shown = diff(old, new, keys="ID", ignore=("UNITS", "GONE", "CAME"))
+    assert "not compared: UNITS, GONE, CAME (ignore)" in str(shown)
