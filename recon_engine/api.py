@@ -241,7 +241,8 @@ def diff(
         gates=_as_names(gates),
         suppressions=tuple(suppressions),
         where=where,
-        **{side: make_side_options(side, {**sided, **of_sides}) for side in SIDES},
+        old=make_side_options("old", {**sided, **of_sides}),
+        new=make_side_options("new", {**sided, **of_sides}),
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)

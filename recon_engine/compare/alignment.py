@@ -194,6 +194,7 @@ def align_columns(
     masks = _mask_derived(masks, derived, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
+    _check_set_aside(options, names)
     return Alignment(
         keys,
         columns,
@@ -451,6 +452,17 @@ def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> N
                 f"suppression of {each.name}: no compared column is called "
                 f"{each.column}.{did_you_mean(each.column, columns)}",
                 help="name a compared column as in OLD: no key and no ignored column",
+            )
+
+
+def _check_set_aside(options: Options, names: NamePairs) -> None:
+    """Raise ConfigError for a setting that does not apply and names no column."""
+    every = {*names.old, *names.renamed}
+    for name in sorted(options.set_aside):
+        if names.find(name) not in every:
+            raise ConfigError(
+                f"{name}: no file has that column.{did_you_mean(name, every)}",
+                why="a rule or a suppression of the configuration file names it",
             )
 
 
