@@ -164,9 +164,14 @@ def list_kinds(column: Column) -> list[tuple[str, str]]:
     """
     found = ((kind, count) for kind, count in column.kinds.items() if count)
     return [
-        (kind, format_part(kind.replace("_", " "), count, column.mismatched))
+        (kind, format_part(kind_words(kind), count, column.mismatched))
         for kind, count in sorted(found, key=lambda item: (-item[1], item[0]))
     ]
+
+
+def kind_words(kind: str) -> str:
+    """The name of a kind with spaces, such as `number format`."""
+    return kind.replace("_", " ")
 
 
 def name_both(column: str, new_names: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,10 +52,16 @@ def _write_markdown(result: Reconciliation) -> str:
     return write_markdown(result)
 
 
-def _write_workbook(result: Reconciliation, path: Path) -> None:
+def _write_workbook(
+    result: Reconciliation, path: Path, facts: PageFacts | None = None
+) -> None:
+    from recon_engine.report.result_page import repeat_command
     from recon_engine.report.workbook import write_workbook
 
-    for note in write_workbook(result, path):
+    made_by = [("compared on", f"{datetime.now(UTC):%Y-%m-%d}")]
+    if facts and (command := repeat_command(result, facts)):
+        made_by.append(("command", command))
+    for note in write_workbook(result, path, made_by):
         say(f"{path}: {note}", stderr=True)
 
 
@@ -175,6 +182,8 @@ def write_all(
         with _translate_write_errors(path):
             if suffix == HTML and facts is not None:
                 _write_html(result, path, facts())
+            elif suffix == WORKBOOK and facts is not None:
+                _write_workbook(result, path, facts())
             else:
                 WRITERS[suffix](result, path)
     _say_what_is_not_written(result, targets)

@@ -32,6 +32,7 @@ from recon_engine.formatting import (
     format_count,
     format_number_or_percent,
     format_share,
+    kind_words,
     list_kinds,
     mark_accepted,
     pluralize,
@@ -183,16 +184,22 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         patterns=_build_patterns(result),
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
-        command=facts.options
-        and rebuild_command(
-            facts.options,
-            file_name_of(result.old),
-            file_name_of(result.new),
-            facts.words,
-        ),
+        command=repeat_command(result, facts),
         stored=facts.files is not None,
         first=_build_first_rows(result, data),
         island=pages.json_for_script(data),
+    )
+
+
+def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
+    """The command that repeats a comparison; None without its options."""
+    if facts.options is None:
+        return None
+    return rebuild_command(
+        facts.options,
+        file_name_of(result.old),
+        file_name_of(result.new),
+        facts.words,
     )
 
 
@@ -237,11 +244,6 @@ def file_name_of(side: Side) -> str:
     """The file name in a URI: a page is passed on, and must not show folders."""
     # A name that is not UTF-8 has its escapes already.
     return readable(PurePosixPath(side.uri).name or side.uri)
-
-
-def kind_words(kind: str) -> str:
-    """The name of a kind with spaces, such as `number format`."""
-    return kind.replace("_", " ")
 
 
 def link_to_cells(**filters: str) -> str:
