@@ -35,6 +35,7 @@ from recon_engine.formatting import (
     kind_words,
     list_kinds,
     mark_accepted,
+    name_both,
     pluralize,
 )
 from recon_engine.kinds import REWRITING_KINDS
@@ -151,6 +152,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         cost=_format_cost(result) if facts.timed else None,
         verdict=_build_verdict(result),
         cells=_build_cells(result),
+        keys=[visible(name_both(name, result.new_names)) for name in result.keys],
         accepted=list(_list_accepted(result)),
         ignored=list(describe_ignored(result.ignored)),
         warnings=[spell(each) for each in _list_warnings(result)],
@@ -406,7 +408,7 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
     differing = result.differing
     return [
         {
-            "name": visible(column.name),
+            "name": visible(name_both(column.name, result.new_names)),
             "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
@@ -641,7 +643,7 @@ def _build_first_rows(
         "cells": [
             {
                 "key": " · ".join(map(_format_value, each.key)),
-                "column": visible(each.column),
+                "column": visible(name_both(each.column, result.new_names)),
                 "old": _format_value(each.old),
                 "new": _format_value(each.new),
                 "kind": kind_words(each.kind),
@@ -654,7 +656,10 @@ def _build_first_rows(
             {
                 "name": name,
                 "shown": format_share(len(first.rows), count, "row"),
-                "columns": [(visible(each), False) for each in first.columns],
+                "columns": [
+                    (visible(name_both(each, result.new_names)), False)
+                    for each in first.columns
+                ],
                 "left_out": first.width - len(first.columns),
                 "rows": [[_format_value(each) for each in row] for row in first.rows],
             }
@@ -688,6 +693,9 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
             yield fact("sha256", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
     yield fact("columns compared", f"{len(result.by_column):,}")
+    if result.new_names:
+        renamed = (f"{old} = {new}" for old, new in result.new_names.items())
+        yield fact("names in NEW", visible(", ".join(renamed)), code=True)
     yield fact("engine", f"recon-engine {result.engine.version}")
     if facts.timed:
         yield fact("duration", _format_cost(result))

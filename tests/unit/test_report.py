@@ -512,3 +512,14 @@ def test_columns_that_are_not_compared_are_named_everywhere() -> None:
     assert ignored not in found.to_json()
     shown = diff(old, new, keys="ID", ignore=("UNITS", "GONE", "CAME"))
     assert "not compared: UNITS, GONE, CAME (ignore)" in str(shown)
+
+
+def test_the_page_says_how_new_calls_the_columns() -> None:
+    old = pl.DataFrame({"ID": ["1"], "CITY": ["x"], "A": ["2"]})
+    new = pl.DataFrame({"NR": ["1"], "town": ["x"], "amount": ["3"]})
+    renames = {"ID": "NR", "CITY": "town", "A": "amount"}
+    page = result_page.render_result(diff(old, new, keys="ID", renames=renames))
+    assert "<code>A (amount)</code>" in page
+    assert "key <code>ID (NR)</code>" in page
+    # A column that is equal on every row has no other place.
+    assert re.search("names in NEW</dt><dd[^>]*>[^<]*CITY = town", page)
