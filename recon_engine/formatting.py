@@ -160,13 +160,12 @@ def most_frequent_change(
 def list_kinds(column: Column) -> list[tuple[str, str]]:
     """The kinds of a column's differences, most cells first, each with its words.
 
-    The words have the part of the cells, as `format_part` says it: `case 70%`.
+    The words have the part of the cells, as `format_parts` says it: `case 70%`.
     """
-    found = ((kind, count) for kind, count in column.kinds.items() if count)
-    return [
-        (kind, format_part(kind_words(kind), count, column.mismatched))
-        for kind, count in sorted(found, key=lambda item: (-item[1], item[0]))
-    ]
+    found = [(kind, count) for kind, count in column.kinds.items() if count]
+    found.sort(key=lambda item: (-item[1], item[0]))
+    parts = format_parts({kind_words(kind): count for kind, count in found})
+    return [(kind, part) for (kind, _), part in zip(found, parts, strict=True)]
 
 
 def kind_words(kind: str) -> str:
@@ -217,16 +216,25 @@ def format_percent(part: int, whole: int) -> str:
     return "<1%" if share < 1 else f"{int(share)}%"
 
 
-def format_part(words: str, count: int, whole: int) -> str:
-    """Words with their part of a whole: `case 70%`, of few things `2 case`.
+def format_parts(counts: Mapping[str, int]) -> list[str]:
+    """Words, each with its part of the sum: `case 70%`, of few things `2 case`.
 
-    The words alone if it is the whole.
+    The words alone if they are the whole. Percentages add up to 100, unless some part
+    is `<1%`: those that lose most by rounding down are rounded up.
     """
-    if count == whole:
-        return words
+    whole = sum(counts.values())
+    if len(counts) == 1:
+        return list(counts)
     if whole < FEW:
-        return f"{count} {words}"
-    return f"{words} {format_percent(count, whole)}"
+        return [f"{count} {words}" for words, count in counts.items()]
+    percents = {words: 100 * count // whole for words, count in counts.items()}
+    lost = 100 - sum(percents.values()) - (0 in percents.values())
+    by_loss = sorted(
+        filter(percents.get, percents), key=lambda words: -(100 * counts[words] % whole)
+    )
+    for words in by_loss[: max(lost, 0)]:
+        percents[words] += 1
+    return [f"{words} {n}%" if n else f"{words} <1%" for words, n in percents.items()]
 
 
 def format_number_or_percent(part: int, whole: int) -> str:

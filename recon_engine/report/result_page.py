@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -296,8 +295,9 @@ def _summarize_result(result: Reconciliation) -> str:
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
-    The largest cause is the kind of change of one column with the most cells, of those
-    that no suppression accepts. If two have as many, none is the largest.
+    The largest cause is the kind of change of one column that has most of the cells
+    that no suppression accepts. One with less is not named: the table of columns says
+    as much.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
@@ -309,8 +309,9 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         for kind, count in column.kinds.items()
         if (column.name, kind) not in accepted
     ]
-    most = max(map(itemgetter(2), causes), default=0)
-    largest = [each for each in causes if each[2] == most]
+    open_cells = sum(count for _, _, count in causes)
+    largest = [each for each in causes if 2 * each[2] > open_cells]
+    not_accepted = " that are not accepted" if open_cells < total else ""
     return {
         "same_share": format_number_or_percent(same, total),
         "unexplained": result.unexplained(),
@@ -318,7 +319,8 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": _describe_cause(*largest[0], total) if len(largest) == 1 else None,
+        "cause": _describe_cause(*largest[0], open_cells) if largest else None,
+        "not_accepted": not_accepted,
     }
 
 
@@ -499,8 +501,8 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": visible(each.name),
             "origin": each.origin,
-            "old": _format_reads(each.old),
-            "new": _format_reads(each.new),
+            "old": "—" if each.side == "new" else _format_reads(each.old),
+            "new": "—" if each.side == "old" else _format_reads(each.new),
             "made_equal": each.made_equal,
             "what": pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }

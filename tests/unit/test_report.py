@@ -350,7 +350,7 @@ def test_in_a_few_sentences_it_says_what_why_and_how_much() -> None:
         assert sentence in said
 
 
-def test_the_largest_cause_has_more_cells_than_any_other() -> None:
+def test_the_largest_cause_has_more_cells_than_all_others() -> None:
     first = table(ID=["1", "2", "3"], PAID=["1.00", "2", "3"], NAME=["a", "b", "c"])
     tied = table(ID=["1", "2", "3"], PAID=["1", "2", "3"], NAME=["x", "b", "c"])
     assert "Largest cause" not in diff(first, tied, keys="ID").to_html()
@@ -358,6 +358,14 @@ def test_the_largest_cause_has_more_cells_than_any_other() -> None:
     said = words(diff(first, most, keys="ID").to_html())
     # Of all cells, not of those of the column, which would be all.
     assert "Largest cause: NAME , text (2 of all differing cells)." in said
+    three = table(ID=["1", "2", "3"], PAID=["1", "9", "3"], NAME=["x", "y", "c"])
+    assert "Largest cause" not in diff(first, three, keys="ID").to_html()
+
+
+def test_a_rule_of_one_side_has_no_count_of_the_other() -> None:
+    old, new = table(ID=["1"], SEX=["M"]), table(ID=["1"], SEX=["1"])
+    found = diff(old, new, keys="ID", old_rules={"SEX": "map(M=1)"})
+    assert "SEX=map(M=1) 1 of 1 — 1 cell" in words(result_page.render_result(found))
 
 
 def test_a_notebook_shows_the_same_in_short(claims: Reconciliation) -> None:
