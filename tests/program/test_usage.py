@@ -68,6 +68,11 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
             "write it after the command, such as: recon diff OLD NEW --key",
         ),
         (
+            ["init", "a", "b", "--out", "x.toml"],
+            "no such option: --out",
+            "the option is --config; recon init --help",
+        ),
+        (
             ["diff", "a", "b", "-f", "tabel"],
             (
                 "invalid value for '--format' / '-f' (env var: 'RECON_FORMAT'):"

@@ -125,6 +125,11 @@ def init(
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
+        if dataset is None and not force and _has_settings(config):
+            session.announce(
+                f"{config} exists: it is kept, and what would change is shown;"
+                " --force replaces it"
+            )
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         asks = not yes and terminal and not session.is_in_notebook()
         with session.show_progress(logged=False) as progress:
@@ -145,6 +150,15 @@ def init(
         from recon_cli.config_draft import write_draft
 
         write_draft(found, config, dataset, force=force, names=(old, new))
+
+
+def _has_settings(config: Path) -> bool:
+    """Whether a draft would replace a whole file, and not a table of it."""
+    return (
+        config.name != "pyproject.toml"
+        and config.is_file()
+        and bool(config.stat().st_size)
+    )
 
 
 def _import_writer() -> None:
