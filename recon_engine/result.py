@@ -236,8 +236,9 @@ class Reconciliation:
     options changed before rows were compared. Both are sorted. `given`: the settings of
     the comparison that hints add to, by the names of options; empty if `diff` was not
     called from Python. `new_names`: the names in NEW of columns that have another one
-    in OLD; `ignored`: the columns that the option `ignore` names. Both are empty for a
-    result that was read from the tables. `inputs`: reads the inputs again; None if that
+    in OLD; `ignored`: the columns that the option `ignore` names; `text_filters`: a
+    sentence for each filter that orders numbers as texts. They are empty for a result
+    that was read from the tables. `inputs`: reads the inputs again; None if that
     is impossible.
     """
 
@@ -265,6 +266,7 @@ class Reconciliation:
         default_factory=dict, repr=False, compare=False
     )
     ignored: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    text_filters: tuple[str, ...] = field(default=(), repr=False, compare=False)
     inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -718,7 +720,8 @@ class Reconciliation:
         sides = (("old", self.old), ("new", self.new))
         frame = (text for each in sides for text in describe_frame(*each))
         applied = (each.line for each in self.applied)
-        return (*frame, *describe_ignored(self.ignored), *applied)
+        ignored = describe_ignored(self.ignored)
+        return (*frame, *ignored, *applied, *self.text_filters)
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.

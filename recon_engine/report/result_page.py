@@ -153,7 +153,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         cells=_build_cells(result),
         keys=[visible(name_both(name, result.new_names)) for name in result.keys],
         accepted=list(_list_accepted(result)),
-        ignored=list(describe_ignored(result.ignored)),
+        notes=[*describe_ignored(result.ignored), *map(spell, result.text_filters)],
         warnings=[spell(each) for each in _list_warnings(result)],
         hints=[
             {
