@@ -160,12 +160,15 @@ def most_frequent_change(
 def list_kinds(column: Column) -> list[tuple[str, str]]:
     """The kinds of a column's differences, most cells first, each with its words.
 
-    The words have the part of the cells, as `format_parts` says it: `case 70%`.
+    Several have their counts, as the column has: `807 case`. Percentages would not add
+    up to 100.
     """
     found = [(kind, count) for kind, count in column.kinds.items() if count]
     found.sort(key=lambda item: (-item[1], item[0]))
-    parts = format_parts({kind_words(kind): count for kind, count in found})
-    return [(kind, part) for (kind, _), part in zip(found, parts, strict=True)]
+    if len(found) == 1:
+        [(kind, _)] = found
+        return [(kind, kind_words(kind))]
+    return [(kind, f"{count:,} {kind_words(kind)}") for kind, count in found]
 
 
 def kind_words(kind: str) -> str:
@@ -180,7 +183,7 @@ def name_both(column: str, new_names: Mapping[str, str]) -> str:
 
 
 def format_kinds(column: Column) -> str:
-    """The kinds of a column's differences: `case 70%, text 30%`, `2 case, 1 text`."""
+    """The kinds of a column's differences: `807 case, 368 text`; one has no count."""
     return ", ".join(words for _, words in list_kinds(column))
 
 
@@ -214,27 +217,6 @@ def format_percent(part: int, whole: int) -> str:
     share = 100 * part / whole
     # Rounded down, so that `100%` means all.
     return "<1%" if share < 1 else f"{int(share)}%"
-
-
-def format_parts(counts: Mapping[str, int]) -> list[str]:
-    """Words, each with its part of the sum: `case 70%`, of few things `2 case`.
-
-    The words alone if they are the whole. Percentages add up to 100, unless some part
-    is `<1%`: those that lose most by rounding down are rounded up.
-    """
-    whole = sum(counts.values())
-    if len(counts) == 1:
-        return list(counts)
-    if whole < FEW:
-        return [f"{count} {words}" for words, count in counts.items()]
-    percents = {words: 100 * count // whole for words, count in counts.items()}
-    lost = 100 - sum(percents.values()) - (0 in percents.values())
-    by_loss = sorted(
-        filter(percents.get, percents), key=lambda words: -(100 * counts[words] % whole)
-    )
-    for words in by_loss[: max(lost, 0)]:
-        percents[words] += 1
-    return [f"{words} {n}%" if n else f"{words} <1%" for words, n in percents.items()]
 
 
 def format_number_or_percent(part: int, whole: int) -> str:

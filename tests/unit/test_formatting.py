@@ -7,16 +7,12 @@ from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.program import recon
 
 from recon_engine import diff
 from recon_engine.formatting import (
-    FEW,
     describe_side,
     format_count,
-    format_parts,
     format_share,
 )
 from recon_engine.gate_syntax import METRICS
@@ -35,29 +31,6 @@ WRONG = re.compile(
     r"|(?:[a-z]+ )?(?:row|key|cell|column)(?: of [A-Z]+)? (?:are|have|were)\b"
     r"|(?:of \d+ (?:[a-z]+ )*rows )?differ\b)"
 )
-
-
-@given(
-    counts=st.dictionaries(
-        st.sampled_from("abcdefgh"), st.integers(1, 10**6), min_size=2
-    )
-)
-def test_percentages_of_a_group_add_up(counts: dict[str, int]) -> None:
-    whole = sum(counts.values())
-    parts = format_parts(counts)
-    if whole < FEW:
-        assert parts == [f"{count} {word}" for word, count in counts.items()]
-        return
-    percents = [
-        int(found[0]) for part in parts if (found := re.findall(r" (\d+)%", part))
-    ]
-    for (word, count), part in zip(counts.items(), parts, strict=True):
-        exact = 100 * count / whole
-        assert part == f"{word} <1%" if exact < 1 else part.startswith(f"{word} ")
-        if exact >= 1:
-            assert abs(int(part.split()[1].rstrip("%")) - exact) < 1
-    assert sum(percents) == 100 or (len(percents) < len(parts) and sum(percents) < 100)
-    assert max(percents, default=0) < 100
 
 
 @pytest.mark.parametrize(
