@@ -283,7 +283,8 @@ def _make_options(given: Mapping[str, Any], old: object, new: object) -> Options
         gates=_as_names(given["gates"]),
         suppressions=tuple(given["suppressions"]),
         where=given["where"],
-        **{side: make_side_options(side, {**given, **of_sides}) for side in SIDES},
+        old=make_side_options("old", {**given, **of_sides}),
+        new=make_side_options("new", {**given, **of_sides}),
     )
 
 

@@ -604,6 +604,8 @@ class Options:
     are texts for `gates.parse_gate`. A difference counts for the first of
     `suppressions` that fits it. `where`: the rows that are compared; a pair is left out
     if neither of its rows fulfils it. `old`, `new`: what is set for each side.
+    `set_aside`: columns of settings that do not apply, which have to exist; no part of
+    a run's identity.
     """
 
     keys: tuple[str, ...]
@@ -624,6 +626,9 @@ class Options:
     where: str = ""
     old: SideOptions = OLD_DEFAULT
     new: SideOptions = NEW_DEFAULT
+    set_aside: frozenset[str] = field(
+        default_factory=frozenset, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no pair of files could satisfy."""
@@ -678,6 +683,7 @@ class Options:
     def public(self) -> dict[str, object]:
         """The options as JSON values; of the sides only what is not by default."""
         values: dict[str, object] = asdict(self)
+        del values["set_aside"]
         values["suppressions"] = [each.public for each in self.suppressions]
         # Left out, so that the digests of runs from before an option was added stay.
         for side in SIDES:

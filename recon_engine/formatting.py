@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Final, Protocol
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import HintKind, SuppressionState
+from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from recon_engine.model import Column, Hint, Pattern, RuleCount, Side, Total
+    from recon_engine.model import (
+        Column,
+        Drift,
+        Hint,
+        Pattern,
+        RuleCount,
+        Side,
+        Total,
+    )
 
 
 class _WithSides(Protocol):
@@ -120,6 +129,19 @@ def describe_frame(name: str, side: Side) -> Iterator[str]:
         yield f"{name} file: {', '.join(facts)}"
 
 
+def describe_drift(names: Sequence[str], drift: Drift) -> Iterator[str]:
+    """A sentence for the columns that only one side has; `names`: of both sides."""
+    for name, only in zip(names, (drift.only_in_old, drift.only_in_new), strict=True):
+        if only:
+            yield f"not compared, only in {name}: {escaped(', '.join(only))}"
+
+
+def describe_ignored(columns: Sequence[str]) -> Iterator[str]:
+    """A sentence for the columns that an option leaves out, if there are some."""
+    if columns:
+        yield f"not compared: {join_names(columns)} (ignore)"
+
+
 def unused_frame_options(result: _WithSides) -> Iterator[str]:
     """A sentence for each option about the frame of a file that applied to nothing."""
     for name, side in (("old", result.old), ("new", result.new)):
@@ -146,13 +168,20 @@ def most_frequent_change(
 def list_kinds(column: Column) -> list[tuple[str, str]]:
     """The kinds of a column's differences, most cells first, each with its words.
 
-    The words have the part of the cells, as `format_part` says it: `case 70%`.
+    Several have their counts, as the column has: `807 case`. Percentages would not add
+    up to 100.
     """
-    found = ((kind, count) for kind, count in column.kinds.items() if count)
-    return [
-        (kind, format_part(kind.replace("_", " "), count, column.mismatched))
-        for kind, count in sorted(found, key=lambda item: (-item[1], item[0]))
-    ]
+    found = [(kind, count) for kind, count in column.kinds.items() if count]
+    found.sort(key=lambda item: (-item[1], item[0]))
+    if len(found) == 1:
+        [(kind, _)] = found
+        return [(kind, kind_words(kind))]
+    return [(kind, f"{count:,} {kind_words(kind)}") for kind, count in found]
+
+
+def kind_words(kind: str) -> str:
+    """The name of a kind with spaces, such as `number format`."""
+    return kind.replace("_", " ")
 
 
 def name_both(column: str, new_names: Mapping[str, str]) -> str:
@@ -162,7 +191,7 @@ def name_both(column: str, new_names: Mapping[str, str]) -> str:
 
 
 def format_kinds(column: Column) -> str:
-    """The kinds of a column's differences: `case 70%, text 30%`, `2 case, 1 text`."""
+    """The kinds of a column's differences: `807 case, 368 text`; one has no count."""
     return ", ".join(words for _, words in list_kinds(column))
 
 
@@ -219,18 +248,6 @@ def format_percent(part: int, whole: int) -> str:
     share = 100 * part / whole
     # Rounded down, so that `100%` means all.
     return "<1%" if share < 1 else f"{int(share)}%"
-
-
-def format_part(words: str, count: int, whole: int) -> str:
-    """Words with their part of a whole: `case 70%`, of few things `2 case`.
-
-    The words alone if it is the whole.
-    """
-    if count == whole:
-        return words
-    if whole < FEW:
-        return f"{count} {words}"
-    return f"{words} {format_percent(count, whole)}"
 
 
 def format_number_or_percent(part: int, whole: int) -> str:

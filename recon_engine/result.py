@@ -25,6 +25,7 @@ from recon_engine.formatting import (
     describe_accepted_rows,
     describe_aside,
     describe_frame,
+    describe_ignored,
     format_count,
     format_key,
     format_number_or_percent,
@@ -287,8 +288,10 @@ class Reconciliation:
     options changed before rows were compared. Both are sorted. `given`: the settings of
     the comparison that hints add to, by the names of options; empty if `diff` was not
     called from Python. `new_names`: the names in NEW of columns that have another one
-    in OLD; empty for a result that was read from the tables. `inputs`: reads the inputs
-    again; None if that is impossible.
+    in OLD; `ignored`: the columns that the option `ignore` names; `text_filters`: a
+    sentence for each filter that orders numbers as texts. They are empty for a result
+    that was read from the tables. `inputs`: reads the inputs again; None if that
+    is impossible.
     """
 
     keys: tuple[str, ...]
@@ -314,6 +317,8 @@ class Reconciliation:
     new_names: Mapping[str, str] = field(
         default_factory=dict, repr=False, compare=False
     )
+    ignored: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    text_filters: tuple[str, ...] = field(default=(), repr=False, compare=False)
     inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -790,11 +795,13 @@ class Reconciliation:
     def reading(self) -> tuple[str, ...]:
         """What was applied to read and to pair the files, a sentence for each option.
 
-        Such as `old file: 3 lines were skipped …`.
+        Such as `old file: 3 lines were skipped …`, or which columns are ignored.
         """
         sides = (("old", self.old), ("new", self.new))
         frame = (text for each in sides for text in describe_frame(*each))
-        return (*frame, *(each.line for each in self.applied), *self.renaming())
+        applied = (each.line for each in self.applied)
+        ignored = describe_ignored(self.ignored)
+        return (*frame, *ignored, *applied, *self.renaming(), *self.text_filters)
 
     @property
     def mapped_names(self) -> dict[str, str]:

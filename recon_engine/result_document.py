@@ -12,6 +12,7 @@ from recon_engine.analysis.code_hints import without_codes
 from recon_engine.formatting import (
     LINES_SHOWN,
     _name,
+    describe_drift,
     escape_markdown,
     format_advice,
     format_kinds,
@@ -19,6 +20,7 @@ from recon_engine.formatting import (
     markdown_row,
 )
 from recon_engine.hint_settings import read_settings, write_python, write_toml
+from recon_engine.model import SIDES
 from recon_engine.python_arguments import write_flags, write_for_python
 
 
@@ -74,7 +76,7 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
     lines = [f"**{escape_markdown(result.headline())}**", "", result.accounting(), ""]
     for text in result.reading():
         lines += [escape_markdown(spell(text)), ""]
-    for warning in result.warnings():
+    for warning in (*result.warnings(), *describe_drift(SIDES, result.drift)):
         if warning not in result.headline():
             lines += [f"Warning: {escape_markdown(spell(warning))}", ""]
     if result.counts.mismatched_cells:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from functools import partial
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
+    describe_drift,
     describe_side,
     format_advice,
     format_count,
@@ -74,6 +76,9 @@ VALUES_OF_BREAKS, NAMES_OF_BREAKS = (5, 6), (0, 1)
 LEAST_OF_BREAK = 8
 # A long line breaks behind ` ·`, and before a flag, an argument or the first sum.
 FOLD_POINTS = re.compile(r"(?<= ·) | (?=--|[a-z_]+=[\[{\"]|old -?\d)")
+# What fits no line breaks between words. A quoted argument is one word: a command can
+# be copied from the terminal.
+WORDS = re.compile(r" *(?:(?<=[ =])'[^']*'|[^ ])+| +")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
@@ -110,16 +115,17 @@ def print_result(
             are folded.
     """
     spell = write_for_python if in_python else str
-    console.print(_verdict_line(result), soft_wrap=True)
-    console.print(_accounting_line(result, console.width), soft_wrap=True)
+    show = partial(print_line, console, folds=in_python)
+    show(_verdict_line(result))
+    show(_accounting_line(result, console.width))
     for text in result.reading():
-        console.print(Text(f"  {readable(spell(text))}"), soft_wrap=True)
+        show(Text(f"  {readable(spell(text))}"))
     for gate in result.gates if len(result.gates) > 1 else ():
-        console.print(_gate_line(gate), soft_wrap=True)
+        show(_gate_line(gate))
     for accepted in _suppression_lines(result):
-        console.print(accepted, soft_wrap=True)
+        show(accepted)
     for warning in map(spell, _warning_lines(result)):
-        console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
+        show(Text(f"  ▲ {warning}", style="yellow"))
     if result.counts.mismatched_cells:
         console.print()
         console.print(_column_table(result, console.width))
@@ -132,16 +138,24 @@ def print_result(
         if part:
             console.print()
         for line in part:
-            # Piped output keeps one line per finding, so that it can be searched.
-            folds = console.is_terminal or in_python
-            folded = _fold_line(line, console.width) if folds else line
-            console.print(folded, soft_wrap=True)
+            show(line)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
     line = cost + (f" · {then}" if then else "")
     if console.is_terminal and line.cell_len > console.width:
         line = cost + f"\n{then}"
-    console.print(line, soft_wrap=True)
+    show(line)
+
+
+def print_line(console: Console, text: Text, *, folds: bool = False) -> None:
+    """Print lines, which a terminal breaks between words.
+
+    Piped output keeps a line whole, so that it can be searched, unless it `folds`.
+    """
+    if folds or console.is_terminal:
+        lines = [_fold_line(line, console.width) for line in text.split("\n")]
+        text = Text("\n").join(lines)
+    console.print(text, soft_wrap=True)
 
 
 def render_text(result: Reconciliation, width: int) -> str:
@@ -255,12 +269,7 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
-    for name, only in (
-        ("old", result.drift.only_in_old),
-        ("new", result.drift.only_in_new),
-    ):
-        if only:
-            yield f"not compared, only in {name}: {visible(', '.join(only))}"
+    yield from describe_drift(SIDES, result.drift)
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:
@@ -298,19 +307,31 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
 
 
 def _fold_line(line: Text, width: int) -> Text:
-    """Break a line that is wider than the terminal, before a flag or a sum."""
+    """Break a line that is wider than the terminal: before a flag or a sum.
+
+    A part between two of them that fits no line breaks between words.
+    """
+    if line.cell_len <= width:
+        return line
     folded, used = Text(), 0
-    for part in line.divide(
-        [found.start() for found in FOLD_POINTS.finditer(line.plain)]
-    ):
+    for part in _foldable_parts(line, width - len(MARGIN)):
         if used and used + part.cell_len > width:
-            folded.append("\n" + MARGIN)
-            used = len(MARGIN)
-            folded.append_text(part[len(part) - len(part.plain.lstrip(" ")) :])
+            begin = len(part) - len(part.plain.lstrip(" "))
+            folded.append("\n" + MARGIN).append_text(part[begin:])
+            used = len(MARGIN) + part[begin:].cell_len
         else:
             folded.append_text(part)
-        used += part.cell_len
+            used += part.cell_len
     return folded
+
+
+def _foldable_parts(line: Text, room: int) -> Iterator[Text]:
+    """The parts of a line; the words of each that is wider than the room for it."""
+    for part in line.divide([at.start() for at in FOLD_POINTS.finditer(line.plain)]):
+        if part.cell_len <= room:
+            yield part
+        else:
+            yield from part.divide([at.start() for at in WORDS.finditer(part.plain)])
 
 
 def _hint_lines(
@@ -531,7 +552,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         (len(explanation.aside), "set aside"),
     )
     summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
-    console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
+    print_line(console, Text(f"{visible(key)}: {summary}"))
     for pair in explanation.pairs:
         console.print()
         console.print(_pair_table(pair, explanation.new_names))
@@ -541,7 +562,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
             console.print(_unmatched_table(row, what, explanation.new_names))
     for each in explanation.aside:
         console.print()
-        console.print(Text(f"{visible(each.reason)}:"), soft_wrap=True)
+        print_line(console, Text(f"{visible(each.reason)}:"))
         console.print(
             _unmatched_table(each.row, each.side.upper(), explanation.new_names)
         )
@@ -618,12 +639,12 @@ def _mark_differences(
 def print_error(console: Console, error: ReconError) -> None:
     """Print what failed, where, why and how to fix it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
-    console.print(head + Text(readable(error.message)), soft_wrap=True)
+    print_line(console, head + Text(readable(error.message)))
     if error.where:
-        console.print(Text(f"  --> {readable(error.where)}"), soft_wrap=True)
+        print_line(console, Text(f"  --> {readable(error.where)}"))
     for index, reason in enumerate(error.why.splitlines() if error.why else ()):
         lead = "       " if index else "  why: "
-        console.print(Text(f"{lead}{readable(reason)}"), soft_wrap=True)
+        print_line(console, Text(f"{lead}{readable(reason)}"))
     if error.help:
         line = Text.assemble(("  help: ", GOOD), readable(error.help))
-        console.print(line, soft_wrap=True)
+        print_line(console, line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -137,13 +137,53 @@ def remove_proposal(text: str, path: Sequence[str], name: str, value: Any) -> st
     The comments directly above a proposal, which say why, go with it.
     """
     lines = text.splitlines()
+    found = [*_find_proposals(lines, path, name, value)]
+    if not found:
+        return text
+    gone = {at for first, _, end in found for at in range(first, end)}
+    kept = [line for at, line in enumerate(lines) if at not in gone]
+    if not any(line.lstrip().startswith(PROPOSAL) for line in kept):
+        kept = [line for line in kept if line != PROPOSED]
+    return "\n".join(kept) + "\n"
+
+
+def activate_proposal(text: str, path: Sequence[str], name: str, value: Any) -> str:
+    """The text of a file with a setting that it may propose, as `set_value` returns it.
+
+    The comments above a proposed line, which are its evidence, are above the setting.
+    """
+    lines = text.splitlines()
+    reasons = [
+        line
+        for first, at, _ in _find_proposals(lines, path, name, value)
+        if _is_setting_of(name, lines[at].strip().removeprefix(PROPOSAL))
+        for line in lines[first:at]
+    ]
+    edited = set_value(remove_proposal(text, path, name, value), path, name, value)
+    lines = edited.splitlines()
+    start, end = _find_table(lines, path)
+    for at in range(start or 0, end):
+        if reasons and _is_setting_of(name, lines[at]):
+            return "\n".join([*lines[:at], *reasons, *lines[at:]]) + "\n"
+    return edited
+
+
+def _is_setting_of(name: str, line: str) -> bool:
+    """Whether a line sets a name, in any of the forms that a name may have."""
+    key, equals, _ = line.partition("=")
+    return bool(equals) and key.strip() in {name, write_key(name), write_value(name)}
+
+
+def _find_proposals(
+    lines: Sequence[str], path: Sequence[str], name: str, value: Any
+) -> Iterator[tuple[int, int, int]]:
+    """Where a setting is proposed: the first line of its reasons, its line, its end."""
     start, end = _find_table(lines, path)
     if start is None:
-        return text
+        return
     keys = {name, write_key(name), write_value(name)}
     items = value if isinstance(value, list | tuple) else [value]
     written = {f"{write_value(each)}," for each in items}
-    gone: set[int] = set()
     inside = False
     for at in range(start, end):
         bare = lines[at].strip()
@@ -154,11 +194,7 @@ def remove_proposal(text: str, path: Sequence[str], name: str, value: Any) -> st
         proposed = bare.removeprefix(PROPOSAL).strip()
         if bare == proposed or not (key in keys or (inside and proposed in written)):
             continue
-        gone |= {*range(_find_reasons(lines, at, start), _find_proposal_end(lines, at))}
-    kept = [line for at, line in enumerate(lines) if at not in gone]
-    if not any(line.lstrip().startswith(PROPOSAL) for line in kept):
-        kept = [line for line in kept if line != PROPOSED]
-    return "\n".join(kept) + "\n"
+        yield _find_reasons(lines, at, start), at, _find_proposal_end(lines, at)
 
 
 def _find_reasons(lines: Sequence[str], at: int, start: int) -> int:
@@ -189,8 +225,7 @@ def _edit(text: str, path: Sequence[str], name: str, value: Any) -> str:
         gap = [""] if lines and lines[-1].strip() else []
         return "\n".join([*lines, *gap, write_header(path), line]) + "\n"
     for at in range(start, end):
-        key, equals, _ = lines[at].partition("=")
-        if equals and key.strip() in {name, write_key(name), write_value(name)}:
+        if _is_setting_of(name, lines[at]):
             after = _find_end(lines, at)
             kept = [each for each in lines[at:after] if each.strip().startswith("#")]
             if kept and line.endswith("]"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from recon_cli.session import announce, echo, make_console
+from recon_cli.session import announce, echo, make_console, say
 from recon_engine.command_line import quoted
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.drafts.code_files import write_code_files
@@ -63,7 +63,7 @@ def write_draft(
     write_config_text(path, found.after)
     load_configuration(path, dataset)
     echo()
-    echo(f"with these settings: {draft.result.headline()}")
+    say(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
     if lost:
         announce(f"removed, for the draft does not have them: {lost}")

@@ -80,9 +80,11 @@ def _parse_column_values(
 ) -> dict[str, tuple[str, ...]]:
     """`COLUMN=RULE`; a name that holds `=` is in double quotes.
 
-    They come after those of a column that were there `before`, as hints are measured.
+    They come after those of a column that were there `before`, as hints are measured. A
+    typed rule, such as `date(…)`, takes the place of the typed rule before: a value is
+    read by one of them.
     """
-    result = dict(before)
+    added: dict[str, tuple[str, ...]] = {}
     for text in texts:
         found = RULE_PATTERN.fullmatch(text)
         if found is None and text.strip():
@@ -93,8 +95,21 @@ def _parse_column_values(
             )
         if found is not None:
             [name] = _split_quoted(found[1], "=")
-            result[name] = (*result.get(name, ()), found[2].strip())
+            added[name] = (*added.get(name, ()), found[2].strip())
+    result = dict(before)
+    for name, rules in added.items():
+        kept = result.get(name, ())
+        if kept and any(map(_is_typed, rules)):
+            kept = tuple(rule for rule in kept if not _is_typed(rule))
+        result[name] = (*kept, *rules)
     return result
+
+
+def _is_typed(rule: str) -> bool:
+    # Polars, which rules import, takes a while to load.
+    from recon_engine.rules.assembly import is_typed
+
+    return is_typed(rule)
 
 
 def _split_quoted(text: str, delimiter: str) -> list[str]:

@@ -11,11 +11,12 @@ import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, echo, make_console, shows_details
+from recon_cli.session import announce, echo, make_console, say, shows_details
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
@@ -51,11 +52,17 @@ def _write_markdown(result: Reconciliation) -> str:
     return write_markdown(result)
 
 
-def _write_workbook(result: Reconciliation, path: Path) -> None:
+def _write_workbook(
+    result: Reconciliation, path: Path, facts: PageFacts | None = None
+) -> None:
+    from recon_engine.report.result_page import repeat_command
     from recon_engine.report.workbook import write_workbook
 
-    for note in write_workbook(result, path):
-        echo(f"{path}: {note}", stream=sys.stderr)
+    made_by = [("compared on", f"{datetime.now(UTC):%Y-%m-%d}")]
+    if facts and (command := repeat_command(result, facts)):
+        made_by.append(("command", command))
+    for note in write_workbook(result, path, made_by):
+        say(f"{path}: {note}", stderr=True)
 
 
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
@@ -175,6 +182,8 @@ def write_all(
         with _translate_write_errors(path):
             if suffix == HTML and facts is not None:
                 _write_html(result, path, facts())
+            elif suffix == WORKBOOK and facts is not None:
+                _write_workbook(result, path, facts())
             else:
                 WRITERS[suffix](result, path)
     _say_what_is_not_written(result, targets)
@@ -260,11 +269,11 @@ def show_outcome(clock: RunClock, form: Format) -> None:
     if ended.result is not None:
         show_result(ended.result, form)
         echo()
-    echo(_describe_end(ended))
+    say(_describe_end(ended))
     if clock.created:
-        echo(f"database:  created {clock.created}: no history before this run")
+        say(f"database:  created {clock.created}: no history before this run")
     for line in format_summary(clock, _program_name()):
-        echo(line)
+        say(line)
     if ended.error is not None and ended.result is not None:
         from recon_engine.terminal import print_error
 

@@ -22,7 +22,7 @@ from recon_engine.hint_settings import (
     write_toml,
 )
 from recon_engine.options import OPTIONS
-from recon_engine.toml_text import ANY_HEADER, remove_proposal, set_value
+from recon_engine.toml_text import ANY_HEADER, activate_proposal, set_value
 
 
 if TYPE_CHECKING:
@@ -173,5 +173,5 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
         merged = merge_value(before, value, name)
         changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
         for place, key, each in list_toml({name: changed}, table):
-            text = set_value(remove_proposal(text, place, key, each), place, key, each)
+            text = activate_proposal(text, place, key, each)
     return text

@@ -118,7 +118,7 @@ def end_command(code: int, reason: str) -> NoReturn:
     output, it goes to stderr.
     """
     if code and _view.quiet:
-        echo(reason, stream=sys.stderr)
+        say(reason, stderr=True)
     raise CommandEnded(code)
 
 
@@ -146,10 +146,23 @@ def echo(text: str = "", *, end: str = "\n", stream: TextIO | None = None) -> No
     print(text, end=end, file=stream, flush=True)
 
 
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print a sentence, which a terminal breaks between words."""
+    stream = sys.stderr if stderr else sys.stdout
+    if not stream.isatty():
+        echo(text, stream=stream)
+        return
+    from rich.text import Text
+
+    from recon_engine.terminal import print_line
+
+    print_line(make_console(stderr=stderr), Text(text))
+
+
 def announce(text: str) -> None:
     """Print a note on stderr, unless nothing but errors is wanted."""
     if not _view.quiet:
-        echo(text, stream=sys.stderr)
+        say(text, stderr=True)
 
 
 def is_in_notebook() -> bool:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import config_lookup, parsing, session
+from recon_cli.narrowing import leave_out_excluded
 from recon_engine.command_line import quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
 from recon_engine.model import SIDES
@@ -92,7 +93,15 @@ class Settings:
 
     def _options_with(self, **fields: Any) -> Options:
         sides = {side: self.side(side) for side in SIDES}
-        return Options(**self.fields_of(Options) | sides | fields)
+        options = Options(**self.fields_of(Options) | sides | fields)
+        if not any(
+            self._rank(OPTIONS[name]) < SOURCES.index("DEFAULT_MAP")
+            for name in ("ignore", "compare_only")
+            if self.has(name)
+        ):
+            return options
+        filed = config_lookup.settings_from_file(self._ctx)
+        return leave_out_excluded(options, filed) if filed else options
 
     @property
     def limits(self) -> Limits:

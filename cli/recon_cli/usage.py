@@ -58,6 +58,10 @@ def _describe_value(error: Any) -> str:
     return f"{name}: {what.removesuffix('.')}"
 
 
+# What people call an option that has another name.
+OTHER_NAMES: Final = {("init", "--out"): "--config", ("init", "--output"): "--config"}
+
+
 def _help_with(error: Any) -> str:
     option = getattr(error, "option_name", "")
     before_command = error.ctx is None or error.ctx.parent is None
@@ -65,6 +69,9 @@ def _help_with(error: Any) -> str:
         return f"write it after the command, such as: recon diff OLD NEW {option}"
     command = error.ctx.command_path if error.ctx else "recon"
     text = f"{re.sub(' [{].*', '', command)} --help lists what it takes"
+    name = error.ctx.info_name if error.ctx else ""
+    if meant := OTHER_NAMES.get((name, option)):
+        return f"the option is {meant}; {text}"
     missing = getattr(error, "param", None)
     if missing is None or not missing.required:
         return text

@@ -78,8 +78,8 @@ class Alignment:
     file only that seem to be the same, the rows that agree and the rows compared.
     `given`: the rules of these columns as they were given. `by_form`: the names in OLD
     and NEW that `--match-names` pairs. `left_out`: the number of columns of each side
-    that are ignored. `prepared`: what is done to the rows of each side before
-    they are paired.
+    that are ignored; `ignored`: those that `ignore` names. `prepared`: what is done to
+    the rows of each side before they are paired.
     """
 
     keys: tuple[str, ...]
@@ -93,6 +93,7 @@ class Alignment:
     by_form: tuple[tuple[str, str], ...] = ()
     prepared: tuple[Preparation, Preparation] = (NO_PREPARATION, NO_PREPARATION)
     left_out: tuple[int, int] = (0, 0)
+    ignored: tuple[str, ...] = ()
 
 
 def measure_nothing(
@@ -167,6 +168,7 @@ def align_columns(
     ]
     ignored = _find_ignored(names, options, keys, counts)
     ignored |= sources_of_one_side(derived, names)
+    named = set(map(names.find, options.ignore))
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
@@ -194,6 +196,7 @@ def align_columns(
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
     check_texts(options.suppressions, keys, masks)
+    _check_set_aside(options, names)
     return Alignment(
         keys,
         columns,
@@ -205,6 +208,7 @@ def align_columns(
         given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
+        ignored=tuple(dict.fromkeys(n for n in (*old, *renamed) if n in named)),
         prepared=prepare_sides(options, names, keys, rules, derived, sums),
     )
 
@@ -452,6 +456,17 @@ def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> N
                 f"suppression of {each.name}: no compared column is called "
                 f"{each.column}{did_you_mean(each.column, columns)}",
                 help="name a compared column as in OLD: no key and no ignored column",
+            )
+
+
+def _check_set_aside(options: Options, names: NamePairs) -> None:
+    """Raise ConfigError for a setting that does not apply and names no column."""
+    every = {*names.old, *names.renamed}
+    for name in sorted(options.set_aside):
+        if names.find(name) not in every:
+            raise ConfigError(
+                f"{name}: no file has that column{did_you_mean(name, every)}",
+                why="a rule or a suppression of the configuration file names it",
             )
 
 

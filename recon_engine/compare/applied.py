@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recon_engine.command_line import quote_name
+from recon_engine.command_line import quote_name, quoted
 from recon_engine.formatting import format_count
 from recon_engine.model import SIDES, Applied
 from recon_engine.name_forms import write_match_names
@@ -31,6 +31,21 @@ def describe_applied(
         *_folding(options, facts, compared),
     )
     return sorted(found, key=lambda each: each.option)
+
+
+def describe_text_filters(layout: Alignment) -> tuple[str, ...]:
+    """A sentence for each filter that orders the texts of numbers."""
+    tests = {
+        (test.flag, test.label): None
+        for side in layout.prepared
+        for test in (*side.own, *side.both)
+        if test.orders_text
+    }
+    return tuple(
+        f"{flag}: {name} is compared as text, where 9 is above 10;"
+        f" --rule {quoted(quote_name(name, '=') + '=decimal')} compares numbers"
+        for flag, name in tests
+    )
 
 
 def _column_options(layout: Alignment, options: Options) -> Iterator[Applied]:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.records import dataclass
 from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, Apart
 from recon_engine.rules.chains import normal_form
@@ -58,6 +59,7 @@ PLACE: Final = "\0place"
 NUMBER: Final = "number"
 CODE: Final = "code"
 REASON: Final = "\0reason"
+LIKE_NUMBER: Final = lazy_pattern(r"[+-]?\d[\d.,]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,15 @@ class RowTest:
                 return ~less & (form != first)
             case _:
                 return ~less
+
+    @property
+    def orders_text(self) -> bool:
+        """Whether values are ordered by their characters against a number: 9 > 10."""
+        return (
+            self.operator in ORDERED
+            and typed_rule(self.rules) is None
+            and bool(LIKE_NUMBER.fullmatch(self.forms[0]))
+        )
 
     @property
     def reason(self) -> str:

@@ -14,7 +14,7 @@ from recon_engine.analysis.measures import is_measure
 from recon_engine.analysis.swapped_columns import find_swapped
 from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
-from recon_engine.compare.applied import describe_applied
+from recon_engine.compare.applied import describe_applied, describe_text_filters
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_rows, mask_values
 from recon_engine.compare.narrow_suppressions import list_spellings
@@ -329,6 +329,8 @@ class _ResultBuilder:
             findings=shown.findings,
             name_pairs=self.layout.by_form,
             new_names={ours: new for new, ours in self.layout.new_names.items()},
+            ignored=self.layout.ignored,
+            text_filters=describe_text_filters(self.layout),
             applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences

@@ -62,6 +62,7 @@ def build_page_data(
             new.append(now)
     return {
         "keys": list(result.keys),
+        "newNames": dict(result.new_names),
         "keyColumns": [
             [_head_of_text(row.key[name]) for row in rows] for name in result.keys
         ],

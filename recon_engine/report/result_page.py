@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -24,14 +23,18 @@ from recon_engine.formatting import (
     count_others,
     describe_accepted_rows,
     describe_aside,
+    describe_drift,
     describe_effect,
     describe_frame,
+    describe_ignored,
     describe_side,
     format_count,
     format_number_or_percent,
     format_share,
+    kind_words,
     list_kinds,
     mark_accepted,
+    name_both,
     pluralize,
 )
 from recon_engine.kinds import REWRITING_KINDS
@@ -148,7 +151,9 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         cost=_format_cost(result) if facts.timed else None,
         verdict=_build_verdict(result),
         cells=_build_cells(result),
+        keys=[visible(name_both(name, result.new_names)) for name in result.keys],
         accepted=list(_list_accepted(result)),
+        notes=[*describe_ignored(result.ignored), *map(spell, result.text_filters)],
         warnings=[spell(each) for each in _list_warnings(result)],
         hints=[
             {
@@ -180,16 +185,22 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         patterns=_build_patterns(result),
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
-        command=facts.options
-        and rebuild_command(
-            facts.options,
-            file_name_of(result.old),
-            file_name_of(result.new),
-            facts.words,
-        ),
+        command=repeat_command(result, facts),
         stored=facts.files is not None,
         first=_build_first_rows(result, data),
         island=pages.json_for_script(data),
+    )
+
+
+def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
+    """The command that repeats a comparison; None without its options."""
+    if facts.options is None:
+        return None
+    return rebuild_command(
+        facts.options,
+        file_name_of(result.old),
+        file_name_of(result.new),
+        facts.words,
     )
 
 
@@ -234,11 +245,6 @@ def file_name_of(side: Side) -> str:
     """The file name in a URI: a page is passed on, and must not show folders."""
     # A name that is not UTF-8 has its escapes already.
     return readable(PurePosixPath(side.uri).name or side.uri)
-
-
-def kind_words(kind: str) -> str:
-    """The name of a kind with spaces, such as `number format`."""
-    return kind.replace("_", " ")
 
 
 def link_to_cells(**filters: str) -> str:
@@ -292,8 +298,9 @@ def _summarize_result(result: Reconciliation) -> str:
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
-    The largest cause is the kind of change of one column with the most cells that no
-    suppression accepts. If two have as many, none is the largest.
+    The largest cause is the kind of change of one column that has most of the cells
+    that no suppression accepts. One with less is not named: the table of columns says
+    as much.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
@@ -303,8 +310,9 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         for (column, kind), count in result.left_by_kind.items()
         if column is not None and count
     ]
-    most = max(map(itemgetter(2), causes), default=0)
-    largest = [each for each in causes if each[2] == most]
+    open_cells = sum(count for _, _, count in causes)
+    largest = [each for each in causes if 2 * each[2] > open_cells]
+    not_accepted = " that are not accepted" if open_cells < total else ""
     return {
         "same_share": format_number_or_percent(same, total),
         "unexplained": result.unexplained(),
@@ -312,7 +320,8 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": _describe_cause(*largest[0], total) if len(largest) == 1 else None,
+        "cause": _describe_cause(*largest[0], open_cells) if largest else None,
+        "not_accepted": not_accepted,
     }
 
 
@@ -331,12 +340,7 @@ def _list_warnings(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield from describe_side(name, side)
-    for name, only in (
-        ("OLD", result.drift.only_in_old),
-        ("NEW", result.drift.only_in_new),
-    ):
-        if only:
-            yield f"not compared, only in {name}: {visible(', '.join(only))}"
+    yield from describe_drift(("OLD", "NEW"), result.drift)
 
 
 def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:
@@ -405,7 +409,7 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
     differing = result.differing
     return [
         {
-            "name": visible(column.name),
+            "name": visible(name_both(column.name, result.new_names)),
             "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
@@ -496,8 +500,8 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": visible(each.name),
             "origin": each.origin,
-            "old": _format_reads(each.old),
-            "new": _format_reads(each.new),
+            "old": "—" if each.side == "new" else _format_reads(each.old),
+            "new": "—" if each.side == "old" else _format_reads(each.new),
             "made_equal": each.made_equal,
             "what": pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }
@@ -640,7 +644,7 @@ def _build_first_rows(
         "cells": [
             {
                 "key": " · ".join(map(_format_value, each.key)),
-                "column": visible(each.column),
+                "column": visible(name_both(each.column, result.new_names)),
                 "old": _format_value(each.old),
                 "new": _format_value(each.new),
                 "kind": kind_words(each.kind),
@@ -653,7 +657,10 @@ def _build_first_rows(
             {
                 "name": name,
                 "shown": format_share(len(first.rows), count, "row"),
-                "columns": [(visible(each), False) for each in first.columns],
+                "columns": [
+                    (visible(name_both(each, result.new_names)), False)
+                    for each in first.columns
+                ],
                 "left_out": first.width - len(first.columns),
                 "rows": [[_format_value(each) for each in row] for row in first.rows],
             }
@@ -687,6 +694,9 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
             yield fact(f"sha256 of {name}", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
     yield fact("columns compared", f"{len(result.by_column):,}")
+    if result.new_names:
+        renamed = (f"{old} = {new}" for old, new in result.new_names.items())
+        yield fact("names in NEW", visible(", ".join(renamed)), code=True)
     yield fact("engine", f"recon-engine {result.engine.version}")
     if facts.timed:
         yield fact("duration", _format_cost(result))

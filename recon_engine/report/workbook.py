@@ -1,4 +1,4 @@
-"""Write a result as an Excel workbook in which every cell is text.
+"""Write a result as an Excel workbook: values of cells are text, counts are numbers.
 
 No value is a formula, and none loses a zero. A sheet has a limited number of rows and
 characters: what is cut is counted on the first sheet.
@@ -6,26 +6,32 @@ characters: what is cut is counted on the first sheet.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
+
 from recon_engine.characters import readable
 from recon_engine.formatting import (
+    describe_drift,
     describe_side,
     format_count,
     format_kinds,
+    kind_words,
     name_both,
 )
 from recon_engine.lazy import lazy_pattern
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import polars as pl
-
     from recon_engine.result import Reconciliation
+
+    Row = tuple[object, ...]
 
 # The limits of the format: rows of a sheet with its header, characters of a cell.
 MOST_ROWS: Final = 1_048_576
@@ -34,6 +40,8 @@ CUT: Final = "… (cut)"
 # Of characters: the widest column, and what the mark of a filter takes.
 WIDEST: Final = 60
 MARGIN: Final = 3
+# Excel keeps 15 digits of a number.
+MOST_EXACT: Final = 10**15
 # So many rows say how wide a column is: the sheet is written row by row.
 ROWS_MEASURED: Final = 200
 # Control characters have no place in XML; a tab and a line feed do.
@@ -43,18 +51,21 @@ CONTROL: Final = lazy_pattern(r"[\x00-\x08\x0b-\x1f\x7f]")
 class _Sheet:
     """A sheet that is written row by row; `cut_rows`, `cut_cells`: what did not fit."""
 
-    def __init__(self, book: Any, name: str, text: Any) -> None:
+    def __init__(self, book: Any, name: str, text: Any, number: Any) -> None:
         self._sheet = book.add_worksheet(name)
-        self._text = text
+        self._text, self._number = text, number
         self.name = name
         self.rows = self.cut_rows = self.cut_cells = 0
 
     def write(self, values: Iterable[object], style: Any = None) -> None:
-        """Write the next row, every value as text."""
+        """Write the next row: a count or a sum as a number, every value as text."""
         if self.rows >= MOST_ROWS:
             self.cut_rows += 1
             return
         for column, value in enumerate(values):
+            if isinstance(value, int | Decimal) and _fits_number(value):
+                self._sheet.write_number(self.rows, column, value, self._number)
+                continue
             text = "" if value is None else str(value)
             if CONTROL.search(text):
                 text = readable(text)
@@ -102,8 +113,17 @@ class _Sheet:
             )
 
 
-def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
+def _fits_number(value: int | Decimal) -> bool:
+    """Whether a number is exact in Excel, which has binary ones of 15 digits."""
+    return -MOST_EXACT < value < MOST_EXACT and Decimal(str(float(value))) == value
+
+
+def write_workbook(
+    result: Reconciliation, path: Path, made_by: Iterable[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """Write the sheets summary, columns, mismatches, missing and extra.
+
+    `made_by`: what the summary says besides the result, such as the command.
 
     Returns a sentence for each thing that did not fit; the sheet `summary` has it too.
     Raises OSError.
@@ -121,7 +141,8 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
         text = book.add_format({"num_format": "@"})
         head = book.add_format({"num_format": "@", "bold": True})
         names = ("summary", "columns", "mismatches", "missing", "extra")
-        summary, columns, *others = (_Sheet(book, name, text) for name in names)
+        number = book.add_format({"num_format": "General"})
+        summary, columns, *others = (_Sheet(book, name, text, number) for name in names)
         facts = [
             (
                 name_both(column.name, result.new_names),
@@ -134,41 +155,84 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
             for column in result.by_column
         ]
         columns.write_table(COLUMNS, facts, facts, head)
-        for sheet, frame in zip(others, _name_both_in(result), strict=True):
+        for sheet, (frame, accepts) in zip(others, _list_tables(result), strict=True):
+            heads, rows = frame.columns, frame.iter_rows()
+            if accepts is not None:
+                heads, rows = [*heads, "accepted"], map(accepts, rows)
             first = frame.head(ROWS_MEASURED).iter_rows()
-            sheet.write_table(frame.columns, frame.iter_rows(), first, head)
+            sheet.write_table(heads, rows, first, head)
         notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
-        rows = [*_summary_rows(result, notes)]
-        summary.fit(rows)
-        for row in rows:
-            summary.write(row)
+        listed = [*_summary_rows(result, notes, made_by)]
+        summary.fit(listed)
+        for line in listed:
+            summary.write(line)
     return notes
 
 
-def _name_both_in(result: Reconciliation) -> Iterator[pl.DataFrame]:
-    """The cells that differ, missing and extra rows, with the names of both sides."""
+def _list_tables(
+    result: Reconciliation,
+) -> Iterator[tuple[pl.DataFrame, Callable[[Row], Row] | None]]:
+    """The cells that differ, missing and extra rows, with the names of both sides.
+
+    Each with what adds to a row whether a suppression accepts it; None without any. A
+    cell is accepted `in part` if some cells of its column and kind are.
+    """
     both = {name: name_both(name, result.new_names) for name in result.new_names}
-    cells = result.frames.mismatches
+    cells = result.mismatches()
     if both:
         cells = cells.with_columns(cells["column"].replace(both))
-    keys = {f"key.{name}": f"key.{text}" for name, text in both.items()}
-    yield cells.unnest("key", separator=".").rename(keys, strict=False)
-    for rows in (result.missing(), result.extra()):
-        yield rows.rename(both, strict=False)
+    open_cells = result.left_by_kind
+    accepted = {
+        (both.get(column.name, column.name), kind_words(kind)): (
+            "in part" if open_cells[column.name, kind] else "yes"
+        )
+        for column in result.by_column
+        for kind, count in column.kinds.items()
+        if open_cells[column.name, kind] < count
+    }
+    column, kind = cells.columns.index("column"), cells.columns.index("kind")
+    words = cells["kind"].cast(pl.String).str.replace_all("_", " ", literal=True)
+    cells = cells.with_columns(words)
+    # A key column may be called as one of the others, `column`.
+    keys, others = cells.columns[: len(result.keys)], cells.columns[len(result.keys) :]
+    cells.columns = [*(both.get(name, name) for name in keys), *others]
+
+    def mark(row: Row) -> Row:
+        return *row, accepted.get((row[column], row[kind]), "")
+
+    yield cells, mark if result.suppressed else None
+    left = result.left
+    for rows, count in (
+        (result.missing(), left.missing),
+        (result.extra(), left.extra),
+    ):
+        # Not selected by name: Polars reads some names as patterns.
+        first = [name for name in result.keys if name in rows.columns]
+        names = dict.fromkeys((*first, *rows.columns))
+        ordered = pl.DataFrame([rows.get_column(name) for name in names])
+        yield (
+            ordered.rename(both, strict=False),
+            (lambda row: (*row, "yes")) if rows.height and not count else None,
+        )
 
 
 COLUMNS: Final = ("column", "compared", "equal", "equal by a rule", "differ", "kinds")
 
 
 def _summary_rows(
-    result: Reconciliation, notes: Sequence[str]
-) -> Iterator[tuple[str, str]]:
+    result: Reconciliation,
+    notes: Sequence[str],
+    made_by: Iterable[tuple[str, str]],
+) -> Iterator[Row]:
     yield "verdict", result.headline()
+    yield from made_by
     yield "rows", result.accounting()
-    for text in result.reading():
-        yield "read", text
-    for text in result.warnings():
-        yield "warning", text
+    keys = (name_both(name, result.new_names) for name in result.keys)
+    yield "key", ", ".join(keys)
+    yield from _count_rows(result)
+    yield from (("read", text) for text in result.reading())
+    yield from (("warning", text) for text in result.warnings())
+    yield from (("warning", text) for text in describe_drift(SIDES, result.drift))
     for name, side in (("old", result.old), ("new", result.new)):
         yield f"{name} file", side.uri
         yield f"{name} sha256", side.sha256 or ""
@@ -176,5 +240,45 @@ def _summary_rows(
             yield "note", text
     for gate in result.gates:
         yield f"gate {'passed' if gate.passed else 'failed'}", gate.text
+    yield from (("suppression", each.text) for each in result.suppressed)
+    yield from (("rule", each.text) for each in result.rules_to_show)
+    yield from _sum_rows(result)
     for note in notes:
         yield "left out", note
+
+
+def _sum_rows(result: Reconciliation) -> Iterator[Row]:
+    """The sums that the terminal prints, and others that are not zero."""
+    shown = result.summed
+    for total in result.totals:
+        sums = {SUMS[what]: value for what, value in total.parts().items()}
+        sums["new minus old"] = total.delta
+        for what, value in sums.items():
+            if value and (what in SUMS_OF_ROWS or total.column in shown):
+                yield f"sum of {total.column}", what, value
+
+
+def _count_rows(result: Reconciliation) -> Iterator[Row]:
+    """The counts of the verdict, as numbers."""
+    n, left = result.counts, result.left
+    for what, count, of_them in (
+        ("rows of old", result.old.rows, 0),
+        ("rows of new", result.new.rows, 0),
+        ("matched rows", n.matched, 0),
+        ("rows that differ", n.mismatched_rows, result.accepted_rows),
+        ("cells that differ", n.mismatched_cells, 0),
+        ("missing rows", n.missing, n.missing - left.missing),
+        ("extra rows", n.extra, n.extra - left.extra),
+    ):
+        yield what, count
+        if of_them:
+            yield f"{what}, accepted", of_them
+
+
+SUMS: Final = {
+    "old": "changed cells of old",
+    "new": "changed cells of new",
+    "missing": "missing rows",
+    "extra": "extra rows",
+}
+SUMS_OF_ROWS: Final = frozenset({SUMS["missing"], SUMS["extra"]})

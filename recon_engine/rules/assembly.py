@@ -66,7 +66,7 @@ def check_rules(column: str, spelled: Sequence[str], side: str = "both") -> None
             f"{OPTIONS[side]} {column}: {len(spelled):,} rules are too many",
             help=f"at most {MOST_RULES} rules per column",
         )
-    typed = [text for text in spelled if parse_rule(text).family]
+    typed = [text for text in spelled if is_typed(text)]
     if len(typed) > 1:
         raise ConfigError(
             f"{OPTIONS[side]} {column}: two typed rules, {typed[0]} and {typed[1]}",
@@ -74,6 +74,11 @@ def check_rules(column: str, spelled: Sequence[str], side: str = "both") -> None
             " boolean",
             help="keep one of them",
         )
+
+
+def is_typed(text: str) -> bool:
+    """Whether a rule reads a value as one of a type; ConfigError for an invalid one."""
+    return bool(parse_rule(text).family)
 
 
 def chain_of(*spelled: str) -> Chain:

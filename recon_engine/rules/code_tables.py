@@ -142,6 +142,12 @@ def read_code_file(name: str, *, rest_same: bool) -> CodeTable:
         header, *rows = csv.reader(
             io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True
         )
+    except FileNotFoundError:
+        raise ConfigError(
+            f"rule map: there is no file {Path(name).absolute()}",
+            help="the codes are in a file of their own: copy it with the configuration,"
+            " or name another one",
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(
             f"rule map cannot read the file {Path(name).absolute()}",

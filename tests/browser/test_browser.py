@@ -428,9 +428,29 @@ def test_printed_it_has_the_first_rows_and_no_controls(
     assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= 720
     assert not seen.page.locator("#search").is_visible()
     assert seen.page.locator("pre").is_visible()
+    others = re.compile(r" · not printed: missing rows: \d+, extra rows: \d+$")
+    assert others.search(seen.page.locator("#shown").inner_text())
     assert seen.page.pdf().startswith(b"%PDF")
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert " shown" in seen.page.locator("#shown").inner_text()
+
+
+def test_rows_without_a_partner_have_headings_with_both_names(
+    look: Callable[..., Seen],
+) -> None:
+    old = pl.DataFrame({"A": ["x, y", "1"], "ID": ["1", "2"], "B": ["", "3"]})
+    new = pl.DataFrame({"NR": ["2", "3"], "a": ["2", "z"], "B": ["3", "4"]})
+    found = diff(old, new, keys="ID", renames={"ID": "NR", "A": "a"})
+    seen = look(result_page.render_result(found), "#tab=missing")
+    heads = seen.page.locator("#grid-head [role=columnheader]")
+    assert heads.all_inner_texts() == ["ID (NR)", "A (a) · B"]
+    assert seen.rows().inner_text().split("\n") == ["1", "x, y · (blank)"]
+    seen.page.locator("#tab-cells").click()
+    assert "A (a)" in seen.rows().inner_text()
+    assert seen.page.locator("#by-column option").all_inner_texts()[1] == "A (a)"
+    seen.page.locator("#by-column").select_option("A")
+    assert seen.address() == "#column=A"
+    assert seen.rows().count() == 1
 
 
 SEARCHED = """(text) => new Promise((done) => {

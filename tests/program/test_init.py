@@ -285,6 +285,13 @@ def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) ->
     assert "-keys = 'X'\n" in ended.stdout
     assert '+keys = ["CLM_ID"]\n' in ended.stdout
     assert "add --force to replace it" in ended.stderr
+    # Said before the files are read, which may take long.
+    assert ended.stderr.startswith(
+        "recon.toml exists: it is kept, and what would change"
+    )
+    (tmp_path / "none.csv").unlink(missing_ok=True)
+    gone = recon("init", "old.csv", "none.csv", "--yes", cwd=tmp_path)
+    assert gone.stderr.startswith("recon.toml exists: it is kept")
     assert settings(tmp_path) == {"keys": "X"}
     ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
     assert ended.returncode == 0

@@ -85,9 +85,12 @@ def test_what_a_hint_is_called_and_what_is_not_saved(folder: Path) -> None:
     )
     text = (folder / "recon.toml").read_text()
     assert toml(folder)["rules"]["PAID"] == "decimal"
-    # What was proposed is active: neither the proposal nor its reason is a comment.
+    # What was proposed is active, and no comment any more; its evidence stays above it.
     assert "#     " not in text
-    assert "50% number format" not in text
+    assert re.search(
+        r'\n# PAID: 2 differ, 50% number format.*\nPAID = "decimal"\n', text
+    )
+    assert text.count("50% number format") == 1
     assert "Proposals" not in text
 
 
@@ -149,7 +152,7 @@ def test_a_code_table_is_beside_a_configuration_elsewhere(coded: Path) -> None:
     (coded / "conf" / "SEX.map.csv").unlink()
     ended = recon(*DIFF, "--config", "conf/my.toml", cwd=coded)
     assert ended.returncode == 2
-    assert f"cannot read the file {coded}/conf/SEX.map.csv" in ended.stderr
+    assert f"rule map: there is no file {coded}/conf/SEX.map.csv" in ended.stderr
 
 
 def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> None:
@@ -160,6 +163,12 @@ def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> 
     assert f"#     {CODED}" in text
     assert "SEX" not in str(toml(coded))
     assert (coded / "SEX.map.csv").read_text() == CODES
+    # Once it is used, its evidence stays above it.
+    recon(*DIFF, "--save-hints", "1", cwd=coded)
+    [reason] = re.findall("(?m)^# SEX: .*$", text)
+    saved = (coded / "recon.toml").read_text()
+    assert f"{reason}\n{CODED}\n" in saved
+    assert saved.count("SEX: 80 differ") == 1
     # Without the comment signs it is active.
     active = re.sub("(?m)^#     ", "", text)
     (coded / "recon.toml").write_text(active)

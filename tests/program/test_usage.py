@@ -69,6 +69,11 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
             "write it after the command, such as: recon diff OLD NEW --key",
         ),
         (
+            ["init", "a", "b", "--out", "x.toml"],
+            "no such option: --out",
+            "the option is --config; recon init --help",
+        ),
+        (
             ["diff", "a", "b", "-f", "tabel"],
             "--format: 'tabel' is not one of 'table', 'json', 'markdown'",
             "recon diff --help",

@@ -10,7 +10,11 @@ import pytest
 from support.program import recon
 
 from recon_engine import diff
-from recon_engine.formatting import describe_side, format_count, format_share
+from recon_engine.formatting import (
+    describe_side,
+    format_count,
+    format_share,
+)
 from recon_engine.gate_syntax import METRICS
 from recon_engine.model import Side
 from recon_engine.report.junit import render_junit

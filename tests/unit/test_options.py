@@ -40,7 +40,7 @@ COMMANDS: dict[str, Any] = GROUP.commands
 EVERY = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 DATACLASSES = (Options, Limits, RunConfig, SideOptions)
 # Fields that are made of other options, or are not a user's to set.
-NO_OPTION = {"options", "database", "limits", "old", "new", "flags"}
+NO_OPTION = {"options", "database", "limits", "old", "new", "flags", "set_aside"}
 NO_PARAMETER = {"old", "new", "today", "sided"}
 
 

@@ -390,7 +390,8 @@ def test_long_lines_of_a_result_are_folded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COLUMNS", "80")
     lines = str(compare_german(rules={"NR": "lstrip0"})).splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("help: STATUS"))
-    assert lines[at + 1].startswith("      old_rules={")
+    assert lines[at + 1] == "      one code of NEW;"
+    assert lines[at + 2].startswith("      old_rules={")
 
 
 def test_a_page_that_is_written_is_not_returned(

@@ -350,7 +350,7 @@ def test_in_a_few_sentences_it_says_what_why_and_how_much() -> None:
         assert sentence in said
 
 
-def test_the_largest_cause_has_more_cells_than_any_other() -> None:
+def test_the_largest_cause_has_more_cells_than_all_others() -> None:
     first = table(ID=["1", "2", "3"], PAID=["1.00", "2", "3"], NAME=["a", "b", "c"])
     tied = table(ID=["1", "2", "3"], PAID=["1", "2", "3"], NAME=["x", "b", "c"])
     assert "Largest cause" not in diff(first, tied, keys="ID").to_html()
@@ -358,6 +358,14 @@ def test_the_largest_cause_has_more_cells_than_any_other() -> None:
     said = words(diff(first, most, keys="ID").to_html())
     # Of all cells, not of those of the column, which would be all.
     assert "Largest cause: NAME , text (2 of all differing cells)." in said
+    three = table(ID=["1", "2", "3"], PAID=["1", "9", "3"], NAME=["x", "y", "c"])
+    assert "Largest cause" not in diff(first, three, keys="ID").to_html()
+
+
+def test_a_rule_of_one_side_has_no_count_of_the_other() -> None:
+    old, new = table(ID=["1"], SEX=["M"]), table(ID=["1"], SEX=["1"])
+    found = diff(old, new, keys="ID", old_rules={"SEX": "map(M=1)"})
+    assert "SEX=map(M=1) 1 of 1 — 1 cell" in words(result_page.render_result(found))
 
 
 def test_a_notebook_shows_the_same_in_short(claims: Reconciliation) -> None:
@@ -496,3 +504,30 @@ def pages_options(name: str) -> Options:
         delimiter=";",
         detail_limit=10,
     )
+
+
+def test_columns_that_are_not_compared_are_named_everywhere() -> None:
+    old = pl.DataFrame({"ID": ["1"], "UNITS": ["1"], "A": ["2"], "GONE": ["3"]})
+    new = pl.DataFrame({"ID": ["1"], "UNITS": ["7"], "A": ["2"], "CAME": ["3"]})
+    found = diff(old, new, keys="ID", ignore="UNITS", on_schema_drift="compare")
+    ignored = "not compared: UNITS (ignore)"
+    page = result_page.render_result(found)
+    for text in (str(found), found.to_markdown(), page):
+        assert ignored in text
+        for side, name in (("old", "GONE"), ("new", "CAME")):
+            sentence = f"not compared, only in {side}: {name}".casefold()
+            assert sentence in text.casefold()
+    assert ignored not in found.to_json()
+    shown = diff(old, new, keys="ID", ignore=("UNITS", "GONE", "CAME"))
+    assert "not compared: UNITS, GONE, CAME (ignore)" in str(shown)
+
+
+def test_the_page_says_how_new_calls_the_columns() -> None:
+    old = pl.DataFrame({"ID": ["1"], "CITY": ["x"], "A": ["2"]})
+    new = pl.DataFrame({"NR": ["1"], "town": ["x"], "amount": ["3"]})
+    renames = {"ID": "NR", "CITY": "town", "A": "amount"}
+    page = result_page.render_result(diff(old, new, keys="ID", renames=renames))
+    assert "<code>A (amount)</code>" in page
+    assert "key <code>ID (NR)</code>" in page
+    # A column that is equal on every row has no other place.
+    assert re.search("names in NEW</dt><dd[^>]*>[^<]*CITY = town", page)

@@ -427,6 +427,75 @@ def test_a_rule_on_the_command_line_comes_after_those_of_the_file(folder: Path) 
     assert "✓ AGREE" in ended.stdout
 
 
+def test_a_typed_rule_of_the_command_line_replaces_that_of_the_file(
+    folder: Path,
+) -> None:
+    (folder / "recon.toml").write_text(
+        'keys = "ID"\nrules.PAID = ["trim", "decimal"]\nold.rules.X = "map(a=A)"\n'
+    )
+    (folder / "old.csv").write_text("ID,PAID,X\n1, 10.00,a\n2,20,a\n")
+    (folder / "new.csv").write_text("ID,PAID,X\n1,10,A\n2,21,A\n")
+    rule = ("--rule", "PAID=decimal(abs=1)")
+    ended = recon("diff", "old.csv", "new.csv", *rule, cwd=folder)
+    assert "✓ AGREE" in ended.stdout, ended.stderr
+    ended = recon("diff", "old.csv", "new.csv", *rule, *rule, cwd=folder)
+    assert "two typed rules" in ended.stderr
+    other = ("--old-rule", "X=map(a=B)")
+    ended = recon("diff", "old.csv", "new.csv", *rule, *other, cwd=folder)
+    assert "2 of 2 matched rows differ" in ended.stdout
+
+
+NARROWED = """\
+keys = "ID"
+[map]
+PAID = "AMOUNT"
+[rules]
+ID = "trim"
+PAID = "decimal"
+NOTE = "casefold"
+[old.rules]
+PAID = "trim"
+[[suppress]]
+what = "column"
+column = "NOTE"
+reason = "known"
+owner = "us"
+until = 2099-12-31
+"""
+
+
+def test_settings_of_columns_that_the_command_line_excludes_do_not_apply(
+    folder: Path,
+) -> None:
+    file = folder / "recon.toml"
+    file.write_text(NARROWED)
+    (folder / "old.csv").write_text("ID,PAID,NOTE\n1 ,1,a\n2,2,b\n")
+    (folder / "new.csv").write_text("ID,AMOUNT,NOTE\n1,1,A\n2,3,x\n")
+
+    def run(*flags: str, **environment: str) -> tuple[str, str]:
+        ended = recon("diff", "old.csv", "new.csv", *flags, cwd=folder, **environment)
+        return ended.stdout, ended.stderr
+
+    assert "1 of 2 matched rows differs\n" in run("--ignore", "NOTE")[0]
+    assert "1 of 2 matched rows differs\n" in run("--compare-only", "PAID")[0]
+    assert "PASS" in run("--compare-only", "NOTE")[0]
+    # Named as in NEW, and excluded by a variable.
+    assert "PASS" in run("--ignore", "AMOUNT")[0]
+    assert "PASS" in run(RECON_IGNORE="AMOUNT")[0]
+    # What the command line says itself is no setting of the file.
+    both = run("--ignore", "PAID", "--rule", "PAID=scale(2)")[1]
+    assert "PAID: no compared column has that name" in both
+    file.write_text(NARROWED.replace('PAID = "decimal"', 'PAYD = "decimal"'))
+    assert (
+        "PAYD: no file has that column. Did you mean"
+        in run("--compare-only", "NOTE")[1]
+    )
+    assert "PAYD: no compared column has" in run("--ignore", "NOTE")[1]
+    # The file itself may not contradict itself.
+    file.write_text(NARROWED.replace("[map]", 'ignore = "NOTE"\n[map]'))
+    assert "NOTE: no compared column has that name" in run()[1]
+
+
 def test_a_mask_of_the_file_masks_and_one_of_a_flag_goes_before_it(
     folder: Path,
 ) -> None:

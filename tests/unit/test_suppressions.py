@@ -149,6 +149,7 @@ def test_what_is_accepted_is_neither_a_hint_nor_the_largest_cause() -> None:
     assert "help: PAID" not in str(result)
     assert "Largest cause: <a" in result.to_html()
     assert "<code>PAID</code></a>, number" not in result.to_html().split("Largest")[1]
+    assert "of all differing cells that are not accepted)" in result.to_html()
     both = suppressed(known("column", column="PAID"), known("column", column="CODE"))
     assert "Largest cause" not in both.to_html()
 

@@ -326,3 +326,22 @@ def test_the_command_line_and_the_file_filter_alike(tmp_path: Path) -> None:
     assert line == (
         "recon diff o n --key ID --where 'CLOSED >= 2026-01-01' --new-where 'ID != 2'"
     )
+
+
+def test_a_number_that_is_compared_as_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("ID,N,DAY\n1,9,2026-01-02\n2,10,2026-01-03\n")
+    (tmp_path / "n.csv").write_text("ID,N,DAY\n1,9,2026-01-02\n2,10,2026-01-03\n")
+
+    def shown(where: str, *flags: str) -> str:
+        command = ("diff", "o.csv", "n.csv", "-k", "ID", "--new-where", where, *flags)
+        return recon(*command, cwd=tmp_path).stdout
+
+    said = "--new-where: N is compared as text, where 9 is above 10; --rule N=decimal"
+    assert "AGREE on 1 of 2 rows" in shown("N > 8")
+    assert f"  {said} compares numbers\n" in shown("N > 8")
+    assert "compared as text" in shown("N > 8.5 and N <= '9'")
+    # With the rule it is no text; and no order, a day and a word are compared as meant.
+    assert "compared as text" not in shown("N > 8", "--rule", "N=decimal")
+    for where in ("N = 9", "N != 8", "DAY > 2026-01-02", "DAY > A"):
+        assert "compared as text" not in shown(where)
+    assert "compared as text" not in shown("N > 8", "-f", "json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import openpyxl
@@ -63,7 +64,7 @@ def test_every_cell_is_the_text_of_the_value(tmp_path: Path) -> None:
     assert book.sheetnames == ["summary", "columns", "mismatches", "missing", "extra"]
     sheet = book["mismatches"]
     head, *rows = sheet.iter_rows()
-    assert [cell.value for cell in head] == ["key.ID", "column", "old", "new", "kind"]
+    assert [cell.value for cell in head] == ["ID", "column", "old", "new", "kind"]
     found_texts = {int(row[0].value): shown(row[2].value) for row in rows}
     assert found_texts == dict(enumerate(AWKWARD))
     assert {cell.data_type for row in rows for cell in row} == {"s"}
@@ -72,7 +73,8 @@ def test_every_cell_is_the_text_of_the_value(tmp_path: Path) -> None:
     assert summary["verdict"] == found.headline()
     assert summary["rows"] == found.accounting()
     columns = [[cell.value for cell in row] for row in book["columns"].iter_rows()]
-    assert columns[1][:5] == ["A", "15", "0", "0", "15"]
+    assert columns[1][:5] == ["A", 15, 0, 0, 15]
+    assert (summary["key"], summary["rows that differ"]) == ("ID", 15)
 
 
 def test_columns_have_the_names_of_both_sides(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_columns_have_the_names_of_both_sides(tmp_path: Path) -> None:
     }
     assert [row[0] for row in rows["columns"]] == ["column", "BETRAG (AMOUNT)", "X"]
     assert [row[:2] for row in rows["mismatches"]] == [
-        ["key.NR (ID)", "column"],
+        ["NR (ID)", "column"],
         ["1", "BETRAG (AMOUNT)"],
         ["1", "X"],
     ]
@@ -96,6 +98,78 @@ def test_columns_have_the_names_of_both_sides(tmp_path: Path) -> None:
     assert rows["extra"] == [names, ["3", "8", "b"]]
     # The frames and JSON keep the names of OLD.
     assert d.extra().columns == ["NR", "BETRAG", "X"]
+
+
+def test_a_key_may_be_called_as_a_column_of_the_sheet(tmp_path: Path) -> None:
+    old = pl.DataFrame({"column": ["1"], "A": ["x"]})
+    new = pl.DataFrame({"spalte": ["1"], "A": ["y"]})
+    d = rx.diff(old, new, keys="column", renames={"column": "spalte"})
+    write_workbook(d, tmp_path / "r.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx")["mismatches"]
+    assert [*sheet.iter_rows(values_only=True)] == [
+        ("key.column", "column", "old", "new", "kind"),
+        ("1", "A", "x", "y", "text"),
+    ]
+
+
+def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "o.csv").write_text("NR,A,B,LEFT\n1,1.50,x,1\n2,2.50,y,1\n3,3.50,z,1\n")
+    (tmp_path / "n.csv").write_text("A,ID,B\n2.00,1,x\n2.5,2,\n9.75,4,w\n")
+    accept = 'reason = "known"\nowner = "us"\nuntil = 2099-12-31\n'
+    (tmp_path / "recon.toml").write_text(
+        'keys = "NR"\non_schema_drift = "compare"\n[map]\nNR = "ID"\n'
+        '[rules]\nA = "decimal"\n'
+        f'[[suppress]]\nwhat = "column"\ncolumn = "B"\n{accept}'
+        f'[[suppress]]\nwhat = "extra"\n{accept}'
+    )
+    recon("diff", "o.csv", "n.csv", "-o", "r.xlsx", cwd=tmp_path)
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    rows = {sheet.title: [*sheet.iter_rows(values_only=True)] for sheet in book}
+    summary = [
+        tuple(cell for cell in row if cell is not None) for row in rows["summary"]
+    ]
+    assert summary[1][0] == "compared on"
+    for line in (
+        ("command", "recon diff o.csv n.csv --config recon.toml"),
+        ("key", "NR (ID)"),
+        ("rows that differ", 2),
+        ("rows that differ, accepted", 1),
+        ("missing rows", 1),
+        ("extra rows, accepted", 1),
+        ("warning", "not compared, only in old: LEFT"),
+        ("suppression", "accepted: B: 1 cell found, until 2099-12-31: known (us)"),
+        ("sum of A", "new minus old", 0.5),
+        ("sum of A", "missing rows", 3.5),
+    ):
+        assert line in summary
+    assert any(row[0] == "rule" and row[1].startswith("A=decimal") for row in summary)
+    assert rows["mismatches"] == [
+        ("NR (ID)", "column", "old", "new", "kind", "accepted"),
+        ("1", "A", "1.50", "2.00", "number", ""),
+        ("2", "B", "y", "", "value to blank", "yes"),
+    ]
+    assert rows["missing"][0] == ("NR (ID)", "A", "B", "LEFT")
+    assert rows["extra"] == [
+        ("NR (ID)", "A", "B", "accepted"),
+        ("4", "9.75", "w", "yes"),
+    ]
+
+
+def test_a_number_that_excel_would_round_is_text() -> None:
+    exact: tuple[int | Decimal, ...] = (
+        0,
+        10**15 - 1,
+        Decimal("0.1"),
+        Decimal("123456789012.34"),
+    )
+    rounded: tuple[int | Decimal, ...] = (
+        10**15 + 1,
+        Decimal("1234567890123456.78"),
+        Decimal("0.1" + "0" * 19 + "1"),
+    )
+    assert [*map(workbook._fits_number, (*exact, *rounded))] == [True] * 4 + [False] * 3
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
@@ -123,7 +197,7 @@ def test_what_does_not_fit_is_counted_and_said(
     found = rx.diff(old, new, keys="ID")
     notes = write_workbook(found, tmp_path / "r.xlsx")
     assert notes == ("sheet mismatches: 2 rows are left out, for a sheet has 3 rows",)
-    monkeypatch.setattr(workbook, "MOST_ROWS", 9)
+    monkeypatch.setattr(workbook, "MOST_ROWS", 50)
     notes = write_workbook(found, tmp_path / "r.xlsx")
     assert notes == (
         "sheet mismatches: 2 values are cut, for a cell has 32,767 characters",

@@ -125,6 +125,11 @@ def init(
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
+        if dataset is None and not force and _has_settings(config):
+            session.announce(
+                f"{config} exists: it is kept, and what would change is shown;"
+                " --force replaces it"
+            )
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         asks = not yes and terminal and not session.is_in_notebook()
         with session.show_progress(logged=False) as progress:
@@ -145,6 +150,15 @@ def init(
         from recon_cli.config_draft import write_draft
 
         write_draft(found, config, dataset, force=force, names=(old, new))
+
+
+def _has_settings(config: Path) -> bool:
+    """Whether a draft would replace a whole file, and not a table of it."""
+    return (
+        config.name != "pyproject.toml"
+        and config.is_file()
+        and bool(config.stat().st_size)
+    )
 
 
 def _import_writer() -> None:
@@ -196,9 +210,9 @@ def _is_open(keys: Sequence[Proposal]) -> bool:
 
 def _ask(keys: Sequence[Proposal]) -> int:
     """The number, from 0, of the listed key that a person chooses."""
-    session.echo("These keys match almost as many rows:")
+    session.say("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
-        session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
+        session.say(f"  {number}. {', '.join(each.columns)}: {each.reason}")
     while True:
         try:
             chosen: int = typer.prompt("Which one", default=1, type=int)
@@ -209,4 +223,4 @@ def _ask(keys: Sequence[Proposal]) -> int:
             ) from None
         if 1 <= chosen <= len(keys):
             return chosen - 1
-        session.echo(f"There is no key {chosen}: answer with 1 to {len(keys)}.")
+        session.say(f"There is no key {chosen}: answer with 1 to {len(keys)}.")

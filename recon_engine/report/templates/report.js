@@ -108,6 +108,8 @@
   data.cellsOf.forEach((many, row) => { for (let n = 0; n < many; n++) cells.row.push(row); });
   const columnOf = (cell) => data.columns[data.pairs[cells.combination[cell]][0]];
   const kindOf = (cell) => data.kinds[data.pairs[cells.combination[cell]][1]];
+  // `OLD (NEW)` for a column that has another name in NEW.
+  const both = (name) => (Object.hasOwn(data.newNames, name) ? `${name} (${data.newNames[name]})` : name);
   const spelled = (kind) => kind.replaceAll("_", " ");
 
   // Cells with another value come first; cells written another way need less attention.
@@ -140,7 +142,7 @@
     key: (cell) => keyOf(cells.row[cell]),
     paint: (cell) => [
       element("span", { class: "mono" }, ...plain(readable(keyOf(cells.row[cell])))),
-      element("span", { class: "mono" }, ...plain(columnOf(cell))),
+      element("span", { class: "mono" }, ...plain(both(columnOf(cell)))),
       element("span", {}, ...arrow(cell)),
       element("span", { class: rewritten[cells.combination[cell]] ? "good" : "bad" }, spelled(kindOf(cell))),
     ],
@@ -169,14 +171,16 @@
     const total = columns.length ? indices[0].length : 0;
     const all = Array.from({ length: total }, (_, row) => row);
     const whole = (row) => columns.map((_, column) => cell(row, column));
+    const others = (row) => row.filter((_, column) => !at.includes(column));
     return {
-      title, unit: "rows", opened: "The whole row", heads: ["Key", "The whole row"], all,
+      title, unit: "rows", opened: "The whole row", all,
+      heads: [data.keys, others(columns)].map((names) => names.map(both).join(" · ")),
       matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
       row: (row) => row,
       key: (row) => at.map((column) => cell(row, column)),
       paint: (row) => [
         element("span", { class: "mono" }, ...plain(readable(at.map((column) => cell(row, column))))),
-        element("span", { class: "mono quiet" }, ...plain(whole(row).filter((_, column) => !at.includes(column)).join(", "))),
+        element("span", { class: "mono quiet" }, ...plain(readable(others(whole(row))))),
       ],
       table: (row) => [["Column", "Value"], columns.map((name, column) =>
         [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
@@ -198,7 +202,7 @@
   const filters = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value });
 
   const options = (select, names) => select.append(...names.map((name) => element("option", { value: name }, spelled(name))));
-  data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(name).map((part) => part.textContent ?? part))));
+  data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(both(name)).map((part) => part.textContent ?? part))));
   options(byKind, data.kinds);
 
   // The total, and the file that holds all rows, if the page carries only a sample.
@@ -222,18 +226,24 @@
     grid.classList.toggle("short", view().all.length < SHORT);
     grid.setAttribute("aria-label", view().title);
     grid.setAttribute("aria-rowcount", String(found.length + 1));
-    head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
+    head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, ...plain(name))));
     if (!keepPlace) grid.scrollTop = 0;
     showCount();
     paint();
   }
 
-  // How many of the matching rows are shown; on paper at most `most` are printed.
-  function showCount(most = found.length) {
+  // How many of the matching rows are shown; on paper at most `most`, of one tab, are printed.
+  function showCount(most) {
+    if (most === undefined) {
+      shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${sampleNote()}`;
+      return;
+    }
     const some = found.length > most
       ? `the first ${count.format(most)} of ${count.format(found.length)} are printed`
-      : `${count.format(found.length)} of ${count.format(view().all.length)} shown`;
-    shown.textContent = some + sampleNote();
+      : `${count.format(found.length)} of ${count.format(view().all.length)} are printed`;
+    const others = Object.keys(views).filter((name) => name !== tab && data.totals[name])
+      .map((name) => `${views[name].title.toLowerCase()}: ${count.format(data.totals[name])}`);
+    shown.textContent = some + sampleNote() + (others.length ? ` · not printed: ${others.join(", ")}` : "");
   }
 
   // Draw only the rows in view; padding above and below stands in for the others, so a
