@@ -198,7 +198,7 @@ def _list_tables(
     cells.columns = [*(both.get(name, name) for name in keys), *others]
 
     def mark(row: Row) -> Row:
-        return *row, accepted.get((row[column], row[kind]), "")
+        return *row, accepted.get((str(row[column]), str(row[kind])), "")
 
     yield cells, mark if result.suppressed else None
     left = result.left
