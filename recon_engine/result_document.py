@@ -25,6 +25,8 @@ from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from recon_engine.model import Hint, RuleCount, Side, Suppressed
     from recon_engine.result import Reconciliation
 
@@ -81,17 +83,7 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
             lines += [f"Warning: {escape_markdown(spell(warning))}", ""]
     if result.counts.mismatched_cells:
         lines += [result.rewriting(), ""]
-    if result.gates:
-        lines += ["| gate | | |", "|---|---|---|"]
-        lines += [
-            markdown_row(
-                _name(gate.gate),
-                "pass" if gate.passed else "**fail**",
-                escape_markdown(gate.text),
-            )
-            for gate in result.gates
-        ]
-        lines.append("")
+    lines += _list_acceptance(result, spell)
     if result.differing:
         lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
         lines += [
@@ -109,6 +101,22 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
     if result.remainder():
         lines += ["", f"Not explained by any hint: {result.remainder()}"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _list_acceptance(
+    result: Reconciliation, spell: Callable[[str], str]
+) -> Iterator[str]:
+    """A table of the gates, and a list of the suppressions."""
+    if result.gates:
+        yield from ("| gate | | |", "|---|---|---|")
+        for gate in result.gates:
+            passed = "pass" if gate.passed else "**fail**"
+            yield markdown_row(_name(gate.gate), passed, escape_markdown(gate.text))
+        yield ""
+    if result.suppressed:
+        for each in result.suppressed:
+            yield f"- {escape_markdown(spell(each.text))}"
+        yield ""
 
 
 def _advise_shell(hint: Hint) -> str:

@@ -420,14 +420,24 @@ class ColumnChoice:
         ]
         taken = set(renames.values())
         only_new = [n for n in (new.names[at] for at in unpaired[1]) if n not in taken]
-        for side, names in (("OLD", only_old), ("NEW", only_new)):
+        both = (("OLD", only_old, only_new), ("NEW", only_new, only_old))
+        for side, names, others in both:
+            # Without a column left on the other side, there is no partner to name.
+            evidence, instead = (
+                (
+                    "agrees: {}; if one is its partner, add --map OLD=NEW",
+                    "--map OLD=NEW",
+                )
+                if others
+                else ("is left without a partner: {}", "--ignore leaves it out")
+            )
             if names:
                 self.decide(
                     f"only in {side}",
                     "not compared",
-                    f"no column of the other file agrees: {join_names(names, 5)};"
-                    " if one is its partner, add --map OLD=NEW",
-                    "--map OLD=NEW",
+                    "no column of the other file "
+                    + evidence.format(join_names(names, 5)),
+                    instead,
                     "on_schema_drift",
                 )
         return OnSchemaDrift.COMPARE if only_old or only_new else OnSchemaDrift.REFUSE

@@ -241,6 +241,13 @@ def test_rows_of_one_side_are_accepted_by_key() -> None:
     assert "in old only (1 accepted)" in result.to_html()
 
 
+def test_markdown_has_each_suppression_with_its_reason_and_owner() -> None:
+    result = suppressed(known("column", column="PAID"), known("missing"))
+    said = result.to_markdown().replace("\\", "")
+    for each in result.suppressed:
+        assert f"\n- {each.text}\n" in said
+
+
 def test_another_value_than_the_accepted_one_is_left() -> None:
     values = known("column", column="PAID", old="30.00", new="30.01")
     assert states(suppressed(values)) == [("active", 1)]
