@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import fields
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
+from recon_engine.formatting import format_count
 from recon_engine.kinds import Kind, classify_cells, classify_read
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
@@ -67,7 +69,7 @@ RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
 BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 # `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
 # no suppression failed. Without gates, active suppressions have to cover all that
-# differs.
+# differs. `clean` is `describe_clean_state` for the breaks as the run left them.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -98,7 +100,20 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
         WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
             AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
                 = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
-    ) AS replaced
+    ) AS replaced,
+    CASE WHEN s.run_id IS NOT NULL THEN
+        s.matched > 0
+        AND s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new = 0
+        AND cardinality(s.only_in_old) + cardinality(s.only_in_new) = 0
+        AND NOT EXISTS (
+            SELECT FROM metrics.gate_result g WHERE g.run_id = r.run_id AND NOT g.passed
+        )
+        AND NOT u.failed
+        AND coalesce(b.tracking = 'tracked', false)
+        AND b.breaks_open = coalesce(
+            b.breaks_accepted, CASE WHEN NOT u.any OR b.breaks_open = 0 THEN 0 END
+        )
+    END AS clean, r.error_message AS message
 FROM metrics.pipeline_run_log r
     LEFT JOIN metrics.recon_summary s USING (run_id)
     LEFT JOIN metrics.break_summary b USING (run_id)
@@ -107,7 +122,8 @@ FROM metrics.pipeline_run_log r
             coalesce(sum(found) FILTER (WHERE what = 'missing' AND state = 'active'), 0)
                 ::bigint AS missing,
             coalesce(sum(found) FILTER (WHERE what = 'extra' AND state = 'active'), 0)
-                ::bigint AS extra
+                ::bigint AS extra,
+            count(*) FILTER (WHERE state IN ('expired', 'exceeded')) > 0 AS failed
         FROM metrics.suppression WHERE run_id = r.run_id
     ) u
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
@@ -142,6 +158,8 @@ LATEST: Final = "latest"
 # Shorter, it is more likely a mistake: the first digits of an id are a time.
 PREFIX_DIGITS: Final = 4
 RUN_ID: Final = lazy_pattern(rf"[0-9a-f]{{{PREFIX_DIGITS},32}}")
+# As many results are read at first for the clean ones in a row.
+STREAK_RUNS: Final = 50
 # Of the runs with the same first digits, as many are named.
 MANY: Final = 4
 
@@ -180,17 +198,41 @@ def list_runs(
             else None,
             row["old_uri"],
             row["replaced"],
+            row["clean"],
+            row["message"],
         )
         for row in _query_rows(connection, RUNS, values)
     ]
 
 
-def describe_last_state(connection: psycopg.Connection, dataset: str) -> str:
-    """Whether the last run with a result is clean, and its start; empty without one."""
+def describe_last_state(connection: psycopg.Connection, dataset: str) -> list[str]:
+    """Whether the last run with a result is clean, and how many in a row are.
+
+    Without a result there is no line.
+    """
     for run in list_runs(connection, dataset, 1, results=True):
         state = describe_clean_state(connection, run.run_id)
-        return f"run of {run.started:%Y-%m-%d %H:%M}: {state}"
-    return ""
+        named = f"run of {run.started:%Y-%m-%d %H:%M}: {state}"
+        return [named, _describe_streak(connection, dataset)]
+    return []
+
+
+def _describe_streak(connection: psycopg.Connection, dataset: str) -> str:
+    """How many of the last results in a row are clean, as measured by their runs.
+
+    A result that a later run of the same files replaced does not count, and a run
+    without a result measured nothing.
+    """
+    limit = STREAK_RUNS
+    while True:
+        runs = list_runs(connection, dataset, limit, results=True)
+        counted = [run for run in runs if not run.replaced]
+        clean = [*takewhile(lambda run: run.clean, counted)]
+        if len(clean) < len(counted) or len(runs) < limit:
+            break
+        limit *= 4
+    since = f", since {clean[-1].started:%Y-%m-%d}" if clean else ""
+    return f"clean in a row: {format_count(len(clean), 'run')}{since}"
 
 
 def load_result(
