@@ -271,10 +271,18 @@ def show_outcome(clock: RunClock, form: Format) -> None:
         print_error(make_console(stderr=True), ended.error)
 
 
-def describe_outcome(ended: Outcome) -> str:
-    """The verdict and the end of a run in one line that names the dataset."""
-    headline = [readable(ended.result.headline())] if ended.result else []
-    return f"{ended.record.dataset}: " + " · ".join((*headline, _describe_end(ended)))
+def describe_outcome(clock: RunClock) -> str:
+    """One line that names the dataset: the verdict, what is new, the state, the end."""
+    ended = clock.outcome
+    assert ended is not None  # noqa: S101 - the caller has run it
+    counts = ended.breaks.counts if ended.breaks else None
+    facts = (
+        readable(ended.result.headline()) if ended.result else None,
+        f"breaks: new {counts.new:,}, reopened {counts.reopened:,}" if counts else None,
+        clock.clean_state,
+        _describe_end(ended),
+    )
+    return f"{ended.record.dataset}: " + " · ".join(fact for fact in facts if fact)
 
 
 def _describe_end(ended: Outcome) -> str:
