@@ -251,6 +251,12 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
 }
+# What an empty text of a suppression lacks: a draft leaves these two blank.
+TO_FILL_IN: Final = {
+    "reason": "it is empty: write why the differences are accepted, such as"
+    ' reason = "known rounding, TICKET-1"',
+    "owner": 'it is empty: write who accepts them, such as owner = "claims-team"',
+}
 EMPTY: Final[dict[Shape, Any]] = {
     Shape.VALUES: (),
     Shape.NAMES: (),
@@ -478,7 +484,26 @@ def _describe_mistake(error: ErrorDetails, path: Path) -> str:
     if moved:
         return moved
     prefix = "tool.recon." if path.name == PYPROJECT else ""
-    return f"{prefix}{_format_toml_path(loc)}: {_explain_mistake(error, loc)}"
+    place = f"{prefix}{_format_toml_path(loc)}"
+    return f"{place}{_find_line(loc, prefix, path)}: {_explain_mistake(error, loc)}"
+
+
+def _find_line(loc: list[int | str], prefix: str, path: Path) -> str:
+    """The line at which a `[[suppress]]` table of the file begins, or ""."""
+    match loc:
+        case [*table, "suppress", int(at)] | [*table, "suppress", int(at), _]:
+            header = f"[[{prefix}{_format_toml_path([*table, 'suppress'])}]]"
+        case _:
+            return ""
+    # It was read, so that it is UTF-8.
+    lines = path.read_text(encoding="utf-8").splitlines()
+    begun = [
+        number
+        for number, line in enumerate(lines, 1)
+        if line.partition("]]")[0].strip() + "]]" == header
+    ]
+    # Without its own header, the table is an item of an inline list.
+    return f" (table of line {begun[at]:,})" if at < len(begun) else ""
 
 
 def _find_misplaced(loc: list[int | str], path: Path) -> str:
@@ -514,6 +539,8 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
             return _unknown_setting(loc)
         case "missing":
             return "it has to be given"
+        case "string_too_short":
+            return TO_FILL_IN.get(str(loc[-1]), "it is empty: give a text")
         case "value_error":
             return str(error["ctx"]["error"])
         case "enum" | "literal_error":

@@ -913,7 +913,8 @@ class PastRun:
 
     `breaks`: its breaks by state; None if it tracked none. `old_uri`: the file of OLD;
     None if it had no pair. `replaced`: whether a later run has a result of the same
-    files with the same contents.
+    files with the same contents. `clean`: whether its gates passed and each open break
+    was accepted; None if that was not measured. `message`: why it has no result.
     """
 
     run_id: UUID
@@ -924,6 +925,8 @@ class PastRun:
     breaks: BreakCounts | None = None
     old_uri: str | None = None
     replaced: bool = False
+    clean: bool | None = None
+    message: str | None = None
 
     @property
     def file(self) -> str:

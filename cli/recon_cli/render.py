@@ -280,10 +280,18 @@ def show_outcome(clock: RunClock, form: Format) -> None:
         print_error(make_console(stderr=True), ended.error)
 
 
-def describe_outcome(ended: Outcome) -> str:
-    """The verdict and the end of a run in one line that names the dataset."""
-    headline = [readable(ended.result.headline())] if ended.result else []
-    return f"{ended.record.dataset}: " + " · ".join((*headline, _describe_end(ended)))
+def describe_outcome(clock: RunClock) -> str:
+    """One line that names the dataset: the verdict, what is new, the state, the end."""
+    ended = clock.outcome
+    assert ended is not None  # noqa: S101 - the caller has run it
+    counts = ended.breaks.counts if ended.breaks else None
+    facts = (
+        readable(ended.result.headline()) if ended.result else None,
+        f"breaks: new {counts.new:,}, reopened {counts.reopened:,}" if counts else None,
+        clock.clean_state,
+        _describe_end(ended),
+    )
+    return f"{ended.record.dataset}: " + " · ".join(fact for fact in facts if fact)
 
 
 def _describe_end(ended: Outcome) -> str:
@@ -424,17 +432,28 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         )
         began = f"{run.started:%Y-%m-%d %H:%M}"
         named = run.file or None, run.replaced
-        ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
+        state = history_page.clean_word(run)
+        ended = (*counts, *differ, *breaks, *unaccepted, state, *named, seconds)
         verdict = history_page.verdict_word(run)
         run_id = str(run.run_id)
         if short:
             verdict += " (replaced)" if run.replaced else ""
             # Its milliseconds; the other commands take the first digits of an id.
             run_id = run_id[:RUN_ID_CHARACTERS]
-        table.append((began, verdict, *ended, run_id))
-    first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
-    spare = tuple(dict.fromkeys(("replaced", *first, *SPARE_COLUMNS))) if short else ()
-    show_rows(HISTORY_COLUMNS, table, form, spare)
+        reason = None if found else run.message
+        table.append((began, verdict, *ended, reason, run_id))
+    if not short:
+        show_rows(HISTORY_COLUMNS, table, form)
+        return
+    # Without an acceptance the counts of what is not accepted are equal to the others.
+    first = () if accepts else UNACCEPTED_COLUMNS
+    spare = dict.fromkeys(("replaced", "reason", *first, *SPARE_COLUMNS))
+    show_rows(
+        [SHORT_HEADS.get(name, name) for name in HISTORY_COLUMNS],
+        table,
+        form,
+        [SHORT_HEADS.get(name, name) for name in spare],
+    )
 
 
 def show_rows(
@@ -612,41 +631,50 @@ HISTORY_COLUMNS: Final = (
     "unaccepted_rate",
     "unaccepted_open",
     "unaccepted_appeared",
+    "state",
     "file",
     "replaced",
     "seconds",
+    "reason",
     "run",
 )
-# What a terminal leaves out first: the counts of everything, if suppressions accept a
-# part of it, or else those of what is not accepted, which are equal.
-WHOLE_COLUMNS: Final = ("appeared", "open", "rate", "differ")
 UNACCEPTED_COLUMNS: Final = (
     "unaccepted_appeared",
     "unaccepted_open",
     "unaccepted_rate",
     "unaccepted_rows",
 )
+# What a terminal leaves out, first to last.
 SPARE_COLUMNS: Final = (
     "matched",
     "old",
     "new",
-    "appeared",
     "gone",
     "resolved",
     "unseen",
     "seconds",
     "unaccepted_appeared",
-    "file",
+    "unaccepted_rate",
     "unaccepted_rows",
+    "file",
     "rate",
-    "replaced",
     "differ",
     "extra",
     "missing",
     "open",
     "unaccepted_open",
-    "unaccepted_rate",
+    "appeared",
 )
+# Narrow names on a terminal; `new` is then not the rows of NEW.
+SHORT_HEADS: Final = {
+    "old": "old rows",
+    "new": "new rows",
+    "appeared": "new",
+    "unaccepted_rows": "unacc. rows",
+    "unaccepted_rate": "unacc. rate",
+    "unaccepted_open": "unaccepted",
+    "unaccepted_appeared": "unacc. new",
+}
 # Twelve digits of a UUID of version 7 and a hyphen.
 RUN_ID_CHARACTERS: Final = 13
 TABLES: Final = (

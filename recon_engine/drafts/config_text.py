@@ -52,6 +52,12 @@ LOCATIONS: Final = (
     '#     processed_s3 = "processed"',
     '#     out_s3 = "out"',
 )
+EVERY_DAY: Final = (
+    "# and these, of which each decides what a difference or a missing file means:",
+    '#     feed = "full"  # each delivery has all rows: one in neither is gone',
+    '#     gates = ["missing<=0", "extra<=0", "mismatched_rows<=0", "matched>=1"]',
+    "#     fail_on_no_files = true  # without a delivery the exit code is not 0",
+)
 # Above a setting that is not, or not so, in the draft.
 CHANGED: Final = "# set after the draft"
 
@@ -141,6 +147,7 @@ def _write_head(
     if "dataset" in table:
         yield from LOCATIONS
         yield from _patterns(names)
+        yield from EVERY_DAY
 
 
 def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[str]:

@@ -29,8 +29,10 @@ from recon_engine.drafts.layout_pairs import adopt_names
 from recon_engine.drafts.reading import refuse_layout
 from recon_engine.drafts.reading_choice import (
     describe_readings,
+    find_trailer_counts,
     read_options,
     with_reading,
+    with_trailer_counts,
 )
 from recon_engine.drafts.spelling import (
     add_spelling,
@@ -323,10 +325,16 @@ class Drafting:
                 )
             self.columns.decide(column.name, "not decided", share, "ignore it")
         counts = result.old.rows, result.new.rows
+        trailer_counts = [
+            ()
+            if isinstance(header, Frame)
+            else find_trailer_counts(header.trailers, rows)
+            for header, rows in zip(self.opened.both(), counts, strict=True)
+        ]
         return Draft(
-            options,
+            with_trailer_counts(options, trailer_counts),
             (
-                *describe_readings(self.inputs, readings, counts),
+                *describe_readings(self.inputs, readings, counts, trailer_counts),
                 *self.columns.decisions,
             ),
             result,

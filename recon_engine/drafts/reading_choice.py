@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.config import (
     DEFAULT_DELIMITER,
@@ -25,6 +25,7 @@ from recon_engine.drafts.reading import (
 )
 from recon_engine.errors import EncodingError, ReconError
 from recon_engine.formatting import format_count
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.suggestions import join_names
 
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recon_engine.drafts.inputs import Input
+    from recon_engine.inputs.trailers import Trailer
+
+
+# Also with zeros before it. As many digits as the number of rows of any file has.
+WHOLE_NUMBER: Final = lazy_pattern(r"[0-9]{1,18}")
 
 
 def read_first_rows(source: Input, side: str) -> Reading:
@@ -66,6 +72,34 @@ def with_reading(options: Options, reading: Options) -> Options:
         old=old,
         new=new,
     )
+
+
+def find_trailer_counts(trailers: Sequence[Trailer], rows: int) -> tuple[str, ...]:
+    """The fields of trailers that say how many rows there are, as options name them.
+
+    Of two such fields of one trailer, it is unknown which one does.
+    """
+    found = []
+    for trailer in trailers:
+        texts = [field.decode(errors="replace").strip() for field in trailer.fields]
+        fields = [
+            number
+            for number, text in enumerate(texts, 1)
+            if number > 1 and WHOLE_NUMBER.fullmatch(text) and int(text) == rows
+        ]
+        if len(fields) == 1:
+            prefix = f"{trailer.prefix}:" if len(trailers) > 1 else ""
+            found.append(f"{prefix}{fields[0]}")
+    return tuple(found)
+
+
+def with_trailer_counts(options: Options, found: Sequence[tuple[str, ...]]) -> Options:
+    """The options with the fields that `find_trailer_counts` found for each file."""
+    old, new = (
+        replace(side, trailer_counts=counts)
+        for side, counts in zip((options.old, options.new), found, strict=True)
+    )
+    return replace(options, old=old, new=new)
 
 
 def name_columns(readings: Sequence[Reading]) -> list[Reading]:
@@ -150,8 +184,12 @@ def describe_readings(
     inputs: Sequence[Input],
     readings: Sequence[Reading],
     rows: tuple[int, int] | None = None,
+    trailer_counts: Sequence[Sequence[str]] = ((), ()),
 ) -> list[Decision]:
-    """The decisions about the files; `rows`: their numbers of rows, if known."""
+    """The decisions about the files; `rows`: their numbers of rows, if known.
+
+    `trailer_counts`: what `find_trailer_counts` found for each file.
+    """
     found: list[Decision] = []
     for at, (side, reading) in enumerate(zip(SIDES, readings, strict=True)):
         name, frame, kind = side.upper(), reading.frame, inputs[at].compression
@@ -193,6 +231,17 @@ def describe_readings(
         for trailer in frame.trailers:
             about = f"{name} trailer"
             found.append(Decision(about, trailer, "the last record is no row"))
+        if rows is not None:
+            evidence = f"it says {rows[at]:,}, the number of all rows"
+            found += [
+                Decision(
+                    f"{name} trailer count",
+                    f"field {each}",
+                    evidence,
+                    setting="trailer_count",
+                )
+                for each in trailer_counts[at]
+            ]
         if frame.trailing_delimiter:
             about = f"{name} line end"
             found.append(Decision(about, "a delimiter", "every line ends so"))

@@ -74,7 +74,7 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
         raise InvalidFileCount(
             f"inbound contains {format_count(len(data), 'data file')}, not 2: "
             f"{names}{others}",
-            help="keep exactly one file of each system in inbound",
+            help=_remedy_for_count(*_split_systems(data)),
         )
     new = [file for file in data if NEW_MARK in file.name.upper()]
     if len(new) != 1:
@@ -134,8 +134,7 @@ def select_parts(files: Iterable[SourceFile], counts: Counts) -> FilePair | NoDa
     data, ignored = _list_data_files(files)
     if not data:
         return _without_data(ignored)
-    new = [file for file in data if NEW_MARK in file.name.upper()]
-    old = [file for file in data if file not in new]
+    old, new = _split_systems(data)
     _check_counts((old, new), counts, f"files of NEW have {NEW_MARK} in their names")
     return FilePair(_as_side(old, "*"), _as_side(new, f"*{NEW_MARK}*"))
 
@@ -153,7 +152,7 @@ def _check_counts(
     expected = f"{old} of each" if old == new else f"{old} of OLD and {new} of NEW"
     names = join_names(sorted(file.name for files in found for file in files))
     if counts == (1, 1):
-        remedy = "keep exactly one file of each system in inbound"
+        remedy = _remedy_for_count(*found)
     else:
         remedy = "run again when all parts are there, or correct --parts"
     raise InvalidFileCount(
@@ -161,6 +160,33 @@ def _check_counts(
         f" {len(found[1]):,} of NEW, not {expected}{names and ': '}{names}",
         why=why,
         help=remedy,
+    )
+
+
+def _split_systems(
+    data: Sequence[SourceFile],
+) -> tuple[list[SourceFile], list[SourceFile]]:
+    """The files without NEWSYSTEM in their names, and those with it."""
+    new = [file for file in data if NEW_MARK in file.name.upper()]
+    return [file for file in data if file not in new], new
+
+
+def _remedy_for_count(old: Sequence[SourceFile], new: Sequence[SourceFile]) -> str:
+    """What to do about another number of files than one of each system."""
+    match len(old), len(new):
+        case (1, 0):
+            here, missing = "OLD", "NEW"
+        case (0, 1):
+            here, missing = "NEW", "OLD"
+        case _:
+            return (
+                "keep exactly one file of each system in inbound; of several days, run"
+                " one pair after the other"
+            )
+    [file] = (*old, *new)
+    return (
+        f"{file.name} is the file of {here}, and that of {missing} has not arrived: run"
+        " again when it has"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -13,7 +15,8 @@ from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
-from recon_engine.kinds import Kind, classify_cells
+from recon_engine.formatting import format_count
+from recon_engine.kinds import Kind, classify_cells, classify_read
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
     NO_SUPPRESSION,
@@ -46,23 +49,27 @@ from recon_engine.postgres.metrics_tables import (
 from recon_engine.report import artifacts
 from recon_engine.report.result_page import TREND_RUNS, OpenBreak, OpenBreaks, PageFacts
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
+from recon_engine.rules.assembly import GivenRules, assemble_chain
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     import psycopg
 
+    from recon_engine.model import RuleCount
     from recon_engine.record_table import Record, RecordTable, Row
+    from recon_engine.rules.chains import Chain
 
 
 RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
 BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 # `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
 # no suppression failed. Without gates, active suppressions have to cover all that
-# differs.
+# differs. `clean` is `describe_clean_state` for the breaks as the run left them.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -93,7 +100,20 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
         WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
             AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
                 = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
-    ) AS replaced
+    ) AS replaced,
+    CASE WHEN s.run_id IS NOT NULL THEN
+        s.matched > 0
+        AND s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new = 0
+        AND cardinality(s.only_in_old) + cardinality(s.only_in_new) = 0
+        AND NOT EXISTS (
+            SELECT FROM metrics.gate_result g WHERE g.run_id = r.run_id AND NOT g.passed
+        )
+        AND NOT u.failed
+        AND coalesce(b.tracking = 'tracked', false)
+        AND b.breaks_open = coalesce(
+            b.breaks_accepted, CASE WHEN NOT u.any OR b.breaks_open = 0 THEN 0 END
+        )
+    END AS clean, r.error_message AS message
 FROM metrics.pipeline_run_log r
     LEFT JOIN metrics.recon_summary s USING (run_id)
     LEFT JOIN metrics.break_summary b USING (run_id)
@@ -102,7 +122,8 @@ FROM metrics.pipeline_run_log r
             coalesce(sum(found) FILTER (WHERE what = 'missing' AND state = 'active'), 0)
                 ::bigint AS missing,
             coalesce(sum(found) FILTER (WHERE what = 'extra' AND state = 'active'), 0)
-                ::bigint AS extra
+                ::bigint AS extra,
+            count(*) FILTER (WHERE state IN ('expired', 'exceeded')) > 0 AS failed
         FROM metrics.suppression WHERE run_id = r.run_id
     ) u
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
@@ -137,10 +158,14 @@ LATEST: Final = "latest"
 # Shorter, it is more likely a mistake: the first digits of an id are a time.
 PREFIX_DIGITS: Final = 4
 RUN_ID: Final = lazy_pattern(rf"[0-9a-f]{{{PREFIX_DIGITS},32}}")
+# As many results are read at first for the clean ones in a row.
+STREAK_RUNS: Final = 50
 # Of the runs with the same first digits, as many are named.
 MANY: Final = 4
 
+# Instead of a kind.
 MASKED: Final = "masked"
+UNKNOWN: Final = "unknown"
 # As many as fit a section of the page; `recon breaks` lists all.
 OLDEST_SHOWN: Final = 20
 TILDE: Final = "~"
@@ -173,17 +198,41 @@ def list_runs(
             else None,
             row["old_uri"],
             row["replaced"],
+            row["clean"],
+            row["message"],
         )
         for row in _query_rows(connection, RUNS, values)
     ]
 
 
-def describe_last_state(connection: psycopg.Connection, dataset: str) -> str:
-    """Whether the last run with a result is clean, and its start; empty without one."""
+def describe_last_state(connection: psycopg.Connection, dataset: str) -> list[str]:
+    """Whether the last run with a result is clean, and how many in a row are.
+
+    Without a result there is no line.
+    """
     for run in list_runs(connection, dataset, 1, results=True):
         state = describe_clean_state(connection, run.run_id)
-        return f"run of {run.started:%Y-%m-%d %H:%M}: {state}"
-    return ""
+        named = f"run of {run.started:%Y-%m-%d %H:%M}: {state}"
+        return [named, _describe_streak(connection, dataset)]
+    return []
+
+
+def _describe_streak(connection: psycopg.Connection, dataset: str) -> str:
+    """How many of the last results in a row are clean, as measured by their runs.
+
+    A result that a later run of the same files replaced does not count, and a run
+    without a result measured nothing.
+    """
+    limit = STREAK_RUNS
+    while True:
+        runs = list_runs(connection, dataset, limit, results=True)
+        counted = [run for run in runs if not run.replaced]
+        clean = [*takewhile(lambda run: run.clean, counted)]
+        if len(clean) < len(counted) or len(runs) < limit:
+            break
+        limit *= 4
+    since = f", since {clean[-1].started:%Y-%m-%d}" if clean else ""
+    return f"clean in a row: {format_count(len(clean), 'run')}{since}"
 
 
 def load_result(
@@ -215,18 +264,22 @@ def load_result(
     renames = kept.get("renames", {}) | summary["name_pairs"]
     masks |= {old for old, new in renames.items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
-    suppressed = read(SUPPRESSIONS)
+    suppressed, rules = read(SUPPRESSIONS), read(RULES)
     result = Reconciliation(
         keys=tuple(summary["keys"]),
         old=_load_side(summary, "old"),
         new=_load_side(summary, "new"),
         counts=counts,
         by_column=columns,
-        rules=read(RULES),
+        rules=rules,
         signatures=read(SIGNATURES),
         drift=Drift(tuple(summary["only_in_old"]), tuple(summary["only_in_new"])),
         sample=_load_sample(
-            _query_rows(connection, SAMPLE, [run_id]), summary["keys"], names, masks
+            _query_rows(connection, SAMPLE, [run_id]),
+            summary["keys"],
+            names,
+            rules,
+            masks,
         ),
         engine=EngineFacts(
             summary["strategy"], summary["engine_version"], summary["seconds"], 0
@@ -421,40 +474,73 @@ def _load_sample(
     rows: Sequence[Row],
     keys: Sequence[str],
     names: Sequence[str],
+    rules: Sequence[RuleCount],
     masks: Collection[str],
 ) -> tuple[SampleRow, ...]:
     """The sampled rows; the kinds of their cells are classified again."""
     payloads = [_in_order_of(row["payload"], names) for row in rows]
-    sides = [
-        (old, new)
-        for payload in payloads
-        for old, _, new in (text.partition(TILDE) for text in payload.values())
-    ]
-    schema = {"old": pl.String, "new": pl.String}
-    found = classify_cells(pl.DataFrame(sides, schema=schema, orient="row")).iter_rows()
+    texts: dict[str, list[str]] = {}
+    for payload in payloads:
+        for name, text in payload.items():
+            texts.setdefault(name, []).append(text)
+    cells = {
+        name: _restore_cells(
+            found,
+            [each for each in rules if each.column == name],
+            masked=bool({name, ALL_COLUMNS} & {*masks}),
+        )
+        for name, found in texts.items()
+    }
     return tuple(
         SampleRow(
             _in_order_of(row["key"], keys),
-            {
-                name: _restore_cell(
-                    Cell(*next(found)), masked=bool({name, ALL_COLUMNS} & {*masks})
-                )
-                for name in payload
-            },
+            {name: next(cells[name]) for name in payload},
         )
         for row, payload in zip(rows, payloads, strict=True)
     )
 
 
-def _restore_cell(cell: Cell, *, masked: bool) -> Cell:
-    """A cell as far as its stored text `old~new` determines it.
+def _restore_cells(
+    texts: Sequence[str], rules: Sequence[RuleCount], *, masked: bool
+) -> Iterator[Cell]:
+    """The cells of a column, as far as their stored texts `old~new` determine them.
 
     If a value holds a tilde, the text cannot be split: the cell has only its text. The
-    kind of masked values is unknown.
+    kind is unknown of masked values, and if a code table cannot be read now.
     """
-    if masked:
-        return cell._replace(kind=MASKED)
-    return Cell(None, cell.text, Kind.TEXT) if TILDE in cell.new else cell
+    sides = [(old, new) for old, _, new in (text.partition(TILDE) for text in texts)]
+    cells = pl.DataFrame(
+        sides, schema={"old": pl.String, "new": pl.String}, orient="row"
+    )
+    kinds: Sequence[str] = [MASKED if masked else UNKNOWN] * len(texts)
+    if not masked:
+        # A file of codes may have been moved since.
+        with suppress(ConfigError):
+            kinds = (
+                classify_read(_assemble_chain(rules), cells["old"], cells["new"])
+                if rules
+                else classify_cells(cells)["kind"]
+            ).to_list()
+    for text, (old, new), kind in zip(texts, sides, kinds, strict=True):
+        if TILDE in new and not masked:
+            yield Cell(None, text, Kind.TEXT)
+        else:
+            yield Cell(old, new, kind)
+
+
+def _assemble_chain(rules: Sequence[RuleCount]) -> Chain:
+    """The chain of a column, from what is stored of the rules that it has.
+
+    Raises ConfigError for a code table that cannot be read.
+    """
+    given = GivenRules()
+    for each in rules:
+        if not each.implied:
+            # A tolerance is given for both sides, also where one has its own notation.
+            tolerant = getattr(parse_rule(each.rule), "has_tolerance", False)
+            side = "both" if tolerant else each.side
+            given = given.with_spelled(((each.every, each.rule),), side)
+    return assemble_chain(rules[0].column, given)
 
 
 def _in_order_of(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:

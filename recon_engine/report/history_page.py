@@ -28,10 +28,12 @@ class Series(NamedTuple):
     values: Sequence[tuple[PastRun, float]]
 
 
-def render_history(dataset: str, runs: Sequence[PastRun], state: str = "") -> str:
+def render_history(
+    dataset: str, runs: Sequence[PastRun], state: Sequence[str] = ()
+) -> str:
     """The HTML page; `runs` are latest first. It holds counts only, no cell values.
 
-    `state`: whether the last run is clean, in one line.
+    `state`: lines on whether the last run is clean, and how many in a row.
     """
     return pages.render_page(
         "history.html",
@@ -63,6 +65,11 @@ def verdict_word(run: PastRun) -> str:
     return "fail" if result.verdict == "gates_failed" else result.verdict
 
 
+def clean_word(run: PastRun) -> str | None:
+    """Whether the run is clean; None if that was not measured."""
+    return None if run.clean is None else "clean" if run.clean else "not clean"
+
+
 def _is_counted(run: PastRun) -> bool:
     """Whether charts and totals count a run: of a pair, only its last result counts."""
     return run.result is not None and not run.replaced
@@ -86,6 +93,8 @@ def _run_row(run: PastRun) -> dict[str, Any]:
         "day": f"{run.started:%Y-%m-%d}",
         "began": f"{run.started:%Y-%m-%d %H:%M}",
         "verdict": verdict_word(run),
+        "state": clean_word(run) or "",
+        "message": readable(run.message or ""),
         "mark": ("✓" if passed else "✗") if run.result else "·",
         "color": ("good" if passed else "bad") if _is_counted(run) else "quiet",
         "file": readable(run.file),

@@ -487,7 +487,8 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
         yield {"name": name, "sum": text, "holds": False}
     for option in result.applied:
         text = option.line.removeprefix(f"{option.option}: ")
-        yield {"name": visible(option.option), "sum": visible(text), "holds": False}
+        name = visible(option.option)
+        yield {"name": name, "sum": visible(text), "holds": False, "names": True}
     for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
         if count:
             name = f"{what} equal by a rule"

@@ -383,6 +383,28 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
     assert wide <= 390
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_long_applied_option_wraps_beside_its_numbers(
+    look: Callable[..., Seen], width: int
+) -> None:
+    names = [f"COLUMN_{at}" for at in range(12)]
+    old, new = (
+        pl.DataFrame({"ID": ["1"], **dict.fromkeys(spelled, "x")})
+        for spelled in (names, [name.lower() for name in names])
+    )
+    d = diff(old, new, keys="ID", match_names="casefold")
+    seen = look(d.to_html(), viewport={"width": width, "height": 800})
+    assert (
+        "12 names paired" in seen.page.locator("section:has(#accounting)").inner_text()
+    )
+    assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width
+    right = seen.page.evaluate(
+        "[...document.querySelectorAll('section:has(#accounting) td')]"
+        ".map((each) => each.getBoundingClientRect().right)"
+    )
+    assert max(right) <= width
+
+
 def test_rules_have_the_width_that_they_need(look: Callable[..., Seen]) -> None:
     """No column is cut off, and no name is broken, where the window has the room."""
     names = ("LEISTUNGSDATUM", "BETRAG_RECHNUNG")

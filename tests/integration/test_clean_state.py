@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from support.program import recon
 
 from recon_engine.config import Feed, OnSchemaDrift, Options
 from recon_engine.model import Suppressible, Suppression
+from recon_engine.postgres import history
 from recon_engine.postgres.clean_state import describe_clean_state
 from recon_engine.postgres.connection import open_connection
 
@@ -16,6 +19,7 @@ from recon_engine.postgres.connection import open_connection
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from support.sites import FolderSite
 
 OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
@@ -48,7 +52,10 @@ def state_after(
     outcome = site.run(options=Options(keys=("ID",), **set_to), **run or {})
     assert outcome.error is None
     with open_connection(site.database) as connection:
-        return describe_clean_state(connection, outcome.record.run_id)
+        said = describe_clean_state(connection, outcome.record.run_id)
+        [listed] = history.list_runs(connection, "claims", 1)
+    assert listed.clean is said.startswith("clean: ")
+    return said
 
 
 def test_a_run_is_clean_if_gates_pass_and_no_open_break_is_left(
@@ -86,7 +93,9 @@ def test_what_was_not_compared_is_not_clean(site: FolderSite) -> None:
     outcome = site.run(options=Options(keys=("ID",)))
     with open_connection(site.database) as connection:
         said = describe_clean_state(connection, outcome.record.run_id)
+        [listed] = history.list_runs(connection, "claims", 1)
     assert "no row is matched" in said
+    assert listed.clean is False
 
 
 def test_history_and_report_say_whether_the_last_run_is_clean(
@@ -104,3 +113,73 @@ def test_history_and_report_say_whether_the_last_run_is_clean(
     call("report", "--history", "9", "-o", "runs.html")
     for name in ("run.html", "runs.html"):
         assert state in (tmp_path / name).read_text()
+
+
+def test_the_clean_runs_in_a_row_are_counted_back_from_the_last(
+    site: FolderSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a pair that is compared again the last result counts, and only results do."""
+    # More results than are read at first.
+    monkeypatch.setattr(history, "STREAK_RUNS", 2)
+
+    def in_a_row() -> str:
+        with open_connection(site.database) as connection:
+            *_, line = history.describe_last_state(connection, "claims")
+        return line.partition(", since ")[0]
+
+    state_after(site, 1, OLD, gates=GATES)
+    assert in_a_row() == "clean in a row: 1 run"
+    state_after(site, 2, gates=GATES)
+    assert in_a_row() == "clean in a row: 0 runs"
+    for day in (3, 4, 5):
+        state_after(site, day, gates=GATES, suppressions=EVERYTHING)
+    site.run()
+    assert in_a_row() == "clean in a row: 3 runs"
+    state_after(site, 5, gates=GATES[:1], suppressions=EVERYTHING)
+    assert in_a_row() == "clean in a row: 3 runs"
+    said = recon("history", cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    today = datetime.now(UTC)
+    assert f"clean in a row: 3 runs, since {today:%Y-%m-%d}" in said.stderr
+    said = recon(
+        *("history", "-f", "json"), cwd=tmp_path, RECON_DATABASE_URL=site.database
+    )
+    states = [each["state"] for each in json.loads(said.stdout)]
+    clean, no = "clean", "not clean"
+    assert states == [clean, None, clean, clean, clean, no, clean]
+
+
+def test_the_state_of_a_run_of_an_earlier_version_is_unknown(site: FolderSite) -> None:
+    """It had suppressions, and did not record how many breaks they accept."""
+    state_after(site, 1, suppressions=EVERYTHING, gates=GATES)
+    state_after(site, 2, OLD, {"feed": Feed.FULL}, gates=GATES)
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE metrics.break_summary SET breaks_accepted = NULL,"
+            " breaks_accepted_appeared = NULL"
+        )
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 2)
+        *_, line = history.describe_last_state(connection, "claims")
+    assert [run.clean for run in runs] == [True, None]
+    assert line.startswith("clean in a row: 1 run, ")
+
+
+def test_history_has_the_reason_of_a_refused_run(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    site.deliver(OLD + b"secret,too,many,fields\n", NEW)
+    refused = site.run()
+    assert refused.record.message
+
+    def ask(*words: str) -> str:
+        said = recon(*words, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+        assert said.returncode == 0, said.stderr
+        return said.stdout
+
+    [listed] = json.loads(ask("history", "-f", "json"))
+    assert listed["reason"] == refused.record.message
+    assert "secret" not in listed["reason"]
+    ask("report", "--history", "9", "-o", "runs.html")
+    page = (tmp_path / "runs.html").read_text()
+    assert refused.record.message.partition(":")[0] in page

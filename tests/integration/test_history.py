@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,8 +16,9 @@ from support.program import recon
 from support.sites import NEW, OLD, FolderSite
 
 from recon_engine.analysis.code_hints import without_codes
-from recon_engine.config import Options
+from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
+from recon_engine.kinds import Kind
 from recon_engine.model import (
     BreakCounts,
     Breaks,
@@ -137,6 +139,84 @@ def test_a_code_table_is_stored_without_its_codes(site: FolderSite) -> None:
         data for name, data in site.names(site.out).items() if "hints.csv" in name
     ]
     assert b"QQA=ZZ1" in artifact
+
+
+def random_pair(seed: int) -> tuple[bytes, bytes]:
+    """Two files whose columns are written in another way on each side."""
+    draw = random.Random(seed)
+    old, new = ["ID,PAID,RATE,DAY,SEX,NOTE"], ["ID,amount,RATE,DAY,SEX,NOTE"]
+    for at in range(40):
+        cents = [draw.choice((0, 100, 1250, 123456, -5)) for _ in range(4)]
+        days = [date(2026, 1, draw.randint(1, 3)) for _ in range(2)]
+        before, after = (f"{draw.choice('ab ')}{draw.choice('xX')}" for _ in range(2))
+        money = [f"{each / 100:.2f}" for each in cents]
+        comma = [f'"{each.replace(".", ",")}"' for each in money]
+        paid = draw.choice((money[1], money[0], "", "none"))
+        sexes = draw.choice("123"), draw.choice(("male", "female", "x"))
+        old.append(f"{at},{comma[0]},{comma[2]},{days[0]:%d.%m.%Y},{sexes[0]},{before}")
+        new.append(f"{at},{paid},{money[3]},{days[1]:%Y%m%d},{sexes[1]},{after}")
+    return "\n".join(old).encode(), "\n".join(new).encode()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("sides", ["as given", "exchanged"])
+def test_the_kinds_of_a_stored_sample_are_those_that_were_found(
+    seed: int, sides: str, site: FolderSite
+) -> None:
+    """Under the rules of one side, of both, and of every column."""
+    old, new = random_pair(seed)
+    given = {
+        "PAID": ("decimal(comma)", ""),
+        "RATE": ("decimal(comma)", ""),
+        "DAY": ("date(%d.%m.%Y)", "date(%Y%m%d)"),
+        "SEX": ("map(1=male,2=female)", ""),
+    }
+    rules = [
+        {name: (each[at],) for name, each in given.items() if each[at]} for at in (0, 1)
+    ]
+    renames = {"PAID": "amount"}
+    if sides == "exchanged":
+        old, new = new, old
+        renames = {"amount": "PAID"}
+        rules.reverse()
+    site.deliver(old, new)
+    outcome = site.run(
+        options=Options(
+            keys=("ID",),
+            renames=renames,
+            rules={"*": ("trim",), "RATE": ("decimal(abs=0.05)",)},
+            old=SideOptions(rules=rules[0]),
+            new=SideOptions(rules=rules[1]),
+        )
+    )
+    live = outcome.result
+    assert live is not None
+    with open_connection(site.database) as connection:
+        kept, _ = history.load_result(connection, outcome.record.run_id)
+    assert kept.sample == live.sample
+    kinds = {cell.kind for row in live.sample for cell in row.cells.values()}
+    assert kinds >= {Kind.NUMBER, Kind.DATE, Kind.CODE, Kind.UNLISTED, Kind.CASE}
+
+
+def test_without_its_code_table_the_kind_of_a_stored_cell_is_unknown(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("old,new\na,x\nb,y\nc,z\n")
+    site.deliver()
+    outcome = site.run(
+        options=Options(
+            keys=("ID",), old=SideOptions(rules={"NOTE": (f"map(@{codes})",)})
+        )
+    )
+    assert outcome.result is not None
+    with open_connection(site.database) as connection:
+        kept, _ = history.load_result(connection, outcome.record.run_id)
+        codes.unlink()
+        less, _ = history.load_result(connection, outcome.record.run_id)
+    assert kept.sample == outcome.result.sample
+    found = {name: cell.kind for row in less.sample for name, cell in row.cells.items()}
+    assert found == {"PAID": Kind.NUMBER_FORMAT, "NOTE": history.UNKNOWN}
 
 
 def known(what: Suppressible, column: str | None = None) -> Suppression:

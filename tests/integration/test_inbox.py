@@ -144,6 +144,28 @@ def test_a_delivery_beside_one_data_file_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "here", "missing"),
+    [("a.csv", "OLD", "NEW"), ("a_NEWSYSTEM.csv", "NEW", "OLD")],
+)
+def test_the_help_names_the_system_whose_file_has_not_arrived(
+    name: str, here: str, missing: str
+) -> None:
+    said = (
+        f"{name} is the file of {here}, and that of {missing} has not arrived: run"
+        " again when it has"
+    )
+    with pytest.raises(InputError) as caught:
+        select_pair([file(name)])
+    assert caught.value.help == said
+    with pytest.raises(InputError) as caught:
+        select_by_patterns([file(name)], "a.*", "a_*")
+    assert caught.value.help == said
+    with pytest.raises(InputError) as caught:
+        select_pair(map(file, ["1.csv", "2.csv", "1_NEWSYSTEM.csv", "2_NEWSYSTEM.csv"]))
+    assert "run one pair after the other" in str(caught.value.help)
+
+
 def test_a_link_is_refused_by_its_name() -> None:
     link = SourceFile("file:///in/b_NEWSYSTEM.csv", "b_NEWSYSTEM.csv", 1, is_link=True)
     with pytest.raises(UnusableFiles, match=r"symbolic link: b_NEWSYSTEM\.csv"):

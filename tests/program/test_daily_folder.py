@@ -106,6 +106,8 @@ def test_a_quiet_run_prints_one_line_if_its_exit_code_is_not_0(
     assert (code, out, said.count("\n")) == (1, "", 1)
     assert said.startswith(
         "claims: FAIL: 1 of 3 old rows is missing, limit 0; and 1 more: extra<=0 · "
+        "breaks: new 3, reopened 0 · not clean: 3 open breaks are not accepted"
+        " (1 missing, 1 extra, 1 cell) · 2 of 2 gates fail · run complete (SUCCEEDED): "
     )
     deliver(folder)
     code, out, said = run()

@@ -26,7 +26,8 @@ from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
-from recon_engine.config import LIMITS, Options
+from recon_engine.config import LIMITS, Feed, Options
+from recon_engine.config_file import load_settings
 from recon_engine.drafts.config_file_text import write_config_text
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.decision import Draft
@@ -545,9 +546,59 @@ def test_a_record_at_the_end_that_is_as_wide_as_a_row_is_a_trailer(
     for name, end in (("old", "TRL,50,1.00\n"), ("new", "SMITH,50,1.00\n")):
         (tmp_path / f"{name}.csv").write_text("ID,M,PAID\n" + rows + end)
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert settings(tmp_path)["old"] == {"trailer": ["TRL"]}
+    assert settings(tmp_path)["old"] == {"trailer": ["TRL"], "trailer_count": ["2"]}
     assert "new" not in settings(tmp_path)
     assert found_in(tmp_path)["counts"]["extra"] == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "setting"),
+    [
+        ("TRL,{rows},1.00", "2"),
+        ("TRL,0001,{rows:09}", "3"),
+        # It is unknown which field is the count, and that of another file is none.
+        ("TRL,{rows},{rows}", None),
+        ("TRL,{more},1.00", None),
+        ("TRL,{rows}.5,x", None),
+    ],
+)
+def test_a_trailer_that_says_the_number_of_rows_is_checked_from_then_on(
+    tmp_path: Path, end: str, setting: str | None
+) -> None:
+    counts = {"old": 50, "new": 49}
+    for name, count in counts.items():
+        rows = "".join(f"{1000 + at},M{at},{at}.00\n" for at in range(count))
+        last = end.format(rows=count, more=count + 1)
+        (tmp_path / f"{name}.csv").write_text(f"ID,M,PAID\n{rows}{last}\n")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert settings(tmp_path)["trailer"] == ["TRL"]
+    assert settings(tmp_path).get("trailer_count") == (setting and [setting])
+    assert ("OLD trailer count" in ended.stdout) is (setting is not None)
+    text = (tmp_path / "recon.toml").read_text()
+    said = f"# NEW trailer count: field {setting}, it says 49, the number of all rows"
+    assert (said in text) is (setting is not None)
+    assert found_in(tmp_path)["counts"]["missing"] == 1
+    cut = (tmp_path / "new.csv").read_text().replace("1001,M1,1.00\n", "")
+    (tmp_path / "new.csv").write_text(cut)
+    ended = recon("diff", "old.csv", "new.csv", cwd=tmp_path)
+    assert ("the file has 48" in ended.stderr) is (setting is not None)
+
+
+def test_the_draft_of_a_dataset_names_what_a_daily_run_needs(tmp_path: Path) -> None:
+    """Each as a comment; without the comment signs the file has these settings."""
+    for name in ("old", "new"):
+        rows = "".join(f"{1000 + at},{at}.00\n" for at in range(50))
+        (tmp_path / f"{name}.csv").write_text(f"ID,PAID\n{rows}")
+    words = ("--dataset", "claims", "--yes")
+    ended = recon("init", "old.csv", "new.csv", *words, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    path = tmp_path / "recon.toml"
+    text = path.read_text()
+    path.write_text(text.replace("#     ", ""))
+    found = load_settings(path, "claims")
+    assert found["feed"] == Feed.FULL
+    assert found["fail_on_no_files"] is True
+    assert len(found["gates"]) == 4
 
 
 def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> None:

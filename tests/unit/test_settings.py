@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,13 @@ def test_all_mistakes_are_reported_at_once_each_by_its_path(file: Path) -> None:
         """,
     )
     assert error.message == "the configuration has 13 mistakes"
-    shown = dict(line.split(": ", 1) for line in (error.why or "").splitlines())
+    where = re.compile(r" \(table of line [0-9]+\)")
+    lines = where.sub("", error.why or "").splitlines()
+    shown = dict(line.split(": ", 1) for line in lines)
+    assert sorted(where.findall(error.why or "")) == [
+        *[" (table of line 11)"],
+        *[" (table of line 16)"] * 4,
+    ]
     assert shown.keys() == {
         "detail_limit",
         "keyz",
@@ -157,6 +164,25 @@ def test_all_mistakes_are_reported_at_once_each_by_its_path(file: Path) -> None:
         ("dataset.claims.suppress[1].ownr", "owner"),
     ):
         assert f"Did you mean {meant}?" in shown[path], path
+
+
+def test_a_suppression_that_is_not_filled_in_is_named_by_its_line(file: Path) -> None:
+    table = 'what = "missing"\nreason = "{}"\nowner = "o"\nuntil = 2027-01-01\n'
+    text = "# a\n[[dataset.claims.suppress]]\n"
+    text += (
+        table.format("r") + "\n [[dataset.claims.suppress]] # b\n" + table.format("")
+    )
+    assert refusal(file, text).message == (
+        "dataset.claims.suppress[1].reason (table of line 8): it is empty: write why"
+        ' the differences are accepted, such as reason = "known rounding, TICKET-1"'
+    )
+    text = text.replace('owner = "o"', 'owner = ""')
+    assert "it is empty: write who accepts them" in str(refusal(file, text).why)
+    inline = (
+        'suppress = [{what = "missing", reason = "", owner = "o", until = 2027-01-01}]'
+    )
+    assert refusal(file, inline).message.startswith("suppress[0].reason: it is empty")
+    assert refusal(file, 'member = ""').message == "member: it is empty: give a text"
 
 
 @pytest.mark.parametrize(

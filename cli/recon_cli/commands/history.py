@@ -253,8 +253,8 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
             dataset = history.choose_dataset(connection, settings["dataset"])
             runs = history.list_runs(connection, dataset, limit)
             render.show_history(runs, form)
-            if state := history.describe_last_state(connection, dataset):
-                session.announce(state)
+            for line in history.describe_last_state(connection, dataset):
+                session.announce(line)
 
 
 def report(

@@ -161,7 +161,7 @@ def _finish_run(
         render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
     failed = _is_failure(outcome.result, fail_on_diff=fail_on_diff)
     session.end_command(
-        outcome.record.exit_code or int(failed), render.describe_outcome(outcome)
+        outcome.record.exit_code or int(failed), render.describe_outcome(clock)
     )
 
 
