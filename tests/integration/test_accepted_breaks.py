@@ -506,8 +506,8 @@ def test_one_break_is_accepted_with_the_value_that_was_seen(site: FolderSite) ->
     assert run.breaks is not None
     assert run.result is not None
     assert (run.breaks.unaccepted, run.result.unaccepted_rows) == (1, 1)
-    assert "not clean: 1 open break is not accepted (1 cell)" in state
-    assert "1 break is accepted, the first until 2099-01-01" in state
+    assert "not clean: 1 open break is not accepted (1 cell)" in state[0]
+    assert "1 break is accepted, the first until 2099-01-01" in state[0]
     # The same key with another value is listed again.
     assert run_pair(site, 2, old, "1,12\n2,10\n", one) == [("1", "AMT", False)]
     # It is not seen, and its value was not the accepted one.
