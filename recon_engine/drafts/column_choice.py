@@ -429,7 +429,7 @@ class ColumnChoice:
                     "--map OLD=NEW",
                 )
                 if others
-                else ("is left without a partner: {}", "--ignore leaves it out")
+                else ("is left without a partner: {}", "--ignore COL")
             )
             if names:
                 self.decide(

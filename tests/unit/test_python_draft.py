@@ -301,6 +301,7 @@ def test_a_notebook_shows_the_decisions_and_print_leaves_them_room(
 ) -> None:
     old, new = make_pair()
     old = old.with_columns(pl.lit("<b>").alias("ON<b>LY"))
+    new = new.with_columns(pl.lit("other").alias("OTHER"))
     found = rx.draft(old, new)
     page = found._repr_html_()
     assert page.startswith("<table>")
