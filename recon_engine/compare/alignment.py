@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
 from recon_engine.compare.column_names import pair_names
-from recon_engine.compare.narrow_suppressions import check_texts
 from recon_engine.compare.preparation import NO_PREPARATION, Preparation
 from recon_engine.compare.side_plans import (
     check_sums,
@@ -195,7 +194,11 @@ def align_columns(
     masks = _mask_derived(masks, derived, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
-    check_texts(options.suppressions, keys, masks)
+    if any(each.is_narrow for each in options.suppressions):
+        # Lazy: it imports Polars, and both files are opened before it.
+        from recon_engine.compare.narrow_suppressions import check_texts
+
+        check_texts(options.suppressions, keys, masks)
     _check_set_aside(options, names)
     return Alignment(
         keys,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from recon_engine.compare.alignment import align_columns
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.inputs.header import Header
-from recon_engine.inputs.parts import list_parts
 from recon_engine.inputs.tables import are_parts, both_unread, is_piped, open_tables
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -112,12 +111,19 @@ def _state_of(source: object) -> State:
         return ()
     try:
         path = local_path(str(source))
-        files = [each for each, _ in list_parts(path)] if are_parts(str(source)) else []
+        files = _list_files(path) if are_parts(str(source)) else []
         found = [os.stat(each) for each in files or [path]]  # noqa: PTH116 - as fast
     except (OSError, ConfigError):
         # Whoever reads the source has the right error.
         return ()
     return tuple((each.st_size, each.st_mtime_ns) for each in found)
+
+
+def _list_files(folder: Path) -> list[Path]:
+    # Lazy: it imports Polars.
+    from recon_engine.inputs.parts import list_parts
+
+    return [each for each, _ in list_parts(folder)]
 
 
 def _check_is_same(table: Table, side: Side) -> None:

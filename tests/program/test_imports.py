@@ -25,18 +25,31 @@ from recon_cli.entry import main
 main()
 """
 # It ends where a draft begins to open its files.
-OPENING = """
+ENDING_EARLY = """
 import os, sys
 out = os.dup(2)
 sys.argv = ["recon", *sys.argv[1:]]
-from recon_engine.drafts.opened_files import OpenedFiles
-def end(*_):
+def end(*_, **__):
     os.write(out, " ".join(sys.modules).encode())
     os._exit(0)
-OpenedFiles.begin = end
+%s
 from recon_cli.entry import main
 main()
 """
+OPENING = (
+    ENDING_EARLY
+    % """
+from recon_engine.drafts.opened_files import OpenedFiles
+OpenedFiles.begin = end
+"""
+)
+SCANNING = (
+    ENDING_EARLY
+    % """
+from recon_engine.inputs import scanning
+scanning.Scanning.__init__ = end
+"""
+)
 HELP = {"recon_cli", "recon_engine", "typer", "annotated_doc", "shellingham"}
 POLARS = {"polars", "_polars_runtime_32", "typing_extensions"}
 # A plain `diff` starts without typer.
@@ -110,6 +123,21 @@ def test_a_diff_imports_polars_and_few_others(tmp_path: Path, form: list[str]) -
     unused = {"numpy", "pyarrow"} if load_library() else set()
     assert third_party(modules) <= DIFF - unused
     assert not modules & {"pydantic", "typer", "rich.progress"}
+
+
+@pytest.mark.skipif(not load_library(), reason="the kernel reads beside the imports")
+@pytest.mark.parametrize(
+    "options", [[], ["-o", "report.html"], ["--rule", "PAID=trim"]]
+)
+def test_a_diff_begins_to_read_before_it_imports_polars(
+    tmp_path: Path, options: list[str]
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.csv").write_text("ID,PAID\n1,10\n2,20\n")
+    old, new = (str(tmp_path / f"{name}.csv") for name in ("old", "new"))
+    modules = imported("diff", old, new, "-k", "ID", *options, program=SCANNING)
+    assert "recon_engine.compare.early_scan" in modules
+    assert not modules & {"polars", "numpy", "pyarrow"}
 
 
 @pytest.mark.parametrize("options", [[], ["--config", "given.toml"]])
