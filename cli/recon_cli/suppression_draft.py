@@ -10,6 +10,7 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
+from recon_engine.model import SIDES
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
 from recon_engine.toml_text import write_header, write_setting
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # How long a draft accepts: long enough to correct a system, and it ends.
 DAYS: Final = 90
-SIDES: Final = ("old", "new")
 # Refused as long as it is empty.
 TO_FILL_IN: Final = (
     'reason = ""  # why it is accepted',

@@ -13,7 +13,7 @@ import polars as pl
 from recon_engine.compare.digests import assign_ids
 from recon_engine.compare.explained_rows import ALL, find_context
 from recon_engine.compare.masks import make_masks, mask_cells
-from recon_engine.compare.pairing import compare_rows, find_differing_pairs
+from recon_engine.compare.pairing import find_differing_pairs
 from recon_engine.compare.prepared_rows import arrange_rows
 from recon_engine.model import SIDES
 from recon_engine.result_frames import lay_out_rows
@@ -82,14 +82,7 @@ def read_differing_rows(
         tables[1], theirs, lambda rows: _normalize_keys(rows, theirs), forms
     )
     arranged = arrange_rows(old, new, names)
-    found = compare_rows(
-        arranged.old,
-        arranged.new,
-        keys=ours.keys,
-        columns=ours.columns,
-        rules=ours.chains,
-        pairs=arranged.paired.pairs,
-    )
+    found = arranged.compare(ours)
     if not _is_of_result(found, layout, masks, result):
         return None
     pairs = arranged.paired.pairs.drop_nulls()
@@ -104,7 +97,7 @@ def read_differing_rows(
         if of is not None
     }
     texts[DIFFERS] = _list_differing(found.cells, layout.columns)
-    keys = _show_keys(sides[0], ours, layout, masks)
+    keys = masks.rows(sides[0].select(ours.keys), layout.keys)
     return lay_out_rows(keys, result.keys, texts)
 
 
@@ -140,7 +133,10 @@ def _read_rows_of(
     keys = result.frames.numbered["key"].unique().struct.unnest()
     keys.columns = names.keys
     return _read_rows(
-        table, names, lambda rows: _show_keys(rows, names, layout, masks), keys
+        table,
+        names,
+        lambda rows: masks.rows(rows.select(names.keys), layout.keys),
+        keys,
     )
 
 
@@ -156,18 +152,6 @@ def _read_rows(
 
     schema = dict.fromkeys(names.all, pl.String)
     return pl.concat([pl.DataFrame(schema=schema), *map_ordered(read, table.parts)])
-
-
-def _show_keys(
-    rows: pl.DataFrame, names: ColumnIds, layout: Alignment, masks: Masks
-) -> pl.DataFrame:
-    """The keys of rows as results show them."""
-    return pl.DataFrame(
-        {
-            key: masks.values(name, rows[key])
-            for name, key in zip(layout.keys, names.keys, strict=True)
-        }
-    )
 
 
 def _normalize_keys(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:

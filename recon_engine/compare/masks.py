@@ -25,7 +25,7 @@ from recon_engine.result import Frames, SampleRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.findings import Findings
 
@@ -82,10 +82,16 @@ class Masks:
         """What is shown for a row or a key, by column."""
         return {name: self.value(name, text) for name, text in values.items()}
 
-    def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What is shown for rows; columns keep their names."""
+    def rows(
+        self, frame: pl.DataFrame, names: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """What is shown for rows; columns keep their names.
+
+        `names`: what the columns are called where the frame has ids instead.
+        """
         return frame.with_columns(
-            self.values(name, frame[name]).alias(name) for name in frame.columns
+            self.values(name, frame[each]).alias(each)
+            for name, each in zip(names or frame.columns, frame.columns, strict=True)
         )
 
 

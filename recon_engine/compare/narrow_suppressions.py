@@ -59,7 +59,9 @@ def count_fits(difference: Difference, plan: ComparisonPlan) -> Fits:
     ):
         keyed = [each for each in _list_keyed(plan) if each[1].what is what]
         if keyed and not rows.is_empty():
-            shown = _show_keys(rows.select(plan.names[side].keys), plan)
+            shown = plan.masks.rows(
+                rows.select(plan.names[side].keys), plan.layout.keys
+            )
             keys = _read_keys(shown, side, plan)
             first = _join_keyed(keys, keyed, side, plan).group_by("row").min()
             narrow += count_narrow_rows(what, first[NARROW], suppressions)
@@ -94,7 +96,9 @@ def list_spellings(
     for side, rows in enumerate(written):
         keyed = [each for each in every if _is_of_side(each[1], side)]
         if keyed:
-            shown = pl.concat([_show_keys(rows, plan), open_keys]).unique()
+            shown = pl.concat(
+                [plan.masks.rows(rows, plan.layout.keys), open_keys]
+            ).unique()
             keys = _read_keys(shown, side, plan)
             texts = [Sha256.of(format_key(key)) for key in shown.iter_rows()]
             for row, at in _join_keyed(keys, keyed, side, plan).iter_rows():
@@ -188,7 +192,7 @@ def _fit_cells(difference: Difference, plan: ComparisonPlan) -> pl.DataFrame | N
     keyed = [each for each in every if each[1].keys is not None]
     if keyed:
         pairs = cells["pair"].unique()
-        shown = _show_keys(difference.keys[pairs], plan)
+        shown = plan.masks.rows(difference.keys[pairs], plan.layout.keys)
         keys = _read_keys(shown, OLD, plan).with_columns(pair=pairs)
         cells = cells.join(keys, on="pair")
         listed = _list_keys(keyed, OLD, plan)
@@ -250,14 +254,6 @@ def _list_keys(keyed: Numbered, side: int, plan: ComparisonPlan) -> pl.DataFrame
     )
     keys = _read_keys(listed.select(names), side, plan)
     return keys.with_columns(listed[NARROW])
-
-
-def _show_keys(keys: pl.DataFrame, plan: ComparisonPlan) -> pl.DataFrame:
-    """Keys as outputs show them."""
-    return keys.with_columns(
-        plan.masks.values(name, keys[ours]).alias(ours)
-        for name, ours in zip(plan.layout.keys, keys.columns, strict=True)
-    )
 
 
 def _read_keys(shown: pl.DataFrame, side: int, plan: ComparisonPlan) -> pl.DataFrame:

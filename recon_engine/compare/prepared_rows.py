@@ -76,6 +76,17 @@ class ArrangedRows:
     weights: tuple[NDArray[np.int64], NDArray[np.int64]]
     unpairable: tuple[pl.DataFrame | None, pl.DataFrame | None]
 
+    def compare(self, names: ColumnIds) -> Difference:
+        """The difference of the pairs; `names`: the columns of OLD."""
+        return compare_rows(
+            self.old,
+            self.new,
+            keys=names.keys,
+            columns=names.columns,
+            rules=names.chains,
+            pairs=self.paired.pairs,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Step:
@@ -96,14 +107,7 @@ def compare_prepared(
     """
     ours, arranged = names[0], arrange_rows(old, new, names)
     paired, unpairable = arranged.paired, arranged.unpairable
-    found = compare_rows(
-        arranged.old,
-        arranged.new,
-        keys=ours.keys,
-        columns=ours.columns,
-        rules=ours.chains,
-        pairs=paired.pairs,
-    )
+    found = arranged.compare(ours)
     counts = [
         RowCounts(
             left_out=int(weights[left_out].sum()),

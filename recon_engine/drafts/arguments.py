@@ -162,10 +162,10 @@ class DraftedArguments(dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         """Raise AttributeError with the name of what was meant."""
         right = OTHER_NAMES.get(name)
-        meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
+        meant = f". Use {right}." if right else did_you_mean(name, PUBLIC)
         raise AttributeError(
-            f"drafted arguments have no attribute {name}."
-            + (meant or " They are a dict, with decisions, to_toml() and save()."),
+            f"drafted arguments have no attribute {name}"
+            + (meant or ". They are a dict, with decisions, to_toml() and save()."),
             # Python would propose a name by itself.
             name=None,
             obj=None,

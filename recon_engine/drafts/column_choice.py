@@ -422,24 +422,21 @@ class ColumnChoice:
         only_new = [n for n in (new.names[at] for at in unpaired[1]) if n not in taken]
         both = (("OLD", only_old, only_new), ("NEW", only_new, only_old))
         for side, names, others in both:
-            # Without a column left on the other side, there is no partner to name.
-            evidence, instead = (
-                (
-                    "agrees: {}; if one is its partner, add --map OLD=NEW",
-                    "--map OLD=NEW",
+            if not names:
+                continue
+            listed = join_names(names, 5)
+            if others:
+                evidence = (
+                    f"no column of the other file agrees: {listed}; if one is its"
+                    " partner, add --map OLD=NEW"
                 )
-                if others
-                else ("is left without a partner: {}", "--ignore COL")
+                instead = "--map OLD=NEW"
+            else:
+                evidence = f"every column of the other file has a partner: not {listed}"
+                instead = "--ignore COL"
+            self.decide(
+                f"only in {side}", "not compared", evidence, instead, "on_schema_drift"
             )
-            if names:
-                self.decide(
-                    f"only in {side}",
-                    "not compared",
-                    "no column of the other file "
-                    + evidence.format(join_names(names, 5)),
-                    instead,
-                    "on_schema_drift",
-                )
         return OnSchemaDrift.COMPARE if only_old or only_new else OnSchemaDrift.REFUSE
 
 

@@ -248,9 +248,9 @@ def _summary_rows(
 
 
 def _sum_rows(result: Reconciliation) -> Iterator[Row]:
-    """The sums that the terminal prints, and others that are not zero."""
+    """The sums that the terminal prints, each part that is not zero in a row."""
     shown = result.summed
-    for total in result.totals:
+    for total in result.totals_to_show:
         sums = {SUMS[what]: value for what, value in total.parts().items()}
         sums["new minus old"] = total.delta
         for what, value in sums.items():

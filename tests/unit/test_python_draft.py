@@ -279,6 +279,8 @@ def test_a_name_that_a_draft_lacks_names_the_right_one(
         with pytest.raises(AttributeError) as caught:
             getattr(found, name)
         assert right in str(caught.value)
+        # One sentence, whatever follows the name.
+        assert f"no attribute {name}. " in str(caught.value)
 
 
 def test_the_format_of_a_frame_is_no_file(

@@ -157,6 +157,18 @@ def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
     ]
 
 
+def test_the_summary_has_the_sums_that_the_terminal_prints(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("ID,LINE,PAID\n1,1,1.50\n2,7,2.25\n3,8,4.75\n")
+    (tmp_path / "n.csv").write_text("ID,LINE,PAID\n1,1,2.00\n")
+    result = rx.diff(tmp_path / "o.csv", tmp_path / "n.csv", keys="ID")
+    # Numbers of lines are no amounts beside a column that has fractions.
+    assert [each.column for each in result.totals] == ["LINE", "PAID"]
+    write_workbook(result, tmp_path / "r.xlsx")
+    rows = openpyxl.load_workbook(tmp_path / "r.xlsx")["summary"].values
+    sums = {str(row[0]) for row in rows if str(row[0]).startswith("sum of ")}
+    assert sums == {"sum of PAID"}
+
+
 def test_a_number_that_excel_would_round_is_text() -> None:
     exact: tuple[int | Decimal, ...] = (
         0,

@@ -177,8 +177,7 @@ def breaks(
     """
     form = settings["format"]
     with session.report_errors(form):
-        from recon_cli import render, suppression_draft
-        from recon_engine.config_place import find_config_file
+        from recon_cli import render
         from recon_engine.errors import ConfigError
         from recon_engine.postgres.breaks import BreakFilter, list_breaks
         from recon_engine.postgres.connection import open_connection
@@ -204,6 +203,9 @@ def breaks(
         if totals:
             render.show_break_totals(found, form)
         elif suppress:
+            from recon_cli import suppression_draft
+            from recon_engine.config_place import find_config_file
+
             render.note_breaks(found)
             # With --dataset, its settings are not read.
             path = settings["config"] or find_config_file()
