@@ -431,7 +431,9 @@ class Total:
     """The exact sums of a column of amounts.
 
     `old`, `new`: over its changed cells in matched pairs, tolerated or not; all other
-    cells are equal on both sides. `missing`, `extra`: over these rows.
+    cells are equal on both sides. `missing`, `extra`: over these rows. `differing`:
+    those of `old` and `new` that are over cells no rule makes equal; None for a total
+    that was read from the tables.
     """
 
     column: str
@@ -439,6 +441,9 @@ class Total:
     new: Decimal
     missing: Decimal
     extra: Decimal
+    differing: tuple[Decimal, Decimal] | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     @property
     def delta(self) -> Decimal:

@@ -21,6 +21,7 @@ from recon_engine.formatting import (
     SUPPRESSION_MARKS,
     conjugate,
     count_others,
+    count_places,
     describe_accepted_rows,
     describe_aside,
     describe_drift,
@@ -32,6 +33,7 @@ from recon_engine.formatting import (
     format_number_or_percent,
     format_share,
     kind_words,
+    list_changed_sums,
     list_kinds,
     mark_accepted,
     name_both,
@@ -537,21 +539,25 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
-    """Sums over changed cells, of each column with one that no rule makes equal.
+    """Sums over the cells that differ, of each column with one.
 
-    And of a column whose rule, such as a tolerance, leaves a delta.
+    And over those that a rule, such as a tolerance, makes equal and leaves a delta.
     """
+    columns = {each.name: each for each in result.by_column}
     shown = result.summed
     return [
         {
-            "column": visible(each.column),
-            "old": _format_amount(each.old),
-            "new": _format_amount(each.new),
-            "delta": _format_amount(each.delta, "+"),
+            "column": visible(total.column),
+            "cells": each.cells,
+            "old": _format_amount(each.old, places),
+            "new": _format_amount(each.new, places),
+            "delta": _format_amount(each.delta, places, "+"),
             "moved": bool(each.delta),
         }
-        for each in result.totals_to_show
-        if each.column in shown and (each.old or each.new)
+        for total in result.totals_to_show
+        if total.column in shown
+        for each in list_changed_sums(total, columns[total.column])
+        for places in [count_places((each.old, each.new))]
     ]
 
 
@@ -560,11 +566,12 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "column": visible(each.column),
-            "missing": _format_amount(each.missing),
-            "extra": _format_amount(each.extra),
+            "missing": _format_amount(each.missing, places),
+            "extra": _format_amount(each.extra, places),
         }
         for each in result.totals_to_show
         if each.missing or each.extra
+        for places in [count_places((each.missing, each.extra))]
     ]
 
 
@@ -736,8 +743,8 @@ def _format_rate(part: int, whole: int) -> str:
     return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 
 
-def _format_amount(value: Decimal, sign: str = "") -> str:
-    return f"{value:{sign},f}"
+def _format_amount(value: Decimal, places: int, sign: str = "") -> str:
+    return f"{value:{sign},.{places}f}"
 
 
 def _format_size(count: int) -> str:
