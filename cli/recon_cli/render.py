@@ -55,12 +55,15 @@ def _write_markdown(result: Reconciliation) -> str:
 def _write_workbook(
     result: Reconciliation, path: Path, facts: PageFacts | None = None
 ) -> None:
-    from recon_engine.report.result_page import repeat_command
+    from recon_engine.report.result_page import repeat_command, write_settings
     from recon_engine.report.workbook import write_workbook
 
-    made_by = [("compared on", f"{datetime.now(UTC):%Y-%m-%d}")]
+    day = (facts and facts.started) or datetime.now(UTC)
+    made_by = [("compared on", f"{day:%Y-%m-%d}")]
     if facts and (command := repeat_command(result, facts)):
         made_by.append(("command", command))
+    if facts and (settings := write_settings(result, facts)):
+        made_by += [("recon.toml", line) for line in settings.splitlines()]
     for note in write_workbook(result, path, made_by):
         say(f"{path}: {note}", stderr=True)
 

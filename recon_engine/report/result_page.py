@@ -49,6 +49,7 @@ from recon_engine.report.page_data import (
     list_first_cells,
     list_first_rows,
 )
+from recon_engine.settings_text import write_options
 
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
         command=repeat_command(result, facts),
+        settings=write_settings(result, facts),
         stored=facts.files is not None,
         first=_build_first_rows(result, data),
         island=pages.json_for_script(data),
@@ -204,6 +206,21 @@ def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
         file_name_of(result.new),
         facts.words,
     )
+
+
+def write_settings(result: Reconciliation, facts: PageFacts) -> str | None:
+    """The settings of a comparison as recon.toml has them; None without its options.
+
+    None with masks, too: a filter may name a value of a masked column.
+    """
+    if facts.options is None or facts.options.masks:
+        return None
+    text = write_options(facts.options, facts.dataset)
+    absent = len(result.suppressed) - len(facts.options.suppressions)
+    if absent > 0:
+        # The run log has digests in the place of their keys and values.
+        text = f"# without {format_count(absent, 'suppression')}\n{text}"
+    return text
 
 
 def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:

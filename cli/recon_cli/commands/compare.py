@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +60,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
 
             numbers = parse_numbers(wanted)
         budget = settings["memory_budget"]
+        started = datetime.now(UTC)
         with session.show_progress(logged=False) as progress:
             result = run_on_worker(
                 lambda stop: compare_inputs(
@@ -77,7 +79,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
         then = render.next_step(result, writers)
         explaining = _explaining(old, new, result, asked, settings)
         render.show_result(result, form, then, explaining=explaining, numbered=True)
-        render.write_all(result, writers, lambda: _page_facts(asked, settings))
+        render.write_all(result, writers, lambda: _page_facts(asked, settings, started))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
             flags = settings.flags_besides_file
@@ -295,10 +297,10 @@ def _file_words(source: Mapping[str, str]) -> Iterator[str]:
         yield from ("--dataset", source["dataset"])
 
 
-def _page_facts(asked: Options, settings: Settings) -> PageFacts:
+def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
     source = settings.source
-    if not (source and settings.are_from_file):
-        return PageFacts(options=asked, timed=True)
-    return PageFacts(options=asked, timed=True, words=(*_file_words(source),))
+    from_file = source and settings.are_from_file
+    words = (*_file_words(source),) if from_file else ()
+    return PageFacts(options=asked, timed=True, words=words, started=started)
