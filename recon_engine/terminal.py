@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from recon_engine.model import Column, GateResult
     from recon_engine.result import Reconciliation
 
+    # Characters, from the first up to the one behind the last.
+    Spans = Sequence[tuple[int, int]]
+
 
 # A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
@@ -81,6 +84,11 @@ FOLD_POINTS = re.compile(r"(?<= ·) | (?=--|[a-z_]+=[\[{\"]|old -?\d)")
 WORDS = re.compile(r" *(?:(?<=[ =])'[^']*'|[^ ])+| +")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
+PLAIN_NUMBER = re.compile(r"([+-]?)(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]*)?")
+# `1.234` and `1,234` are a thousand in some notations.
+UNSURE_NUMBER = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+# Differences of values that are digits in places.
+PLACED_KINDS = frozenset({Kind.NUMBER, Kind.DATE})
 ARROW = " → "
 BLANK = "(blank)"
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
@@ -578,20 +586,77 @@ def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> Renderable
     for cell in pair.cells:
         style = "" if cell.differs else QUIET
         # Of cells that are equal by a rule, or by a factor, no character is wrong.
-        old, new = (cell.old_spans, cell.new_spans) if cell.differs else ((), ())
+        spans: tuple[Spans, Spans] = ((), ())
+        if cell.differs:
+            spans = cell.old_spans, cell.new_spans
         if cell.state == Kind.SCALE:
-            old, new = (), ()
+            spans = ((), ())
+        if cell.state in PLACED_KINDS and cell.old and cell.new:
+            spans = _differing_places(cell.old, cell.new, cell.state)
         rules = f" by {', '.join(cell.rules)}" if cell.state == "tolerated" else ""
         state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
         if cell.column in pair.factors:
             state += f" (\u00d7 {pair.factors[cell.column]})"
         table.add_row(
             Text(visible(name_both(cell.column, new_names)), style=style),
-            _mark_differences(cell.old, old, style),
-            _mark_differences(cell.new, new, style),
+            _mark_differences(cell.old, spans[0], style),
+            _mark_differences(cell.new, spans[1], style),
             Text(state, style=BAD if cell.differs else QUIET),
         )
     return table
+
+
+def _differing_places(old: str, new: str, kind: str) -> tuple[Spans, Spans]:
+    """The digits of two numbers or dates that differ in their places, as spans.
+
+    `13.5` and `13.50` differ in none. Of values whose notations may differ, such as
+    two forms of a date, the whole is marked. report.js does the same.
+    """
+    places = _places_of_numbers if kind == Kind.NUMBER else _places_of_dates
+    found = places(old, new)
+    if found is None:
+        # A mask may show one text for both.
+        return ([], []) if old == new else ([(0, len(old))], [(0, len(new))])
+    digits = [
+        {place: c for place, c in zip(side, text, strict=True) if place is not None}
+        for side, text in zip(found, (old, new), strict=True)
+    ]
+    ours, theirs = (
+        [
+            (at, at + 1)
+            for at, place in enumerate(side)
+            if place is not None and mine[place] != other.get(place, "0")
+        ]
+        for side, mine, other in zip(found, digits, digits[::-1], strict=True)
+    )
+    return ours, theirs
+
+
+def _places_of_numbers(old: str, new: str) -> tuple[list[int | None], ...] | None:
+    """The place of each digit, 0 before the point; None for another notation."""
+    read = [PLAIN_NUMBER.fullmatch(text) for text in (old, new)]
+    if not all(read) or any(map(UNSURE_NUMBER.fullmatch, (old, new))):
+        return None
+    if len({found[1].replace("+", "") for found in read if found}) > 1:
+        return None
+    return tuple(map(_number_digits, (old, new)))
+
+
+def _number_digits(text: str) -> list[int | None]:
+    place = sum(map(str.isdigit, text.partition(".")[0]))
+    places: list[int | None] = []
+    for c in text:
+        place -= c.isdigit()
+        places.append(place if c.isdigit() else None)
+    return places
+
+
+def _places_of_dates(old: str, new: str) -> tuple[list[int | None], ...] | None:
+    """The places of two dates of one notation; None for two notations."""
+    if re.sub("[0-9]", "0", old) != re.sub("[0-9]", "0", new):
+        return None
+    places: list[int | None] = [*range(len(old))]
+    return places, places
 
 
 def _unmatched_table(
