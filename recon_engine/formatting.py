@@ -356,6 +356,10 @@ def describe_accepted_rows(rows: int) -> str:
     return f"{rows:,} more only by an accepted difference"
 
 
+# In tables of cells: whether one is accepted, as far as it is known.
+ACCEPTED_WORDS: Final = {True: "yes", False: "", None: "unknown"}
+
+
 def format_others(side: Side) -> str:
     """` + 3 rejected + 2 left out`, or nothing."""
     return "".join(f" + {count:,} {what}" for what, count in count_others(side))

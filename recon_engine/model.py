@@ -11,6 +11,7 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from json import dumps
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from recon_engine.records import dataclass
@@ -610,12 +611,25 @@ class Suppression:
     @property
     def name(self) -> str:
         """What it suppresses: `missing`, `PAID number_format (2 keys)`; no value."""
-        parts = (self.column, self.kind) if self.column else (self.what.value,)
+        return self._describe(self.kind, {})
+
+    def describe(self, values: Mapping[str, str]) -> str:
+        """The same for people: the kind in words, and the values that are known.
+
+        `values`: by side, such as `new`. Such as `NOTE blank to value (new: "later")`.
+        """
+        return self._describe(self.kind and self.kind.replace("_", " "), values)
+
+    def _describe(self, kind: str | None, values: Mapping[str, str]) -> str:
+        parts = (self.column, kind) if self.column else (self.what.value,)
         count = len(self.keys or ())
         limits = (
             f"{count:,} key{'' if count == 1 else 's'}" * (self.keys is not None),
-            "one old value" * (self.old is not None),
-            "one new value" * (self.new is not None),
+            *(
+                f'{side}: "{values[side]}"' if side in values else f"one {side} value"
+                for side in SIDES
+                if getattr(self, side) is not None
+            ),
         )
         limited = ", ".join(filter(None, limits))
         return " ".join(filter(None, (*parts, f"({limited})" * bool(limited))))
@@ -692,6 +706,13 @@ class Suppressed:
     @property
     def text(self) -> str:
         """What became of it, in a sentence that begins with its state."""
+        return self._describe(self.suppression.name)
+
+    def describe(self, values: Mapping[str, str] = MappingProxyType({})) -> str:
+        """The same for people: the kind in words, and the values that are known."""
+        return self._describe(self.suppression.describe(values))
+
+    def _describe(self, name: str) -> str:
         it = self.suppression
         unit = "cell" if it.what is Suppressible.COLUMN else "row"
         found = f"{self.count:,} {unit}{'' if self.count == 1 else 's'} found"
@@ -710,7 +731,7 @@ class Suppressed:
                 f"{found}, accepted up to {it.max or 0:,} only",
             ),
         }[self.state]
-        return f"{begin}: {it.name}: {end} ({it.owner})"
+        return f"{begin}: {name}: {end} ({it.owner})"
 
 
 NO_SUPPRESSION: Final = -1

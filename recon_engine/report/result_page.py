@@ -155,6 +155,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         verdict=_build_verdict(result),
         cells=_build_cells(result),
         keys=[visible(name_both(name, result.new_names)) for name in result.keys],
+        open_cells=result.describe_open(),
         accepted=list(_list_accepted(result)),
         notes=[*describe_ignored(result.ignored), *map(spell, result.text_filters)],
         warnings=[spell(each) for each in _list_warnings(result)],
@@ -246,6 +247,7 @@ def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:
         (),
         result=result,
         verdict=_build_verdict(result),
+        open_cells=result.describe_open(),
         columns=columns[:MAX_COLUMNS],
         more=max(len(columns) - MAX_COLUMNS, 0),
         advice=advice,
@@ -367,7 +369,8 @@ def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:
     for each in result.suppressed:
         if not each.failed:
             mark = SUPPRESSION_MARKS[each.state]
-            yield {"mark": mark, "text": readable(each.text)}
+            text = readable(result.describe_suppressed(each))
+            yield {"mark": mark, "text": text}
 
 
 def _build_side(side: Side) -> dict[str, str]:
@@ -380,6 +383,10 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         f"and {result.accepted_rows:,} accepted; " if result.accepted_rows else ""
     )
     columns = sum(1 for column in result.by_column if column.mismatched)
+    cells = format_count(n.mismatched_cells, "cell")
+    if result.accepted_cells:
+        still_open = n.mismatched_cells - result.accepted_cells
+        cells = f"{still_open:,} open of {cells}"
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
         {
@@ -416,8 +423,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
             # As the headline counts them; the cells are those of all these rows.
             "name": "Rows that differ",
             "count": left.mismatched_rows,
-            "note": f"{accepted}{format_count(n.mismatched_cells, 'cell')}"
-            f" in {format_count(columns, 'column')}",
+            "note": f"{accepted}{cells} in {format_count(columns, 'column')}",
             "bad": left.mismatched_rows > 0,
         },
     ]
@@ -426,6 +432,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
 def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
     # The first column has the most differences: the widths are relative to it.
     differing = result.differing
+    left, open_kinds = result.left.mismatches, result.left_by_kind
     return [
         {
             "name": visible(name_both(column.name, result.new_names)),
@@ -433,7 +440,9 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
             "rate": _format_rate(column.mismatched, column.compared),
-            "kinds": _build_kinds(column),
+            "accepted": column.mismatched - left[column.name],
+            "settled": not left[column.name],
+            "kinds": _build_kinds(column, open_kinds),
         }
         for column in differing
     ]
@@ -447,10 +456,13 @@ def _count_agreeing(result: Reconciliation) -> str:
     return f"the other {agreeing:,} columns agree on every row"
 
 
-def _build_kinds(column: Column) -> list[dict[str, Any]]:
+def _build_kinds(
+    column: Column, open_cells: Mapping[tuple[str | None, str], int]
+) -> list[dict[str, Any]]:
     return [
         {
             "text": words,
+            "settled": not open_cells[column.name, kind],
             "same": kind in REWRITING_KINDS,
             "link": link_to_cells(column=column.name, kind=kind),
         }
@@ -593,11 +605,16 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
+    open_cells = result.left_by_kind
     return [
         {
             "column": visible(each.column),
             "distinct": each.distinct,
-            "top": [_build_change(change) for change in repeating[:MAX_CHANGES]],
+            "top": [
+                _build_change(change)
+                | {"settled": not open_cells.get((each.column, change.kind), 1)}
+                for change in repeating[:MAX_CHANGES]
+            ],
         }
         for each in result.patterns
         # A change of one row is no pattern.
@@ -674,6 +691,7 @@ def _build_first_rows(
                 "new": _format_value(each.new),
                 "kind": kind_words(each.kind),
                 "same": each.kind in REWRITING_KINDS,
+                "accepted": each.accepted,
             }
             for each in cells
         ],

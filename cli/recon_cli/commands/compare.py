@@ -268,7 +268,7 @@ def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
 def _explaining(
     old: str, new: str, result: Reconciliation, asked: Options, settings: Settings
 ) -> str:
-    """The command that shows the first of the rows that differ; "" if there is none.
+    """The command that shows the first listed row that differs; "" if there is none.
 
     A masked key finds no row. An input that is no file, such as a pipe, was read, and
     of settings from several places it is not known which of them the command needs.
@@ -284,7 +284,8 @@ def _explaining(
         words = [*_file_words(settings.source)]
     else:
         return ""
-    key = [*result.sample[0].key.values()]
+    shown, accepted = result.split_sample()
+    key = [*(*shown, *accepted)[0].key.values()]
     dashed = any(value.startswith("-") for value in key)
     values = [*words, "--", *key] if dashed else [*key, *words]
     return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
