@@ -154,6 +154,9 @@ def _as_column_map(value: object) -> object:
 Name = Annotated[str, Field(min_length=1)]
 ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
+OneOrMoreKinds: Final = BeforeValidator(
+    _as_tuple, json_schema_input_type=Kind | list[Kind]
+)
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Texts = Annotated[tuple[Name, ...], OneOrMore]
@@ -164,6 +167,7 @@ Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
 ]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
+Kinds = Annotated[tuple[Kind, ...], OneOrMoreKinds]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
 
 
@@ -178,8 +182,9 @@ class Accepted(BaseModel):
     column: ColumnName | None = Field(
         default=None, description='The column; required with what = "column"'
     )
-    kind: Kind | None = Field(
-        default=None, description="The kind of difference; if absent, every kind"
+    kind: Kinds | None = Field(
+        default=None,
+        description="The kind of difference, or a list of kinds; if absent, every kind",
     )
     reason: Name = Field(description="Why the differences are accepted")
     owner: Name = Field(description="Who accepts them")
@@ -205,7 +210,11 @@ class Accepted(BaseModel):
     def suppression(self) -> Suppression:
         """The same as a value of the engine."""
         # Not by `dict`, which takes the field `keys` for the method of a mapping.
-        return Suppression(**vars(self))
+        facts = vars(self)
+        if self.kind and not self.kind[1:]:
+            # One kind is a text: so runs are identified that recorded it.
+            facts = facts | {"kind": self.kind[0]}
+        return Suppression(**facts)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -491,7 +500,11 @@ def _describe_mistake(error: ErrorDetails, path: Path) -> str:
 def _find_line(loc: list[int | str], prefix: str, path: Path) -> str:
     """The line at which a `[[suppress]]` table of the file begins, or ""."""
     match loc:
-        case [*table, "suppress", int(at)] | [*table, "suppress", int(at), _]:
+        case (
+            [*table, "suppress", int(at)]
+            | [*table, "suppress", int(at), _]
+            | [*table, "suppress", int(at), _, int()]
+        ):
             header = f"[[{prefix}{_format_toml_path([*table, 'suppress'])}]]"
         case _:
             return ""
