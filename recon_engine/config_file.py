@@ -259,6 +259,7 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "trailer_sum": Texts,
     "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
+    "output": Texts,
 }
 # What an empty text of a suppression lacks: a draft leaves these two blank.
 TO_FILL_IN: Final = {

@@ -74,9 +74,18 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                     sha256=settings["sha256"] or bool(writers),
                 )
             )
-        then = render.next_step(result, writers)
-        explaining = _explaining(old, new, result, asked, settings)
-        render.show_result(result, form, then, explaining=explaining, numbered=True)
+        drafted = settings["suppression_draft"]
+        if drafted:
+            from recon_cli.suppression_draft import print_for_columns
+
+            source = settings.source
+            file = Path(source["file"]) if source else None
+            print_for_columns(result, drafted, source.get("dataset"), file)
+        else:
+            described = bool(settings.source)
+            then = render.next_step(result, writers, described=described)
+            explaining = _explaining(old, new, result, asked, settings)
+            render.show_result(result, form, then, explaining=explaining, numbered=True)
         render.write_all(result, writers, lambda: _page_facts(asked, settings))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
