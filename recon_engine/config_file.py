@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
@@ -267,6 +268,20 @@ TO_FILL_IN: Final = {
     ' reason = "known rounding, TICKET-1"',
     "owner": 'it is empty: write who accepts them, such as owner = "claims-team"',
 }
+# The library that validates has other words for values of another type.
+WRONG_KINDS: Final = {
+    "string_type": "it has to be a text in quotes",
+    "bool_type": "it has to be true or false",
+    "int_type": "it has to be a whole number, without quotes",
+    "greater_than_equal": "it has to be at least {ge:,}",
+    "less_than_equal": "it has to be at most {le:,}",
+    "tuple_type": "it has to be a text, or a list of texts",
+    "dict_type": 'it has to be a table, such as {{ NAME = "…" }}',
+    "model_type": "it has to be a table",
+    "string_pattern_mismatch": "the name of a dataset is a letter, then up to 47"
+    " letters, digits, '_' or '-'",
+}
+LOOSE_DAY: Final = re.compile(r"(\d{4})[-./](\d{1,2})[-./](\d{1,2})")
 EMPTY: Final[dict[Shape, Any]] = {
     Shape.VALUES: (),
     Shape.NAMES: (),
@@ -440,7 +455,8 @@ def read_toml(path: Path) -> Mapping[str, Any]:
             "it is not TOML" + (f" from column {place[2]} on" if place else ""),
             file=str(path),
             line=int(place[1]) if place else None,
-            help='write text in quotes and a list in brackets: keys = ["CLM_ID"]',
+            help='write text in quotes and a list in brackets: keys = ["CLM_ID"];'
+            " write a day as until = 2027-03-31",
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("it is not UTF-8", file=str(path)) from None
@@ -563,7 +579,20 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
             known = re.findall(r"'([^']+)'", expected)
             return f"one of {expected}{did_you_mean(given, known)}"
         case _:
-            return error["msg"][:1].lower() + error["msg"][1:]
+            return _explain_type(error)
+
+
+def _explain_type(error: ErrorDetails) -> str:
+    """What is wrong with a value of another type, or out of range."""
+    if not error["type"].startswith("date_"):
+        words = WRONG_KINDS.get(error["type"], "it is no value of this setting")
+        return words.format(**error.get("ctx", {}))
+    # The given day, if it lacks zeros only.
+    found = LOOSE_DAY.fullmatch(str(error["input"]))
+    with suppress(ValueError):
+        if found:
+            return f"write the day as {date(*map(int, found.groups()))}"
+    return "it has to be a day, such as 2027-03-31"
 
 
 def _unknown_setting(loc: list[int | str]) -> str:

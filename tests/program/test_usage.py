@@ -80,12 +80,12 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
         ),
         (
             ["diff", "a", "b", "--detail-limit=-1"],
-            "--detail-limit: it has to be greater than or equal to 0",
+            "--detail-limit: it has to be at least 0",
             "recon diff --help",
         ),
         (
             ["diff", "a", "b", "--detail-limit", "many"],
-            "--detail-limit: it has to be a valid integer",
+            "--detail-limit: it has to be a whole number",
             "recon diff --help",
         ),
     ],
@@ -103,8 +103,24 @@ def test_a_wrong_word_is_an_error_of_this_program(
 def test_a_value_of_a_variable_is_named_by_the_variable(tmp_path: Path) -> None:
     ended = recon("diff", "a", "b", cwd=tmp_path, RECON_DETAIL_LIMIT="-1")
     assert ended.stderr.startswith(
-        "error[USAGE_ERROR]: RECON_DETAIL_LIMIT: it has to be greater than or equal to"
+        "error[USAGE_ERROR]: RECON_DETAIL_LIMIT: it has to be at least 0\n"
     )
+
+
+def test_no_variable_is_refused_in_the_words_of_a_library(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID\n1\n")
+    words = re.compile(r"[Ii]nput should|[Ii]nput is|unable to|be a valid ")
+    refused = []
+    for option in options_of("diff"):
+        for value in ("x y", "-7"):
+            if option.env:
+                given = {option.env: value}
+                ended = recon(
+                    "diff", "a.csv", "a.csv", "-k", "ID", cwd=tmp_path, **given
+                )
+                assert not words.search(ended.stderr), (option.env, ended.stderr)
+                refused += [option.env] * (ended.returncode == 2)
+    assert len({*refused}) > 40
 
 
 def test_the_help_of_schema_names_each(tmp_path: Path) -> None:
