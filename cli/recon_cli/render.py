@@ -347,7 +347,7 @@ def _breaks_to_json(breaks: Breaks) -> dict[str, object]:
 def show_proposals(
     proposals: Sequence[Proposal],
     form: Format,
-    line: Callable[[tuple[str, ...]], str],
+    line: Callable[[Proposal], str],
 ) -> None:
     """Print proposed keys, best first, with how often each repeats.
 
@@ -355,13 +355,16 @@ def show_proposals(
     stdout stays readable for programs.
     """
     names = ("key", "in both", "of rows", "blank", "repeated")
+    # Elsewhere programs read the counts.
+    for_people = form is Format.TABLE and make_console().is_terminal
+    count = "{:,}".format if for_people else str
     shown = [
         (
             _csv_line(each.columns),
-            each.matched,
+            count(each.matched),
             each.share,
-            each.blanks_old + each.blanks_new,
-            each.repeats_old + each.repeats_new,
+            count(each.blanks_old + each.blanks_new),
+            count(each.repeats_old + each.repeats_new),
         )
         for each in proposals
     ]
@@ -374,7 +377,7 @@ def show_proposals(
     elif not proposals[0].is_key:
         announce("no set of columns is unique; these repeat the least")
     elif form is not Format.JSON:
-        announce(line(proposals[0].columns))
+        announce(line(proposals[0]))
 
 
 def show_explanation(explanation: Explanation, form: Format) -> None:

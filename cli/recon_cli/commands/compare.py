@@ -117,7 +117,7 @@ def keys(
 
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
-        render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
+        render.show_proposals(found, form, lambda best: _command(asked, best, old, new))
         session.end_command(
             int(not any(each.is_key for each in found)), "no set of columns is a key"
         )
@@ -265,11 +265,14 @@ def _with_key(columns: Sequence[str]) -> str:
     return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
 
 
-def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
+def _command(asked: Options, best: Proposal, old: str, new: str) -> str:
     """The command that compares two files by a key that was found."""
     from recon_engine.command_line import rebuild_command
+    from recon_engine.config import OnSchemaDrift
 
-    return rebuild_command(replace(asked, keys=keys), old, new)
+    if best.drift:
+        asked = replace(asked, on_schema_drift=OnSchemaDrift.COMPARE)
+    return rebuild_command(replace(asked, keys=best.columns), old, new)
 
 
 def _explaining(
