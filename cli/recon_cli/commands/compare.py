@@ -12,7 +12,14 @@ from recon_cli import session
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.command_line import split_names
-from recon_engine.errors import ConfigError, KeyMissing, NoCommonColumn
+from recon_engine.errors import (
+    ConfigError,
+    EncodingError,
+    KeyMissing,
+    MalformedInput,
+    NoCommonColumn,
+    SchemaMismatch,
+)
 
 
 if TYPE_CHECKING:
@@ -22,10 +29,19 @@ if TYPE_CHECKING:
     from recon_cli.settings import Settings
     from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
+    from recon_engine.errors import ReconError
     from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
 
 MOST_KEY_COLUMNS: Final = 3
+# Errors of files that are read otherwise than they are written.
+UNFIT: Final = (
+    EncodingError,
+    KeyMissing,
+    MalformedInput,
+    NoCommonColumn,
+    SchemaMismatch,
+)
 
 
 def diff(old: Old, new: New, settings: Settings) -> None:
@@ -37,7 +53,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
       recon diff old.csv.gz s3://claims/new.csv -k CLM_ID --gate 'missing<=0' -f json
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
         from recon_engine.api import compare_inputs
         from recon_engine.engines import choose_engine
@@ -112,7 +128,7 @@ def keys(
       recon keys old.csv new.csv --map PAID_AMT=PAID_AMOUNT -f json
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
 
         asked = settings.options_without_key
@@ -140,7 +156,7 @@ def explain(
       recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
@@ -166,15 +182,39 @@ def explain(
 
 
 @contextmanager
-def _naming_init(old: str, new: str, settings: Settings) -> Iterator[None]:
-    """Let the errors of two files that nobody has described name `recon init`."""
+def _naming_remedies(old: str, new: str, settings: Settings) -> Iterator[None]:
+    """Let the errors of two files name what describes them.
+
+    That is `recon init` if nobody has described them, or the settings of the other
+    side.
+    """
     try:
         yield
-    except (KeyMissing, NoCommonColumn) as error:
-        settled = isinstance(error, KeyMissing) and error.is_settled
-        drafting = None if settled else _drafting(old, new, settings)
-        error.help = "; ".join(filter(None, (error.help, drafting))) or None
+    except UNFIT as error:
+        keyed = settings.has("keys") and settings["keys"]
+        if keyed and (other := _find_other_side(old, new, settings)):
+            error.help = other
+        elif _is_of_reading(error):
+            remedies = (error.help, _drafting(old, new, settings))
+            error.help = "; ".join(filter(None, remedies)) or None
         raise
+
+
+def _find_other_side(old: str, new: str, settings: Settings) -> str | None:
+    from recon_cli.other_side import find_other_side
+
+    return find_other_side(old, new, settings.options, settings.limits)
+
+
+def _is_of_reading(error: ReconError) -> bool:
+    """Whether `recon init` finds a reading of files that have this error."""
+    match error:
+        case KeyMissing():
+            return not error.is_settled
+        case MalformedInput():
+            return "--delimiter" in (error.help or "")
+        case _:
+            return isinstance(error, EncodingError | NoCommonColumn)
 
 
 def _drafting(old: str, new: str, settings: Settings) -> str | None:
