@@ -6,6 +6,7 @@ Only what was tried is said: a header was read with these settings, and it has t
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def find_other_side(old: str, new: str, asked: Options, limits: Limits) -> str |
     if all(others):
         return (
             f"the settings of NEW fit {old}, and those of OLD fit {new}: are the two"
-            f" files swapped? recon diff {quoted(new)} {quoted(old)}"
+            f" files swapped? {_swap_files(old, new)}"
         )
     for side, is_own, is_other in zip(SIDES, own, reversed(others), strict=True):
         if is_own and is_other:
@@ -83,6 +84,14 @@ def _fits(path: str, side: str, asked: Options, limits: Limits) -> bool:
         known = {fold_name(name, forms) for name in table.columns}
         return known.issuperset(fold_name(name, forms) for name in needed)
     return False
+
+
+def _swap_files(old: str, new: str) -> str:
+    """The command line of this process with the two files in the other order."""
+    words = sys.argv[1:]
+    first, second = map(words.index, (old, new))
+    words[first], words[second] = new, old
+    return " ".join(map(quoted, ("recon", *words)))
 
 
 def _compare_one_side(old: str, new: str, asked: Options, side: str) -> str:

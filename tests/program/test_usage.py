@@ -330,6 +330,13 @@ def test_files_that_the_settings_of_the_other_sides_fit_are_swapped(
     )
     again = recon(*shlex.split(last.partition("? recon ")[2]), cwd=tmp_path)
     assert again.returncode == 0
+    (tmp_path / "recon.toml").rename(tmp_path / "other.toml")
+    given = ("--config", "other.toml")
+    ended = recon("explain", "new.csv", "old.csv", "1", *given, cwd=tmp_path)
+    assert ended.stderr.endswith(
+        "swapped? recon explain old.csv new.csv 1 --config other.toml\n"
+    )
+    (tmp_path / "other.toml").rename(tmp_path / "recon.toml")
     # A file that is cut has these settings, and is not of the other side.
     for files in (("cut.csv", "new.csv"), ("new.csv", "cut.csv")):
         ended = recon("diff", *files, cwd=tmp_path)

@@ -120,6 +120,7 @@ def keys(
 ) -> None:
     """Propose the smallest sets of columns that are a key.
 
+    A key with an amount or a date, which two rows may share, comes after all others.
     The exit code is 1 if there is none.
 
     Examples:
