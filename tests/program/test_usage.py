@@ -295,6 +295,13 @@ def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
         "OLD has no column NR, and NEW has it: are the files swapped?\n"
         "  why: all 3 pairs of names fit the files in the other order\n" in ended.stderr
     )
+    assert ended.stderr.endswith("swapped? recon diff alt.csv neu.csv\n")
+    ended = recon("diff", "alt.csv", "alt.csv", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "NEW has no column claim" in ended.stderr
+    command = ended.stderr.partition(" fit both files: are both of OLD? recon ")[2]
+    again = recon(*shlex.split(command), cwd=tmp_path)
+    assert "AGREE" in again.stdout
     # A name that neither file has is no sign of it.
     given = ("--map", "NR=claim,NOPE=insured", "--key", "NR", "--config", "empty.toml")
     (tmp_path / "empty.toml").touch()

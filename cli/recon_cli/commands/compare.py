@@ -19,6 +19,7 @@ from recon_engine.errors import (
     MalformedInput,
     NoCommonColumn,
     SchemaMismatch,
+    UnfitNames,
 )
 
 
@@ -41,6 +42,7 @@ UNFIT: Final = (
     MalformedInput,
     NoCommonColumn,
     SchemaMismatch,
+    UnfitNames,
 )
 
 
@@ -192,8 +194,9 @@ def _naming_remedies(old: str, new: str, settings: Settings) -> Iterator[None]:
     try:
         yield
     except UNFIT as error:
-        keyed = settings.has("keys") and settings["keys"]
-        if keyed and (other := _find_other_side(old, new, settings)):
+        # What was typed for these files may be wrong; a file describes other days, too.
+        described = settings.source and settings.has("keys") and settings["keys"]
+        if described and (other := _find_other_side(old, new, settings)):
             error.help = other
         elif _is_of_reading(error):
             remedies = (error.help, _drafting(old, new, settings))
