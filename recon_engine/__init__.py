@@ -55,9 +55,9 @@ _OTHER_NAMES = {
 def __getattr__(name: str) -> object:
     """Load a public name on first use: importing the package costs nothing."""
     if name in _HOMES:
-        from recon_engine.runtime.collector import pause_collector
+        from recon_engine.runtime.import_time import lighten_imports
 
-        with pause_collector():
+        with lighten_imports():
             return getattr(import_module(_HOMES[name]), name)
     right = f": {_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
     raise AttributeError(f"module 'recon_engine' has no attribute {name!r}{right}")

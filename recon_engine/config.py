@@ -834,6 +834,12 @@ def check_suppression(suppression: Suppression) -> None:
             help='set column (and, if needed, kind, old and new) with what = "column"'
             " only",
         )
+    kinds = suppression.kinds
+    if kinds is not None and not 0 < len(kinds) == len(set(kinds)):
+        raise ConfigError(
+            f"the suppression of {suppression.name} lists a kind twice, or none",
+            help="list each kind once, or leave kind out to fit every kind",
+        )
     keys = suppression.key_values
     if suppression.keys is not None and not keys:
         raise ConfigError(

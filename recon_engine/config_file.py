@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
@@ -154,6 +155,9 @@ def _as_column_map(value: object) -> object:
 Name = Annotated[str, Field(min_length=1)]
 ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
+OneOrMoreKinds: Final = BeforeValidator(
+    _as_tuple, json_schema_input_type=Kind | list[Kind]
+)
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Texts = Annotated[tuple[Name, ...], OneOrMore]
@@ -164,6 +168,7 @@ Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
 ]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
+Kinds = Annotated[tuple[Kind, ...], OneOrMoreKinds]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
 
 
@@ -178,8 +183,9 @@ class Accepted(BaseModel):
     column: ColumnName | None = Field(
         default=None, description='The column; required with what = "column"'
     )
-    kind: Kind | None = Field(
-        default=None, description="The kind of difference; if absent, every kind"
+    kind: Kinds | None = Field(
+        default=None,
+        description="The kind of difference, or a list of kinds; if absent, every kind",
     )
     reason: Name = Field(description="Why the differences are accepted")
     owner: Name = Field(description="Who accepts them")
@@ -205,7 +211,11 @@ class Accepted(BaseModel):
     def suppression(self) -> Suppression:
         """The same as a value of the engine."""
         # Not by `dict`, which takes the field `keys` for the method of a mapping.
-        return Suppression(**vars(self))
+        facts = vars(self)
+        if self.kind and not self.kind[1:]:
+            # One kind is a text: so runs are identified that recorded it.
+            facts = facts | {"kind": self.kind[0]}
+        return Suppression(**facts)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -250,6 +260,7 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "trailer_sum": Texts,
     "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
+    "output": Texts,
 }
 # What an empty text of a suppression lacks: a draft leaves these two blank.
 TO_FILL_IN: Final = {
@@ -257,6 +268,20 @@ TO_FILL_IN: Final = {
     ' reason = "known rounding, TICKET-1"',
     "owner": 'it is empty: write who accepts them, such as owner = "claims-team"',
 }
+# The library that validates has other words for values of another type.
+WRONG_KINDS: Final = {
+    "string_type": "it has to be a text in quotes",
+    "bool_type": "it has to be true or false",
+    "int_type": "it has to be a whole number, without quotes",
+    "greater_than_equal": "it has to be at least {ge:,}",
+    "less_than_equal": "it has to be at most {le:,}",
+    "tuple_type": "it has to be a text, or a list of texts",
+    "dict_type": 'it has to be a table, such as {{ NAME = "…" }}',
+    "model_type": "it has to be a table",
+    "string_pattern_mismatch": "the name of a dataset is a letter, then up to 47"
+    " letters, digits, '_' or '-'",
+}
+LOOSE_DAY: Final = re.compile(r"(\d{4})[-./](\d{1,2})[-./](\d{1,2})")
 EMPTY: Final[dict[Shape, Any]] = {
     Shape.VALUES: (),
     Shape.NAMES: (),
@@ -430,7 +455,8 @@ def read_toml(path: Path) -> Mapping[str, Any]:
             "it is not TOML" + (f" from column {place[2]} on" if place else ""),
             file=str(path),
             line=int(place[1]) if place else None,
-            help='write text in quotes and a list in brackets: keys = ["CLM_ID"]',
+            help='write text in quotes and a list in brackets: keys = ["CLM_ID"];'
+            " write a day as until = 2027-03-31",
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("it is not UTF-8", file=str(path)) from None
@@ -491,7 +517,11 @@ def _describe_mistake(error: ErrorDetails, path: Path) -> str:
 def _find_line(loc: list[int | str], prefix: str, path: Path) -> str:
     """The line at which a `[[suppress]]` table of the file begins, or ""."""
     match loc:
-        case [*table, "suppress", int(at)] | [*table, "suppress", int(at), _]:
+        case (
+            [*table, "suppress", int(at)]
+            | [*table, "suppress", int(at), _]
+            | [*table, "suppress", int(at), _, int()]
+        ):
             header = f"[[{prefix}{_format_toml_path([*table, 'suppress'])}]]"
         case _:
             return ""
@@ -549,7 +579,20 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
             known = re.findall(r"'([^']+)'", expected)
             return f"one of {expected}{did_you_mean(given, known)}"
         case _:
-            return error["msg"][:1].lower() + error["msg"][1:]
+            return _explain_type(error)
+
+
+def _explain_type(error: ErrorDetails) -> str:
+    """What is wrong with a value of another type, or out of range."""
+    if not error["type"].startswith("date_"):
+        words = WRONG_KINDS.get(error["type"], "it is no value of this setting")
+        return words.format(**error.get("ctx", {}))
+    # The given day, if it lacks zeros only.
+    found = LOOSE_DAY.fullmatch(str(error["input"]))
+    with suppress(ValueError):
+        if found:
+            return f"write the day as {date(*map(int, found.groups()))}"
+    return "it has to be a day, such as 2027-03-31"
 
 
 def _unknown_setting(loc: list[int | str]) -> str:

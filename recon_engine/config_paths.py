@@ -21,8 +21,8 @@ URL_SCHEME: Final = re.compile(r"(?:s3|file):|[A-Za-z][A-Za-z0-9+.-]*:/")
 def resolve_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The tables of a file, with each path in them relative to its folder.
 
-    These are folders (`inbound_s3`), and files behind an `@`. What is not as a setting
-    has it is kept: its check reports it.
+    These are folders (`inbound_s3`), files to write, and files behind an `@`. What is
+    not as a setting has it is kept: its check reports it.
     """
     found = _resolve_section(table, folder)
     datasets = table.get("dataset")
@@ -71,6 +71,13 @@ def _resolve_folder(value: Any, folder: Path) -> Any:
     return _resolve(value, folder)
 
 
+def _resolve_files(value: Any, folder: Path) -> Any:
+    """One path, or several."""
+    if isinstance(value, list):
+        return [_resolve_files(each, folder) for each in value]
+    return _resolve(value, folder) if isinstance(value, str) and value else value
+
+
 RESOLVED: Final[dict[str, Callable[[Any, Path], Any]]] = {
     "rules": _resolve_rules,
     "map": _resolve_named,
@@ -78,4 +85,5 @@ RESOLVED: Final[dict[str, Callable[[Any, Path], Any]]] = {
     "inbound_s3": _resolve_folder,
     "processed_s3": _resolve_folder,
     "out_s3": _resolve_folder,
+    "output": _resolve_files,
 }

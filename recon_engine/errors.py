@@ -2,7 +2,8 @@
 
 ReconError
 ├── ConfigError                 fix the command or its configuration           exit 2
-│   └── NoCommonColumn          say how the files are read, or pair names
+│   ├── NoCommonColumn          say how the files are read, or pair names
+│   └── UnfitNames              correct the pairs of names, or the order of the files
 ├── InputError                  fix or replace an input                        exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
@@ -116,6 +117,10 @@ class ConfigError(ReconError):
 
 class NoCommonColumn(ConfigError):
     """No column is in both files, as they are read."""
+
+
+class UnfitNames(ConfigError):
+    """A pair of names does not fit the columns of the files."""
 
 
 class InputError(ReconError):

@@ -590,11 +590,11 @@ class Sha256(str):
 class Suppression:
     """Known differences, accepted by `owner` up to a day and a number.
 
-    `column` is set if `what` is a column; `kind` restricts it to one kind. `until` is
-    the last day; `max` is a number of rows, or of cells of a column. `keys` restricts
-    it to rows with one of these keys: the values of the key columns, or the text of one
-    column. `old`, `new`: to cells of a column with exactly these texts. Keys and values
-    are texts as outputs show them.
+    `column` is set if `what` is a column; `kind` restricts it to one kind, or to those
+    of a tuple. `until` is the last day; `max` is a number of rows, or of cells of a
+    column. `keys` restricts it to rows with one of these keys: the values of the key
+    columns, or the text of one column. `old`, `new`: to cells of a column with exactly
+    these texts. Keys and values are texts as outputs show them.
     """
 
     what: Suppressible
@@ -602,7 +602,7 @@ class Suppression:
     owner: str
     until: date
     column: str | None = None
-    kind: str | None = None
+    kind: str | tuple[str, ...] | None = None
     max: int | None = None
     keys: Sequence[tuple[str, ...] | str] | None = None
     old: str | None = None
@@ -611,17 +611,17 @@ class Suppression:
     @property
     def name(self) -> str:
         """What it suppresses: `missing`, `PAID number_format (2 keys)`; no value."""
-        return self._describe(self.kind, {})
+        return self._describe(", ".join(self.kinds or ()), {})
 
     def describe(self, values: Mapping[str, str]) -> str:
-        """The same for people: the kind in words, and the values that are known.
+        """The same for people: the kinds in words, and the values that are known.
 
         `values`: by side, such as `new`. Such as `NOTE blank to value (new: "later")`.
         """
-        return self._describe(self.kind and self.kind.replace("_", " "), values)
+        return self._describe(", ".join(self.kinds or ()).replace("_", " "), values)
 
-    def _describe(self, kind: str | None, values: Mapping[str, str]) -> str:
-        parts = (self.column, kind) if self.column else (self.what.value,)
+    def _describe(self, kinds: str, values: Mapping[str, str]) -> str:
+        parts = (self.column, kinds) if self.column else (self.what.value,)
         count = len(self.keys or ())
         limits = (
             f"{count:,} key{'' if count == 1 else 's'}" * (self.keys is not None),
@@ -633,6 +633,11 @@ class Suppression:
         )
         limited = ", ".join(filter(None, limits))
         return " ".join(filter(None, (*parts, f"({limited})" * bool(limited))))
+
+    @property
+    def kinds(self) -> tuple[str, ...] | None:
+        """The kinds of difference that it fits; None for every kind."""
+        return (self.kind,) if isinstance(self.kind, str) else self.kind
 
     @property
     def is_narrow(self) -> bool:
@@ -664,7 +669,9 @@ class Suppression:
     def public(self) -> dict[str, object]:
         """Its fields as JSON values, as the run log has them: without key or value."""
         values = asdict(self.without_values())
-        values["keys"] = values["keys"] and list(values["keys"])
+        for name in ("keys", "kind"):
+            if isinstance(values[name], tuple):
+                values[name] = list(values[name])
         # Left out, so that the digests of runs from before an option was added stay.
         absent = {name for name in ("keys", "old", "new") if values[name] is None}
         shown = {name: each for name, each in values.items() if name not in absent}

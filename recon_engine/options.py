@@ -663,6 +663,7 @@ _TABLE: Final = (
         shape=Shape.VALUES,
         flags=("-o", "--output"),
         metavar="FILE",
+        in_file="output",
         common=True,
     ),
     Option(
@@ -674,6 +675,17 @@ _TABLE: Final = (
         flags=("--save-hints",),
         metavar="[N,N]",
         common=True,
+    ),
+    Option(
+        name="suppression_draft",
+        group=Group.OUTPUT,
+        help="Print the [[suppress]] tables for recon.toml that accept what differs in"
+        " these columns now, in place of the result; 'missing' and 'extra' are rows."
+        " Repeat the option or separate columns by commas.",
+        commands=("diff",),
+        shape=Shape.NAMES,
+        flags=("--suppress",),
+        metavar="COL[,COL]",
     ),
     Option(
         name="rejects",

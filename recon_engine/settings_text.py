@@ -40,6 +40,7 @@ def write_options(options: Options, dataset: str | None = None) -> str:
 
 def _list_fields(suppression: Suppression) -> Iterator[str]:
     it = suppression
+    kinds = it.kinds and [*map(str, it.kinds)]
     keys = None
     if it.keys is not None:
         # One text for each key if the key is one column.
@@ -47,7 +48,7 @@ def _list_fields(suppression: Suppression) -> Iterator[str]:
     for name, value in (
         ("what", str(it.what)),
         ("column", it.column),
-        ("kind", it.kind and str(it.kind)),
+        ("kind", kinds[0] if kinds and not kinds[1:] else kinds),
         ("keys", keys),
         ("old", it.old),
         ("new", it.new),

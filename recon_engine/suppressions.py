@@ -306,7 +306,8 @@ def fits_kind(suppression: Suppression, column: str | None, kind: str) -> bool:
     """Whether a suppression is for this kind of difference, whatever key or value."""
     if column is None:
         return suppression.what == kind
-    return suppression.column == column and suppression.kind in {None, kind}
+    kinds = suppression.kinds
+    return suppression.column == column and (kinds is None or kind in kinds)
 
 
 def _subtract_narrow(

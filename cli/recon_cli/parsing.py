@@ -41,7 +41,7 @@ def parse_values(option: Option, texts: list[str] | None, filed: Any = None) -> 
         case _ if option.value_type is str:
             return tuple(text.strip() for text in given if text.strip()) or filed or ()
         case _:
-            return tuple(given)
+            return tuple(given or map(option.value_type, filed or ()))
 
 
 def _read_variable(option: Option) -> list[str]:

@@ -101,7 +101,7 @@ def _render_junit(result: Reconciliation) -> bytes:
 
 
 def check_targets(
-    paths: list[Path] | None, *inputs: str, rejects: Path | None = None
+    paths: Sequence[Path] | None, *inputs: str, rejects: Path | None = None
 ) -> list[tuple[Path, str]]:
     """Check every -o and --rejects before the comparison starts, which may take hours.
 
@@ -249,15 +249,29 @@ def show_result(
         )
 
 
-def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
-    """Which files are written, or which to ask for; nothing if the files agree."""
+def next_step(
+    result: Reconciliation, targets: list[tuple[Path, str]], *, described: bool
+) -> str:
+    """Which files are written, or which to ask for; nothing if the files agree.
+
+    `described`: whether a configuration file describes them. Then, without a hint,
+    what is left is corrected or accepted.
+    """
     if targets:
         return "writes " + ", ".join(str(path) for path, _ in targets)
     if result.agrees:
         return ""
     if not (result.counts.missing or result.counts.extra):
-        return "next: add -o report.html for all differences"
-    return "next: add -o report.html, or -o diff.xlsx for all keys"
+        then = "next: add -o report.html for all differences"
+    else:
+        then = "next: add -o report.html, or -o diff.xlsx for all keys"
+    left = result.left.mismatches
+    if described and not result.hints_to_show and any(left.values()):
+        from recon_engine.command_line import quote_name, quoted
+
+        column = quoted(quote_name(max(left, key=lambda name: left[name]), ","))
+        then += f"; or --suppress {column} for what accepts its differences"
+    return then
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:
@@ -338,7 +352,7 @@ def _breaks_to_json(breaks: Breaks) -> dict[str, object]:
 def show_proposals(
     proposals: Sequence[Proposal],
     form: Format,
-    line: Callable[[tuple[str, ...]], str],
+    line: Callable[[Proposal], str],
 ) -> None:
     """Print proposed keys, best first, with how often each repeats.
 
@@ -346,13 +360,16 @@ def show_proposals(
     stdout stays readable for programs.
     """
     names = ("key", "in both", "of rows", "blank", "repeated")
+    # Elsewhere programs read the counts.
+    for_people = form is Format.TABLE and make_console().is_terminal
+    count = "{:,}".format if for_people else str
     shown = [
         (
             _csv_line(each.columns),
-            each.matched,
+            count(each.matched),
             each.share,
-            each.blanks_old + each.blanks_new,
-            each.repeats_old + each.repeats_new,
+            count(each.blanks_old + each.blanks_new),
+            count(each.repeats_old + each.repeats_new),
         )
         for each in proposals
     ]
@@ -365,7 +382,7 @@ def show_proposals(
     elif not proposals[0].is_key:
         announce("no set of columns is unique; these repeat the least")
     elif form is not Format.JSON:
-        announce(line(proposals[0].columns))
+        announce(line(proposals[0]))
 
 
 def show_explanation(explanation: Explanation, form: Format) -> None:

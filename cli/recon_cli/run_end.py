@@ -35,6 +35,8 @@ class RunClock:
         self.outcome: Outcome | None = None
         # Whether the run is clean, in one line; empty if that is unknown.
         self.clean_state = ""
+        # The settings that the result before it had otherwise, without the rules.
+        self.changed_settings: list[str] = []
         # The home of an embedded database that did not exist before.
         self.created: Path | None = None
 
@@ -127,6 +129,9 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
         from recon_engine.postgres.breaks import format_breaks
 
         yield f"breaks:    {format_breaks(outcome.breaks)}"
+    if clock.changed_settings:
+        names = ", ".join(clock.changed_settings)
+        yield f"settings:  changed since the last result: {names}"
     if clock.clean_state:
         yield f"state:     {clock.clean_state}"
     if outcome.artifacts_at:

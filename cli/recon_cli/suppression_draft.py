@@ -1,4 +1,4 @@
-"""Print listed breaks as `[[suppress]]` tables, to fill in and add to recon.toml."""
+"""Print differences as `[[suppress]]` tables, to fill in and add to recon.toml."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, Suppressible
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
+from recon_engine.suggestions import did_you_mean
 from recon_engine.toml_text import write_header, write_setting
 
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.postgres.breaks import BreakPage
+    from recon_engine.result import Reconciliation
 
 
 # How long a draft accepts: long enough to correct a system, and it ends.
@@ -32,23 +34,76 @@ TO_FILL_IN: Final = (
 )
 
 
+def print_for_columns(
+    result: Reconciliation, names: Sequence[str], dataset: str | None, file: Path | None
+) -> None:
+    """Print a table for each column: its cells that differ and are not accepted.
+
+    `names`: columns, or `missing` and `extra` for rows. `file`: the configuration file
+    that they are for, if there is one. Raises ConfigError for another name.
+    """
+    compared = [column.name for column in result.by_column]
+    for name in names:
+        if name not in {*compared, Suppressible.MISSING, Suppressible.EXTRA}:
+            raise ConfigError(
+                f"--suppress {name}: no such column is compared"
+                + did_you_mean(name, compared)
+            )
+    header = write_header(_find_place(dataset, file))
+    printed = False
+    for name in names:
+        place = (name, None) if name in compared else (None, name)
+        found = {
+            kind: count
+            for (column, kind), count in result.left_by_kind.items()
+            if count and place in {(column, None), (column, kind)}
+        }
+        if not found:
+            announce(f"{name}: no difference is left to accept")
+            continue
+        printed = True
+        echo(f"[{header}]")
+        if name in compared:
+            kinds = [*map(str, found)]
+            echo('what = "column"')
+            echo(write_setting("column", name))
+            echo(write_setting("kind", kinds if kinds[1:] else kinds[0]))
+        else:
+            echo(write_setting("what", name))
+        _print_end(sum(found.values()))
+    if printed:
+        announce(
+            f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
+            " the next recon diff counts these differences apart"
+        )
+
+
+def _print_end(count: int) -> None:
+    """Print the lines of a table that follow what it accepts."""
+    for line in TO_FILL_IN:
+        echo(line)
+    echo(write_setting("max", count))
+    until = date.today() + timedelta(DAYS)  # noqa: DTZ011 - a person's day
+    echo(f"until = {until}\n")
+
+
 def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None:
     """Print a table for each column and kind of the listed breaks.
 
     `file`: the configuration file that they are for, if there is one.
     """
     header = write_header(_find_place(dataset, file))
-    until = date.today() + timedelta(DAYS)  # noqa: DTZ011 - a person's day
     rows = [
         dict(zip((*page.names, "cells"), (*row, cells), strict=True))
         for row, cells in zip(page.rows, page.occurrences, strict=True)
     ]
     rows.sort(key=_group_of)
-    for _, group in groupby(rows, key=_group_of):
+    for _, each in groupby(rows, key=_group_of):
+        group = list(each)
         echo(f"[{header}]")
-        for line in _write_table(list(group), page.key_columns):
+        for line in _write_table(group, page.key_columns):
             echo(line)
-        echo(f"until = {until}\n")
+        _print_end(sum(row["cells"] for row in group))
     announce(
         f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
         " they apply from the next run"
@@ -59,9 +114,11 @@ def _group_of(row: dict[str, Any]) -> tuple[str, str]:
     return row["column"] or "", row["kind"]
 
 
-def _find_place(dataset: str, file: Path | None) -> list[str]:
+def _find_place(dataset: str | None, file: Path | None) -> list[str]:
     """The table of the file whose suppressions are those of the dataset."""
     root = ["tool", "recon"] if file and file.name == PYPROJECT else []
+    if dataset is None:
+        return [*root, "suppress"]
     known: dict[str, Any] = {"dataset": {dataset: {}}}
     if file:
         known = dict(read_toml(file))
@@ -75,7 +132,7 @@ def _find_place(dataset: str, file: Path | None) -> list[str]:
 def _write_table(
     rows: Sequence[dict[str, Any]], key_columns: Sequence[str]
 ) -> Iterator[str]:
-    """The lines of a table but for its header and its last day."""
+    """The lines of a table about what it accepts."""
     column, kind = rows[0]["column"], rows[0]["kind"]
     keys = [read_key(row["key"], key_columns) for row in rows]
     if any(_is_hidden(text) for key in keys for text in key):
@@ -95,8 +152,6 @@ def _write_table(
     yield write_setting("keys", [key[0] if len(key) == 1 else [*key] for key in keys])
     if column:
         yield from _write_values(rows)
-    yield from TO_FILL_IN
-    yield write_setting("max", sum(row["cells"] for row in rows))
 
 
 def _write_values(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

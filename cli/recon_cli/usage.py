@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 POSSIBLE: Final = lazy_pattern(
     r"(?P<what>.*?)\.? \((?:Possible options|Did you mean).*"
 )
+# How pydantic describes a value, and how this program does.
+WORDS: Final = {
+    "Input should be": "it has to be",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 FILE_NAME: Final = lazy_pattern(
     r"s3://.*|.*\.(csv|tsv|txt|psv|dat|xlsx|parquet)(\.\w+)?"
 )
@@ -54,7 +62,9 @@ def _describe_value(error: Any) -> str:
         name = max(param.opts, key=len)
     # The sentences of pydantic; a number that is none has its reason after a comma.
     what = error.message.removeprefix("Value error, ").partition(", unable to")[0]
-    what = what.replace("Input should be", "it has to be").strip()
+    for theirs, ours in WORDS.items():
+        what = what.replace(theirs, ours)
+    what = what.strip()
     return f"{name}: {what.removesuffix('.')}"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.kinds import DATE_BYTES, DATE_FORMATS
+from recon_engine.kinds import DATE_FORMATS
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ FORMATS: Final = (
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} 00:00:00$", "%Y-%m-%d 00:00:00"),
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T00:00:00$", "%Y-%m-%dT00:00:00"),
 )
+# The bytes of a text that some of these formats describes.
+DAY_BYTES: Final = (8, 10, 11, 19)
 # Orders of day and month that only the other side shows to be right.
 DAY_ORDERS: Final = ("%m/%d/%Y", "%d/%m/%Y")
 # How numbers show the notation of their source, behind a blank or not.
@@ -72,16 +74,19 @@ def write_decimal(words: Mapping[str, str]) -> str:
 
 def find_formats(texts: pl.Series) -> list[str]:
     """The date formats in which some text may be written."""
-    # Nine regular expressions take longer than the lengths of the few texts of a hint.
-    if (texts.str.len_bytes().max() or 0) < DATE_BYTES[0]:  # type: ignore[operator]
-        return []
-    text = pl.col("text").str.strip_chars()
+    text = pl.col("text")
     fits = (
         texts.alias("text")
         .to_frame()
+        .lazy()
+        .select(text.str.strip_chars())
+        # Nine regular expressions take longer than the lengths of the texts, and most
+        # keys are no days.
+        .filter(text.str.len_bytes().is_in(DAY_BYTES))
         .select(
             text.str.contains(pattern).any().alias(form) for pattern, form in FORMATS
         )
+        .collect(engine="in-memory")
     )
     return [form for form, some in fits.row(0, named=True).items() if some]
 

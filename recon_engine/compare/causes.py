@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 from recon_engine.analysis import column_hints, few_cells, patterns, segments, totals
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
@@ -25,8 +27,6 @@ from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.pairing import Difference
@@ -47,33 +47,31 @@ def analyze_columns(
     if difference.cells.height <= few_cells.MAX_CELLS:
         return _analyze_few_cells(difference, plan)
 
-    def analyze(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
-        at, cells = column
-        name, changes = plan.columns[at], patterns.group_changes(cells)
-        rules = tuple["Hint", ...]()
-        # It takes as long as one of the thirty queries of `find_rule_hints`.
-        if name in plan.layout.rules or column_hints.find_promising_columns(
-            changes.with_columns(column=at)
-        ):
-            rules = find_rule_hints(name, changes, plan)
-        return changes, (rules, sum_amounts(name, changes, plan))
-
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
-    columns = [(int(at), cells) for (at,), cells in by_column.items()]
-    every = list(map_ordered(analyze, columns))
-    changes = [
-        (plan.columns[at], at, each)
-        for (at, _), (each, _) in zip(columns, every, strict=True)
-    ]
-    keys = plan.layout.keys
-    shown = (
-        patterns.build_patterns(changes, difference.cells, difference.keys, keys)
-        if every
-        else ()
+    cells = {int(at): part for (at,), part in by_column.items()}
+    grouped = map_ordered(patterns.group_changes, cells.values())
+    changes = dict(zip(cells, grouped, strict=True))
+    # Systems repeat few changes often, so one query for all columns costs little.
+    promising = column_hints.find_promising_columns(
+        pl.concat([each.with_columns(column=at) for at, each in changes.items()])
+    )
+
+    def learn(at: int) -> Learned:
+        name, rules = plan.columns[at], tuple["Hint", ...]()
+        if name in plan.layout.rules or at in promising:
+            rules = find_rule_hints(name, changes[at], plan)
+        return rules, sum_amounts(name, changes[at], plan)
+
+    learned = list(map_ordered(learn, changes))
+    shown = patterns.build_patterns(
+        [(plan.columns[at], at, each) for at, each in changes.items()],
+        difference.cells,
+        difference.keys,
+        plan.layout.keys,
     )
     return {
         each.column: ColumnFindings(each, *facts)
-        for each, (_, facts) in zip(shown, every, strict=True)
+        for each, facts in zip(shown, learned, strict=True)
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recon_engine.command_line import map_flag
-from recon_engine.errors import ConfigError, SchemaMismatch
+from recon_engine.errors import ConfigError, SchemaMismatch, UnfitNames
 from recon_engine.name_forms import fold_name, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean, looks_like_header, shown
@@ -170,7 +170,7 @@ def _check_renames(
     # One pair alone may itself be swapped. Where the delimiters of the files differ,
     # they are exchanged as well.
     if lacking and len(renames) > 1 and (are_swapped(old, new) or retry(are_swapped)):
-        raise ConfigError(
+        raise UnfitNames(
             f"{map_flag(*lacking)}: OLD has no column {shown(lacking[0])}, and NEW has"
             " it: are the files swapped?",
             why=f"all {len(renames)} pairs of names fit the files in the other order",
@@ -179,14 +179,14 @@ def _check_renames(
     for ours, theirs in renames.items():
         flag = map_flag(ours, theirs)
         if ours not in old and ours in new and theirs in old:
-            raise ConfigError(
+            raise UnfitNames(
                 f"{flag}: OLD has no column {shown(ours)}, and NEW has it",
                 why="the two names are swapped",
                 help=f"the name in OLD comes first: {map_flag(theirs, ours)}",
             )
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
             if name not in known:
-                raise ConfigError(
+                raise UnfitNames(
                     f"{flag}: {side} has no column {shown(name)}"
                     + did_you_mean(name, known),
                     help=hint() or "--map OLD_NAME=NEW_NAME",

@@ -13,18 +13,23 @@ import itertools
 import math
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from recon_engine.analysis.measures import is_measure
-from recon_engine.compare.alignment import given_rules, rules_of
+from recon_engine.compare.alignment import align_columns, given_rules, rules_of
 from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import count_identical, has_repeats
 from recon_engine.compare.side_plans import derive_columns
-from recon_engine.config import LIMITS, NO_KEY, Limits, Options
-from recon_engine.errors import ConfigError, NoCommonColumn, ReconError
+from recon_engine.config import LIMITS, NO_KEY, Limits, OnSchemaDrift, Options
+from recon_engine.errors import (
+    ConfigError,
+    NoCommonColumn,
+    ReconError,
+    SchemaMismatch,
+)
 from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading, splits_more
 from recon_engine.inputs.frames import Frame
@@ -86,7 +91,8 @@ class Proposal:
 
     `repeats_old`, `repeats_new`: rows whose key another row has. `matched`: distinct
     keys on both sides; `overlap`: as a share of the rows of the larger side, from 0 to
-    1. `blanks_old`, `blanks_new`: rows with a blank part.
+    1. `blanks_old`, `blanks_new`: rows with a blank part. `drift`: whether a column is
+    in one file only, so that a comparison by it has to say what becomes of the column.
     """
 
     columns: ColumnSet
@@ -96,6 +102,7 @@ class Proposal:
     overlap: float
     blanks_old: int
     blanks_new: int
+    drift: bool = False
 
     @property
     def is_key(self) -> bool:
@@ -195,10 +202,24 @@ def propose_keys(
                 1.0 if exact else ENOUGH_OVERLAP,
             )
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
-    common = [each for each in found if each.matched]
+        drift = bool(found) and _has_drift(*sides, options, found[0].columns)
+    common = [replace(each, drift=drift) for each in found if each.matched]
     return sorted(
         common, key=lambda each: _rank_proposal(each, columns, search.measures, exact)
     )[:PROPOSALS_SHOWN]
+
+
+def _has_drift(old: Unread, new: Unread, options: Options, keys: ColumnSet) -> bool:
+    """Whether a comparison is refused for the columns that are in one file only."""
+    asked = replace(options, keys=keys, on_schema_drift=OnSchemaDrift.REFUSE)
+    try:
+        align_columns(old.columns, new.columns, asked, uris=(old.uri, new.uri))
+    except SchemaMismatch:
+        return True
+    except ReconError:
+        # What else is wrong with the options is said when they are used.
+        return False
+    return False
 
 
 def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
@@ -619,7 +640,11 @@ class _KeySearch:
         return Proposal(
             columns=tuple(self.names[name] for name in columns),
             overlap=counts["matched"] / max(most, 1),
-            **counts,
+            repeats_old=counts["repeats_old"],
+            repeats_new=counts["repeats_new"],
+            matched=counts["matched"],
+            blanks_old=counts["blanks_old"],
+            blanks_new=counts["blanks_new"],
         )
 
     def _sets_without_repeats(

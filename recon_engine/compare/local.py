@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from recon_engine.compare.early_scan import begin_scan
 from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
 from recon_engine.records import dataclass
-from recon_engine.runtime.collector import pause_collector
 from recon_engine.runtime.concurrency import start_no_threads_if_small
+from recon_engine.runtime.import_time import lighten_imports
 from recon_engine.runtime.progress import SILENT, Progress
 
 
@@ -47,7 +47,7 @@ class LocalEngine:
                     # For an error before `read_tables` has taken the scan over.
                     stack.callback(scanning.close)
                 # Lazy: the kernel reads both files while Polars is imported.
-                with pause_collector():
+                with lighten_imports():
                     from recon_engine.compare import local_engine
 
                 read = local_engine.read_tables(

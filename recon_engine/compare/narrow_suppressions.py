@@ -176,8 +176,9 @@ def _fit_cells(difference: Difference, plan: ComparisonPlan) -> pl.DataFrame | N
     cells = difference.cells
     facts = pl.DataFrame(
         [
-            (at, ordinals[each.column or ""], each.kind, each.old, each.new)
+            (at, ordinals[each.column or ""], kind, each.old, each.new)
             for at, each in every
+            for kind in each.kinds or (None,)
         ],
         schema={
             NARROW: pl.Int32,

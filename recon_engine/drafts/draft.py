@@ -22,8 +22,8 @@ from recon_engine.drafts.reading_choice import (
 )
 from recon_engine.errors import ConfigError, EncodingError, MalformedInput
 from recon_engine.model import SIDES
-from recon_engine.runtime.collector import pause_collector
 from recon_engine.runtime.error_boundary import within_error_boundary
+from recon_engine.runtime.import_time import lighten_imports
 from recon_engine.runtime.progress import SILENT, Progress
 
 
@@ -81,7 +81,7 @@ def draft_settings(
             readings = name_columns([*map(read_first_rows, inputs, SIDES)])
             opened.begin_as(inputs, readings)
             # Lazy: both files are read while Polars is imported.
-            with pause_collector():
+            with lighten_imports():
                 from recon_engine.drafts.drafting import Drafting
 
             begun()

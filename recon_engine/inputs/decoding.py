@@ -14,7 +14,6 @@ import hashlib
 import lzma
 import os
 import sys
-import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
@@ -26,6 +25,7 @@ from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.native.binding import transcode_file
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import LazyModule
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.suggestions import did_you_mean, join_names
 
@@ -36,12 +36,15 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from recon_engine.config import Limits, Options
     from recon_engine.inputs.translation import Translation
     from recon_engine.model import Compression
+else:
+    zipfile = LazyModule("zipfile")
 
 
 # zlib and Python's own zstd report where a stream ends or breaks. pyarrow's stream and

@@ -180,8 +180,9 @@ def _remedy_for_count(old: Sequence[SourceFile], new: Sequence[SourceFile]) -> s
             here, missing = "NEW", "OLD"
         case _:
             return (
-                "keep exactly one file of each system in inbound; of several days, run"
-                " one pair after the other"
+                "keep exactly one file of each system in inbound; of several days, move"
+                " the later pairs to another folder and run, then move the next pair"
+                " back and run again"
             )
     [file] = (*old, *new)
     return (

@@ -76,6 +76,12 @@ def _field_of_suppression(name: str, column: str) -> Field:
     return Field(name, column, get=attrgetter(f"suppression.{name}"))
 
 
+def _join_kinds(suppressed: Suppressed) -> str | None:
+    """The kinds of a suppression as the table has them; the name of one is a word."""
+    kinds = suppressed.suppression.kinds
+    return None if kinds is None else ",".join(kinds)
+
+
 def _load_suppressed(
     *,
     what: str,
@@ -86,6 +92,8 @@ def _load_suppressed(
     **known: Any,
 ) -> Suppressed:
     known["keys"] = known["keys"] and tuple(map(Sha256, known["keys"]))
+    if "," in (kind := known["kind"] or ""):
+        known["kind"] = tuple(kind.split(","))
     for side in SIDES:
         known[side] = known[side] and Sha256(known[side])
     suppression = Suppression(what=Suppressible(what), **known)
@@ -148,7 +156,7 @@ SUPPRESSIONS: Final = RecordTable(
     fields=(
         _field_of_suppression("what", "what"),
         _field_of_suppression("column", "column_name"),
-        _field_of_suppression("kind", "kind"),
+        Field("kind", get=_join_kinds),
         _field_of_suppression("reason", "reason"),
         _field_of_suppression("owner", "owner"),
         _field_of_suppression("until", "until_date"),

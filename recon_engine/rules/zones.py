@@ -10,9 +10,7 @@ import functools
 import io
 import struct
 from datetime import UTC, datetime
-from importlib import resources
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from recon_engine.errors import ConfigError
 from recon_engine.records import dataclass
@@ -21,12 +19,16 @@ from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
+    import zoneinfo
     from collections.abc import Iterator
+    from importlib import resources
 
     import numpy as np
     from numpy.typing import NDArray
 else:
-    np = LazyModule("numpy")
+    np, resources, zoneinfo = map(
+        LazyModule, ("numpy", "importlib.resources", "zoneinfo")
+    )
 
 HEADER: Final = struct.Struct(">4s1s15x6I")
 DAY: Final = 86_400
@@ -98,7 +100,7 @@ def load_zone(name: str) -> ZonePeriods:
     starts, offsets, rule = _parse_tzif(data)
     if "," in rule:
         # After the listed periods, the offset changes by a rule.
-        zone = ZoneInfo.from_file(io.BytesIO(data), name)
+        zone = zoneinfo.ZoneInfo.from_file(io.BytesIO(data), name)
         more = list(_find_changes(zone, starts[-1], offsets[-1]))
         for cycle in range((LAST_SECOND - starts[-1]) // CYCLE + 1):
             starts += [at + cycle * CYCLE for at, _ in more]
@@ -139,7 +141,9 @@ def _body_size(counts: tuple[int, ...], width: int) -> int:
     return times * (width + 1) + types * 6 + chars + leap * (width + 4) + std + ut
 
 
-def _find_changes(zone: ZoneInfo, start: int, offset: int) -> Iterator[tuple[int, int]]:
+def _find_changes(
+    zone: zoneinfo.ZoneInfo, start: int, offset: int
+) -> Iterator[tuple[int, int]]:
     """The changes of offset in one cycle of the calendar, by the rule of a zone.
 
     A rule changes the offset twice a year, many weeks apart, so no week has two.

@@ -537,6 +537,34 @@ def test_one_break_is_accepted_with_the_value_that_was_seen(site: FolderSite) ->
     assert run_pair(site, 5, "9,1\n", "9,1\n", ended) == [("1", "AMT", False)]
 
 
+def test_a_suppression_of_several_kinds_accepts_breaks_of_each(
+    site: FolderSite,
+) -> None:
+    old, new = "1,10\n2,x\n3,y\n4,5\n", "1,11\n2,X\n3,z\n4,\n"
+    several = narrow(kind=("number", "case"), keys=None)
+    expected = [
+        ("1", "AMT", True),
+        ("2", "AMT", True),
+        *((k, "AMT", False) for k in "34"),
+    ]
+    assert run_pair(site, 1, old, new, several) == expected
+    # Also of breaks that are not seen, and if it names keys.
+    assert run_pair(site, 2, "9,1\n", "9,1\n", several) == expected
+    one = replace(several, keys=["1", "3"])
+    expected[1] = ("2", "AMT", False)
+    assert run_pair(site, 3, old, new, one) == expected
+    assert run_pair(site, 4, "9,1\n", "9,1\n", one) == expected
+    # A general one before it that does not fit hides nothing.
+    other = replace(several, kind=("date", "text"), until=date(2026, 1, 1))
+    expected[0] = ("1", "AMT", True)
+    assert run_pair(site, 5, "9,1\n", "9,1\n", other, one) == expected
+    with open_connection(site.database) as connection:
+        [run] = history.list_runs(connection, "claims", 1)
+        result, _ = history.load_result(connection, run.run_id)
+    kinds = [each.suppression.kind for each in result.suppressed]
+    assert kinds == [("date", "text"), ("number", "case")]
+
+
 def test_rows_of_one_side_are_accepted_by_key(site: FolderSite) -> None:
     missing = narrow(what=Suppressible.MISSING, keys=["2", "3"])
     extra = narrow(what=Suppressible.EXTRA, keys=["1"])

@@ -163,7 +163,7 @@ def test_the_help_names_the_system_whose_file_has_not_arrived(
     assert caught.value.help == said
     with pytest.raises(InputError) as caught:
         select_pair(map(file, ["1.csv", "2.csv", "1_NEWSYSTEM.csv", "2_NEWSYSTEM.csv"]))
-    assert "run one pair after the other" in str(caught.value.help)
+    assert "move the later pairs to another folder and run" in str(caught.value.help)
 
 
 def test_a_link_is_refused_by_its_name() -> None:

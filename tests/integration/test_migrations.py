@@ -46,6 +46,7 @@ ALL = (
     "0018_accepted.sql",
     "0019_accepted_keys.sql",
     "0020_terms.sql",
+    "0022_kinds.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

@@ -145,6 +145,18 @@ def test_the_hard_pair_of_the_readme_agrees_in_either_way(folder: Path) -> None:
     assert said_by[0]["counts"] == said_by[1]["counts"]
 
 
+def test_the_accepting_settings_of_the_readme_are_those_of_the_example(
+    folder: Path,
+) -> None:
+    shown = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    assert (folder / "accepted.toml").read_text() in shown
+    ended = recon("diff", "old.csv", "new.csv", "--config", "accepted.toml", cwd=folder)
+    assert "writes report.html, diff.xlsx" in ended.stdout
+    written = folder / "report.html"
+    assert "recon diff old.csv new.csv --config accepted.toml" in written.read_text()
+    assert (folder / "diff.xlsx").is_file()
+
+
 def test_the_daily_folder_of_the_readme_has_the_settings_that_it_shows(
     folder: Path,
 ) -> None:

@@ -50,6 +50,17 @@ from recon_engine.inputs import scanning
 scanning.Scanning.__init__ = end
 """
 )
+# It prints how often the garbage collector ran.
+COLLECTED = """
+import atexit, gc, os, sys
+out = os.dup(2)
+began = []
+gc.callbacks.append(lambda phase, _: began.append(phase))
+atexit.register(lambda: os.write(out, str(len(began)).encode()))
+sys.argv = ["recon", *sys.argv[1:]]
+from recon_cli.entry import main
+main()
+"""
 HELP = {"recon_cli", "recon_engine", "typer", "annotated_doc", "shellingham"}
 POLARS = {"polars", "_polars_runtime_32", "typing_extensions"}
 # A plain `diff` starts without typer.
@@ -123,6 +134,17 @@ def test_a_diff_imports_polars_and_few_others(tmp_path: Path, form: list[str]) -
     unused = {"numpy", "pyarrow"} if load_library() else set()
     assert third_party(modules) <= DIFF - unused
     assert not modules & {"pydantic", "typer", "rich.progress"}
+    # Polars imports these for Iceberg tables: a seventh of the time of its import.
+    assert not modules & {"importlib.metadata._meta", "email.message", "zipfile"}
+
+
+def test_a_small_diff_collects_no_garbage(tmp_path: Path) -> None:
+    """A collection goes through all that Polars has made, unless this is frozen."""
+    for name, paid in (("old", "10"), ("new", "11")):
+        (tmp_path / f"{name}.csv").write_text(f"ID,PAID\n1,{paid}\n2,20\n")
+    old, new = (str(tmp_path / f"{name}.csv") for name in ("old", "new"))
+    began = imported("diff", old, new, "-k", "ID", program=COLLECTED, exit_code=1)
+    assert began == {"0"}
 
 
 @pytest.mark.skipif(not load_library(), reason="the kernel reads beside the imports")

@@ -156,6 +156,21 @@ def test_a_run_needs_no_option_and_ends_with_a_summary(
     assert shown.stdout.count("\n") == 4
 
 
+def test_a_run_names_the_settings_that_changed(delivered: Path, database: str) -> None:
+    recon("run", cwd=delivered, RECON_DATABASE_URL=database)
+    for name in ("c.csv", "c_NEWSYSTEM.csv"):
+        (delivered / "in" / name).write_text("ID,PAID\n7,SECRET-CELL\n")
+    given = ("run", "--ignore", "NOPE", "--on-schema-drift", "compare")
+    refused = recon(*given, cwd=delivered, RECON_DATABASE_URL=database)
+    assert "settings:" not in refused.stdout
+    given = ("run", "--ignore", "PAID", "--detail-limit", "7")
+    ended = recon(*given, cwd=delivered, RECON_DATABASE_URL=database)
+    assert (
+        "\nsettings:  changed since the last result: ignore, detail_limit\n"
+        in ended.stdout
+    )
+
+
 def test_the_log_of_a_run_ends_with_how_it_ended(
     delivered: Path, database: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from recon_cli.commands import init
 from support.program import recon
+from support.screen import on_terminal
 from typer.testing import CliRunner
 
 from recon_engine.compare.key_search import Proposal
@@ -80,12 +82,12 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
         ),
         (
             ["diff", "a", "b", "--detail-limit=-1"],
-            "--detail-limit: it has to be greater than or equal to 0",
+            "--detail-limit: it has to be at least 0",
             "recon diff --help",
         ),
         (
             ["diff", "a", "b", "--detail-limit", "many"],
-            "--detail-limit: it has to be a valid integer",
+            "--detail-limit: it has to be a whole number",
             "recon diff --help",
         ),
     ],
@@ -103,8 +105,24 @@ def test_a_wrong_word_is_an_error_of_this_program(
 def test_a_value_of_a_variable_is_named_by_the_variable(tmp_path: Path) -> None:
     ended = recon("diff", "a", "b", cwd=tmp_path, RECON_DETAIL_LIMIT="-1")
     assert ended.stderr.startswith(
-        "error[USAGE_ERROR]: RECON_DETAIL_LIMIT: it has to be greater than or equal to"
+        "error[USAGE_ERROR]: RECON_DETAIL_LIMIT: it has to be at least 0\n"
     )
+
+
+def test_no_variable_is_refused_in_the_words_of_a_library(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID\n1\n")
+    words = re.compile(r"[Ii]nput should|[Ii]nput is|unable to|be a valid ")
+    refused = []
+    for option in options_of("diff"):
+        for value in ("x y", "-7"):
+            if option.env:
+                given = {option.env: value}
+                ended = recon(
+                    "diff", "a.csv", "a.csv", "-k", "ID", cwd=tmp_path, **given
+                )
+                assert not words.search(ended.stderr), (option.env, ended.stderr)
+                refused += [option.env] * (ended.returncode == 2)
+    assert len({*refused}) > 40
 
 
 def test_the_help_of_schema_names_each(tmp_path: Path) -> None:
@@ -277,12 +295,151 @@ def test_swapped_files_are_named_as_such(tmp_path: Path) -> None:
         "OLD has no column NR, and NEW has it: are the files swapped?\n"
         "  why: all 3 pairs of names fit the files in the other order\n" in ended.stderr
     )
+    assert ended.stderr.endswith("swapped? recon diff alt.csv neu.csv\n")
+    ended = recon("diff", "alt.csv", "alt.csv", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "NEW has no column claim" in ended.stderr
+    command = ended.stderr.partition(" fit both files: are both of OLD? recon ")[2]
+    again = recon(*shlex.split(command), cwd=tmp_path)
+    assert "AGREE" in again.stdout
     # A name that neither file has is no sign of it.
     given = ("--map", "NR=claim,NOPE=insured", "--key", "NR", "--config", "empty.toml")
     (tmp_path / "empty.toml").touch()
     ended = recon("diff", "neu.csv", "alt.csv", *given, cwd=tmp_path)
     assert "OLD has no column NR\n" in ended.stderr
     assert "swapped" not in ended.stderr
+
+
+def write_with_trailers(folder: Path, config: str) -> None:
+    """A pair whose sides have trailers in their own delimiters, and a second OLD."""
+    (folder / "old.csv").write_text("ID;PAID\n1;10\n2;20\nTRL;2\n")
+    (folder / "next.csv").write_text("ID;PAID\n1;10\n2;30\nTRL;2\n")
+    (folder / "new.csv").write_text("ID,PAID\n1,10\n2,20\nTRL,2\n")
+    (folder / "cut.csv").write_text("ID;PAID\n1;10\n")
+    (folder / "recon.toml").write_text(f'keys = "ID"\ntrailer = "TRL"\n{config}')
+
+
+BY_SIDE = 'delimiter = ";:,"\n'
+
+
+def test_files_that_the_settings_of_the_other_sides_fit_are_swapped(
+    tmp_path: Path,
+) -> None:
+    write_with_trailers(tmp_path, BY_SIDE)
+    assert recon("diff", "old.csv", "new.csv", cwd=tmp_path).returncode == 0
+    ended = recon("diff", "new.csv", "old.csv", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "the file does not end with a record TRL" in ended.stderr
+    *_, last = ended.stderr.splitlines()
+    assert last == (
+        "  help: the settings of NEW fit new.csv, and those of OLD fit old.csv: are the"
+        " two files swapped? recon diff old.csv new.csv"
+    )
+    again = recon(*shlex.split(last.partition("? recon ")[2]), cwd=tmp_path)
+    assert again.returncode == 0
+    (tmp_path / "recon.toml").rename(tmp_path / "other.toml")
+    given = ("--config", "other.toml")
+    ended = recon("explain", "new.csv", "old.csv", "1", *given, cwd=tmp_path)
+    assert ended.stderr.endswith(
+        "swapped? recon explain old.csv new.csv 1 --config other.toml\n"
+    )
+    (tmp_path / "other.toml").rename(tmp_path / "recon.toml")
+    # A file that is cut has these settings, and is not of the other side.
+    for files in (("cut.csv", "new.csv"), ("new.csv", "cut.csv")):
+        ended = recon("diff", *files, cwd=tmp_path)
+        assert ended.returncode == 3
+        assert "swapped" not in ended.stderr
+        assert "deliver the complete file again" in ended.stderr
+
+
+def test_two_files_of_one_side_are_named_as_such(tmp_path: Path) -> None:
+    write_with_trailers(tmp_path, BY_SIDE)
+    ended = recon("diff", "old.csv", "next.csv", cwd=tmp_path)
+    assert ended.returncode == 3
+    said, _, command = ended.stderr.splitlines()[-1].partition("? recon ")
+    assert said == "  help: the settings of OLD fit both files: are both of OLD"
+    assert command == (
+        "diff old.csv next.csv --delimiter ';' --trailer TRL --key ID"
+        " --config /dev/null"
+    )
+    again = recon(*shlex.split(command), "-f", "json", cwd=tmp_path)
+    assert json.loads(again.stdout)["counts"]["mismatched_cells"] == 1
+    (tmp_path / "recon.toml").write_text(
+        'keys = "NR"\ntrailer = "TRL"\ndelimiter = ";:,"\n[map]\nNR = "ID"\n'
+    )
+    ended = recon("explain", "new.csv", "new.csv", "1", cwd=tmp_path)
+    *_, last = ended.stderr.splitlines()
+    assert last == (
+        "  help: the settings of NEW fit both files: are both of NEW? give them"
+        " settings of their own: --config FILE"
+    )
+
+
+def test_of_settings_that_are_the_same_for_both_no_side_is_tried(
+    tmp_path: Path,
+) -> None:
+    write_with_trailers(tmp_path, "")
+    for files in (("new.csv", "old.csv"), ("cut.csv", "cut.csv")):
+        ended = recon("diff", *files, cwd=tmp_path)
+        assert ended.returncode == 3
+        assert "deliver the complete file again" in ended.stderr
+
+
+def test_an_encoding_of_the_other_side_is_named_as_such(tmp_path: Path) -> None:
+    old, new = "ID,NAME\n1,Müller\n", "ID,NAME\n1,MÜLLER\n"
+    (tmp_path / "old.csv").write_bytes(old.encode("utf-16"))
+    (tmp_path / "new.csv").write_text(new)
+    (tmp_path / "recon.toml").write_text('keys="ID"\nencoding="utf-16:utf-8"\n')
+    ended = recon("diff", "new.csv", "old.csv", cwd=tmp_path)
+    assert "error[ENCODING_ERROR]" in ended.stderr
+    assert "are the two files swapped? recon diff old.csv new.csv" in ended.stderr
+    assert "utf-16-le" not in ended.stderr
+
+
+def test_an_unknown_encoding_of_files_without_settings_names_recon_init(
+    tmp_path: Path,
+) -> None:
+    text = "ID,NAME\n" + "".join(f"{at},Müller {at}\n" for at in range(40))
+    (tmp_path / "old.csv").write_bytes(text.encode("utf-16"))
+    (tmp_path / "new.csv").write_text(text)
+    ended = recon("diff", "old.csv", "new.csv", "--key", "ID", cwd=tmp_path)
+    assert ended.stderr.startswith("error[ENCODING_ERROR]")
+    last = ended.stderr.splitlines()[-1]
+    assert "add --encoding utf-16:utf-8" in last or "--encoding utf-16" in last
+    assert last.endswith(
+        "; recon init old.csv new.csv looks for delimiter, encoding, names, key and"
+        " rules"
+    )
+    # A file that has a fault is as it is under every setting.
+    (tmp_path / "old.csv").write_text('ID,NAME\n1,"a\n')
+    ended = recon("diff", "old.csv", "new.csv", "--key", "ID", cwd=tmp_path)
+    assert ended.stderr.startswith("error[MALFORMED_INPUT]")
+    assert "recon init" not in ended.stderr
+
+
+def test_a_key_is_proposed_by_a_command_that_compares(tmp_path: Path) -> None:
+    rows = [(at, f"{at * 7 % 50}.50") for at in range(1, 60)]
+    old = "".join(f"{at},{paid},x\n" for at, paid in rows)
+    new = "".join(f"{at},{paid}\n" for at, paid in rows)
+    (tmp_path / "old.csv").write_text(f"ID,PAID,ONLY\n{old}")
+    (tmp_path / "new.csv").write_text(f"ID,PAID\n{new}")
+    files = ("old.csv", "new.csv")
+    ended = recon("keys", *files, cwd=tmp_path)
+    command = ended.stderr.strip()
+    assert command == "recon diff old.csv new.csv --key ID --on-schema-drift compare"
+    again = recon(*shlex.split(command)[1:], cwd=tmp_path)
+    assert "old 59 = 59 matched + 0 missing" in again.stdout
+    ended = recon("keys", *files, "--ignore", "ONLY", cwd=tmp_path)
+    assert ended.stderr.strip() == "recon diff old.csv new.csv --key ID --ignore ONLY"
+
+
+def test_counts_of_proposed_keys_have_commas_for_people(tmp_path: Path) -> None:
+    text = "ID\n" + "".join(f"{at}\n" for at in range(1234))
+    (tmp_path / "same.csv").write_text(text)
+    shown = on_terminal("keys", "same.csv", "same.csv", columns=80, cwd=tmp_path)
+    assert re.search(r"ID +1,234 +100.0%", shown)
+    piped = recon("keys", "same.csv", "same.csv", cwd=tmp_path).stdout
+    assert "ID,1234,100.0%,0,0" in piped
 
 
 def test_a_diff_names_the_rows_that_differ_and_how_to_see_one(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from support import oracle
 from support.strategies import Pair
 from support.suppressed_pairs import DAY
 
+from recon_engine.kinds import KINDS
 from recon_engine.model import Suppressible, Suppression
 
 
@@ -82,7 +83,7 @@ class Known:
         return (
             it.what == found.what
             and it.column in {None, found.column}
-            and it.kind in {None, found.kind}
+            and found.kind in (it.kinds or {found.kind})
             and it.old in {None, self.show(found.column, found.old)}
             and it.new in {None, self.show(found.column, found.new)}
             and (
@@ -223,7 +224,8 @@ def _suppression(
         facts["keys"] = draw(st.lists(shown, min_size=1, max_size=3, unique=True))
     if column and mine:
         cell = draw(st.sampled_from(mine))
-        facts["kind"] = draw(st.sampled_from([None, None, cell.kind]))
+        two = (cell.kind, draw(st.sampled_from([k for k in KINDS if k != cell.kind])))
+        facts["kind"] = draw(st.sampled_from([None, cell.kind, two, two[::-1]]))
         if shape in {"values", "both"}:
             for side in draw(st.sampled_from([("old",), ("new",), oracle.SIDES])):
                 facts[side] = known.show(column, getattr(cell, side))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ import recon_engine as rx
 from recon_engine.analysis import column_hints, key_hints
 from recon_engine.analysis.code_hints import name_code_file, read_codes, without_codes
 from recon_engine.analysis.hints import HINTS
+from recon_engine.analysis.notations import FORMATS, find_formats
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
@@ -24,6 +26,12 @@ from recon_engine.rules.assembly import GivenRules
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 EXAMPLES = 1_000 if LONG else min(20, settings().max_examples)
 Cells = list[tuple[str, str]]
+
+
+@given(st.dates(date(1000, 1, 1), date(2999, 12, 31)))
+def test_a_day_of_each_format_is_found_by_its_length(day: date) -> None:
+    for _, form in FORMATS:
+        assert form in find_formats(pl.Series([f" {day.strftime(form)} "]))
 
 
 def hints_of(cells: Cells, *given: str) -> list[Hint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -187,6 +188,27 @@ def test_all_columns_at_once_are_found_as_each_by_itself(
     for at, mine in singly:
         if at not in promising:
             assert column_hints.for_column("C", mine) == []
+
+
+@given(st.lists(st.tuples(*[TEXTS] * 6), max_size=40))
+def test_many_cells_have_the_findings_of_few(rows: list[tuple[str, ...]]) -> None:
+    """Columns are grouped one by one from a number of cells on."""
+    keys = [str(at % 37) for at in range(len(rows))]
+    old, new = (
+        pl.DataFrame(
+            {
+                "ID": keys,
+                **{f"C{at}": [row[first + at] for row in rows] for at in range(3)},
+            },
+            schema={"ID": pl.String, **{f"C{at}": pl.String for at in range(3)}},
+        )
+        for first in (0, 3)
+    )
+    few = rx.diff(old, new, keys="ID")
+    with patch.object(few_cells, "MAX_CELLS", 0):
+        many = rx.diff(old, new, keys="ID")
+    assert many.findings == few.findings
+    assert many.columns.equals(few.columns)
 
 
 @given(

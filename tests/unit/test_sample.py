@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from unittest.mock import patch
+
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recon_engine.compare import sampling
 from recon_engine.compare.sampling import choose_rows, stable_hash
 
 
@@ -59,3 +64,49 @@ def test_a_smaller_limit_gives_the_beginning_of_a_larger_one() -> None:
     assert sorted(full) == [0, 1, 2, 3]
     for limit in range(4):
         assert choose_rows(found, ranks(4), limit).to_list() == full[:limit]
+
+
+def choose_by_hand(found: pl.DataFrame, ranks: pl.Series, limit: int) -> list[int]:
+    """The same choice, cell by cell."""
+    every = found.select("pair", "column", "kind").rows()
+    every.sort(key=lambda cell: (ranks[cell[0]], cell[0]))
+    of_kind: Counter[tuple[int, str]] = Counter()
+    turns = []
+    for pair, column, kind in every:
+        turns.append((of_kind[column, kind], kind, ranks[pair], pair, column))
+        of_kind[column, kind] += 1
+    of_column: Counter[int] = Counter()
+    due = []
+    for *_, rank, pair, column in sorted(turns):
+        due.append((of_column[column], column, rank, pair))
+        of_column[column] += 1
+    return list(dict.fromkeys(pair for *_, pair in sorted(due)))[:limit]
+
+
+CHOSEN_KINDS = st.sampled_from(["", "case", "text", "number"])
+
+
+@pytest.mark.parametrize("few", [0, sampling.FEW_CELLS])
+@given(
+    columns=st.integers(1, 40).flatmap(
+        lambda rows: st.lists(
+            st.lists(CHOSEN_KINDS, min_size=rows, max_size=rows), min_size=1, max_size=4
+        )
+    ),
+    limit=st.integers(0, 60),
+    data=st.data(),
+)
+def test_the_choice_is_that_of_an_independent_count(
+    few: int, columns: list[list[str]], limit: int, data: st.DataObject
+) -> None:
+    found = cells(*columns)
+    # Some keys have one rank.
+    sizes = st.integers(0, 9) if data.draw(st.booleans()) else st.integers(0, 2**64 - 1)
+    rows = len(columns[0])
+    ranked = data.draw(st.lists(sizes, min_size=rows, max_size=rows))
+    order = pl.Series(ranked, dtype=pl.UInt64)
+    if found.is_empty():
+        return
+    with patch.object(sampling, "FEW_CELLS", few):
+        chosen = choose_rows(found, order, limit).to_list()
+    assert chosen == choose_by_hand(found, order, limit)

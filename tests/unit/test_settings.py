@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError, validate
 from support.program import recon
 
 from recon_engine.config import OnBadRow
-from recon_engine.config_file import File, load_settings
+from recon_engine.config_file import Accepted, File, load_settings
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.migrations import schema_folder
+from recon_engine.toml_text import write_setting
 
 
 if TYPE_CHECKING:
@@ -183,6 +185,77 @@ def test_a_suppression_that_is_not_filled_in_is_named_by_its_line(file: Path) ->
     )
     assert refusal(file, inline).message.startswith("suppress[0].reason: it is empty")
     assert refusal(file, 'member = ""').message == "member: it is empty: give a text"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('until = "2027-3-31"', "write the day as 2027-03-31"),
+        ('until = "2027.12.1"', "write the day as 2027-12-01"),
+        ('until = "31.3.2027"', "it has to be a day, such as 2027-03-31"),
+        ('until = "2027-02-30"', "it has to be a day, such as 2027-03-31"),
+        ("until = 20270331", "it has to be a day, such as 2027-03-31"),
+        ("until = 2027-03-31T12:00:00", "it has to be a day, such as 2027-03-31"),
+        ("until = true", "it has to be a day, such as 2027-03-31"),
+        ("max = 0", "it has to be at least 1"),
+        ('max = "5"', "it has to be a whole number, without quotes"),
+        ("reason = 5", "it has to be a text in quotes"),
+        ("kind = 5", "it has to be a text, or a list of texts"),
+        ('kind = "caes"', "Did you mean case?"),
+    ],
+)
+def test_a_mistake_of_a_suppression_is_explained(
+    file: Path, text: str, said: str
+) -> None:
+    name, _, _ = text.partition(" ")
+    lines = {
+        "what": 'what = "column"',
+        "column": 'column = "A"',
+        "reason": 'reason = "r"',
+        "owner": 'owner = "o"',
+        "until": "until = 2027-01-01",
+    }
+    table = "\n".join((lines | {name: text}).values())
+    message = refusal(file, f"[[suppress]]\n{table}\n").message
+    assert message.startswith(f"suppress[0].{name}")
+    assert said in message
+
+
+def test_no_setting_is_refused_in_the_words_of_a_library(file: Path) -> None:
+    words = re.compile(
+        r"[Ii]nput|should|instance|unable to|valid (string|integer|bool|date|dict|list)"
+    )
+    wrong: list[Any] = [
+        *(7, -1, True, "", "x y", "1" * 20, [], [7], ["", "a"], {}, {"a": 7}),
+        *({"a": {}}, {"": "x"}, [[]], [{}], {"a": []}, {"a": [7]}),
+    ]
+    good = {"what": "column", "column": "A", "reason": "r", "owner": "o"}
+    refused: dict[str, int] = {}
+    for name, value in itertools.product(File.model_fields, wrong):
+        refused[name] = refused.get(name, 0) + _is_refused(
+            file, write_setting(name, value), words
+        )
+    for name, value in itertools.product(Accepted.model_fields, wrong):
+        lines = "\n".join(
+            write_setting(*each) for each in (good | {name: value}).items()
+        )
+        until = "" if name == "until" else "\nuntil = 2027-01-01"
+        refused[f"suppress.{name}"] = refused.get(f"suppress.{name}", 0) + _is_refused(
+            file, f"[[suppress]]\n{lines}{until}\n", words
+        )
+    # Each has values of another type among these.
+    assert min(refused.values()) > 3
+
+
+def _is_refused(file: Path, text: str, words: re.Pattern[str]) -> bool:
+    file.write_text(text)
+    said = ""
+    try:
+        load_settings(file)
+    except ConfigError as error:
+        said = f"{error.message}\n{error.why}"
+    assert not words.search(said), text
+    return bool(said)
 
 
 @pytest.mark.parametrize(

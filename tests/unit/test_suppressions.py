@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,22 @@ def test_a_suppression_may_be_of_one_kind() -> None:
     assert result.left.mismatched_rows == 2
 
 
+def test_a_suppression_of_several_kinds_counts_as_one() -> None:
+    every = ("number", "number_format")
+    one = known("column", column="PAID", kind=every, max=3)
+    result = suppressed(one)
+    assert states(result) == [("active", 3)]
+    assert result.left.mismatches == {"PAID": 0, "CODE": 1}
+    [said] = result.suppressed
+    assert said.text.startswith(
+        "accepted: PAID number, number_format: 3 cells found, until"
+    )
+    filed: Any = result.to_dict()["suppressed"]
+    assert [each["kind"] for each in filed] == [[*every]]
+    assert states(suppressed(replace(one, max=2))) == [("exceeded", 3)]
+    assert states(suppressed(replace(one, kind=("case", "date")))) == [("unused", 0)]
+
+
 def test_the_first_suppression_that_fits_counts() -> None:
     narrow = known("column", column="PAID", kind="number_format")
     wide = known("column", column="PAID")
@@ -206,6 +223,8 @@ def test_one_that_finds_nothing_is_reported_and_fails_nothing() -> None:
         (known("column"), "is inconsistent"),
         (known("missing", column="PAID"), "is inconsistent"),
         (known("missing", kind="case"), "is inconsistent"),
+        (known("column", column="PAID", kind=("case", "case")), "a kind twice"),
+        (known("column", column="PAID", kind=()), "a kind twice, or none"),
         (known("missing", reason=" "), "no reason"),
         (known("missing", owner=""), "no owner"),
         (known("missing", max=0), "out of range"),
@@ -350,7 +369,8 @@ SUPPRESSIONS = st.lists(
     st.builds(
         lambda column, kind: known("column", column=column, kind=kind),
         st.sampled_from(["A", "B"]),
-        st.sampled_from([None, *map(str, Kind)]),
+        st.sampled_from([None, *map(str, Kind)])
+        | st.permutations([*map(str, Kind)]).map(lambda every: tuple(every[:5])),
     ),
     min_size=1,
     max_size=4,
@@ -376,7 +396,8 @@ def test_every_difference_is_suppressed_once_or_left(
         fitting = [
             at
             for at, each in enumerate(suppressions)
-            if each.column == cell["column"] and each.kind in {None, cell["kind"]}
+            if each.column == cell["column"]
+            and (each.kinds is None or cell["kind"] in each.kinds)
         ]
         if fitting:
             counts[fitting[0]] += 1

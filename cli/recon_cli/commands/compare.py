@@ -13,7 +13,15 @@ from recon_cli import session
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
 from recon_engine.command_line import split_names
-from recon_engine.errors import ConfigError, KeyMissing, NoCommonColumn
+from recon_engine.errors import (
+    ConfigError,
+    EncodingError,
+    KeyMissing,
+    MalformedInput,
+    NoCommonColumn,
+    SchemaMismatch,
+    UnfitNames,
+)
 
 
 if TYPE_CHECKING:
@@ -23,10 +31,20 @@ if TYPE_CHECKING:
     from recon_cli.settings import Settings
     from recon_engine.compare.key_search import Proposal
     from recon_engine.config import Options
+    from recon_engine.errors import ReconError
     from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
 
 MOST_KEY_COLUMNS: Final = 3
+# Errors of files that are read otherwise than they are written.
+UNFIT: Final = (
+    EncodingError,
+    KeyMissing,
+    MalformedInput,
+    NoCommonColumn,
+    SchemaMismatch,
+    UnfitNames,
+)
 
 
 def diff(old: Old, new: New, settings: Settings) -> None:
@@ -38,7 +56,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
       recon diff old.csv.gz s3://claims/new.csv -k CLM_ID --gate 'missing<=0' -f json
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
         from recon_engine.api import compare_inputs
         from recon_engine.engines import choose_engine
@@ -76,9 +94,18 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                     sha256=settings["sha256"] or bool(writers),
                 )
             )
-        then = render.next_step(result, writers)
-        explaining = _explaining(old, new, result, asked, settings)
-        render.show_result(result, form, then, explaining=explaining, numbered=True)
+        drafted = settings["suppression_draft"]
+        if drafted:
+            from recon_cli.suppression_draft import print_for_columns
+
+            source = settings.source
+            file = Path(source["file"]) if source else None
+            print_for_columns(result, drafted, source.get("dataset"), file)
+        else:
+            described = bool(settings.source)
+            then = render.next_step(result, writers, described=described)
+            explaining = _explaining(old, new, result, asked, settings)
+            render.show_result(result, form, then, explaining=explaining, numbered=True)
         render.write_all(result, writers, lambda: _page_facts(asked, settings, started))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
@@ -97,6 +124,7 @@ def keys(
 ) -> None:
     """Propose the smallest sets of columns that are a key.
 
+    A key with an amount or a date, which two rows may share, comes after all others.
     The exit code is 1 if there is none.
 
     Examples:
@@ -105,12 +133,12 @@ def keys(
       recon keys old.csv new.csv --map PAID_AMT=PAID_AMOUNT -f json
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
 
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
-        render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
+        render.show_proposals(found, form, lambda best: _command(asked, best, old, new))
         session.end_command(
             int(not any(each.is_key for each in found)), "no set of columns is a key"
         )
@@ -133,7 +161,7 @@ def explain(
       recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
-    with session.report_errors(form), _naming_init(old, new, settings):
+    with session.report_errors(form), _naming_remedies(old, new, settings):
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
@@ -159,15 +187,40 @@ def explain(
 
 
 @contextmanager
-def _naming_init(old: str, new: str, settings: Settings) -> Iterator[None]:
-    """Let the errors of two files that nobody has described name `recon init`."""
+def _naming_remedies(old: str, new: str, settings: Settings) -> Iterator[None]:
+    """Let the errors of two files name what describes them.
+
+    That is `recon init` if nobody has described them, or the settings of the other
+    side.
+    """
     try:
         yield
-    except (KeyMissing, NoCommonColumn) as error:
-        settled = isinstance(error, KeyMissing) and error.is_settled
-        drafting = None if settled else _drafting(old, new, settings)
-        error.help = "; ".join(filter(None, (error.help, drafting))) or None
+    except UNFIT as error:
+        # What was typed for these files may be wrong; a file describes other days, too.
+        described = settings.source and settings.has("keys") and settings["keys"]
+        if described and (other := _find_other_side(old, new, settings)):
+            error.help = other
+        elif _is_of_reading(error):
+            remedies = (error.help, _drafting(old, new, settings))
+            error.help = "; ".join(filter(None, remedies)) or None
         raise
+
+
+def _find_other_side(old: str, new: str, settings: Settings) -> str | None:
+    from recon_cli.other_side import find_other_side
+
+    return find_other_side(old, new, settings.options, settings.limits)
+
+
+def _is_of_reading(error: ReconError) -> bool:
+    """Whether `recon init` finds a reading of files that have this error."""
+    match error:
+        case KeyMissing():
+            return not error.is_settled
+        case MalformedInput():
+            return "--delimiter" in (error.help or "")
+        case _:
+            return isinstance(error, EncodingError | NoCommonColumn)
 
 
 def _drafting(old: str, new: str, settings: Settings) -> str | None:
@@ -258,11 +311,14 @@ def _with_key(columns: Sequence[str]) -> str:
     return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
 
 
-def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
+def _command(asked: Options, best: Proposal, old: str, new: str) -> str:
     """The command that compares two files by a key that was found."""
     from recon_engine.command_line import rebuild_command
+    from recon_engine.config import OnSchemaDrift
 
-    return rebuild_command(replace(asked, keys=keys), old, new)
+    if best.drift:
+        asked = replace(asked, on_schema_drift=OnSchemaDrift.COMPARE)
+    return rebuild_command(replace(asked, keys=best.columns), old, new)
 
 
 def _explaining(

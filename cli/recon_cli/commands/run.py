@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
             # block.
             if not dry_run:
                 meter.record_outcome(outcome, config)
-                clock.clean_state = _describe_clean_state(outcome, config)
+                _sum_up(clock, config)
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
@@ -172,17 +172,20 @@ def _is_failure(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     return bool(result.failures) or (fail_on_diff and result.unsettled)
 
 
-def _describe_clean_state(outcome: Outcome, config: RunConfig) -> str:
-    """Whether the run is clean; empty without a result that is recorded."""
-    if outcome.result is None:
-        return ""
+def _sum_up(clock: RunClock, config: RunConfig) -> None:
+    """Find what is said of a run with a result that is recorded."""
+    outcome = clock.outcome
+    if outcome is None or outcome.result is None:
+        return
+    from recon_engine.postgres.changed_settings import list_changed_settings
     from recon_engine.postgres.clean_state import describe_clean_state
     from recon_engine.postgres.connection import open_connection
 
+    run_id = outcome.record.run_id
     # A result that is recorded is not an error because it cannot be summed up.
     with suppress(ReconError), open_connection(config.database) as connection:
-        return describe_clean_state(connection, outcome.record.run_id)
-    return ""
+        clock.clean_state = describe_clean_state(connection, run_id)
+        clock.changed_settings = list_changed_settings(connection, run_id)
 
 
 def _page_facts(outcome: Outcome, config: RunConfig) -> PageFacts:
