@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import HintKind, SuppressionState
+from recon_engine.model import EXACT, HintKind, SuppressionState
 from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from decimal import Decimal
 
     from recon_engine.model import (
         Column,
@@ -195,27 +196,80 @@ def format_kinds(column: Column) -> str:
     return ", ".join(words for _, words in list_kinds(column))
 
 
+class ChangedSums(NamedTuple):
+    """The sums of both sides over some cells of a column, which `cells` describes."""
+
+    cells: str
+    old: Decimal
+    new: Decimal
+
+    @property
+    def delta(self) -> Decimal:
+        return EXACT.subtract(self.new, self.old)
+
+
+def list_changed_sums(total: Total, column: Column) -> list[ChangedSums]:
+    """The sums over the cells that differ, and over others that rules make equal.
+
+    The latter only if rules, such as a tolerance, hide a delta, or if a total that was
+    read from the tables does not tell them apart.
+    """
+    if not (total.old or total.new):
+        return []
+    differ = conjugate(column.mismatched, "differ")
+    differing = f"{format_count(column.mismatched, 'cell')} that {differ}"
+    equal = f"{format_count(column.tolerated, 'cell')} equal by a rule"
+    every = ChangedSums("changed cells", total.old, total.new)
+    if not column.tolerated:
+        return [every]
+    if not column.mismatched:
+        return [every._replace(cells=equal)]
+    if total.differing is None:
+        return [every._replace(cells=f"{differing} and {equal}")]
+    mine = ChangedSums(differing, *total.differing)
+    rest = ChangedSums(
+        equal,
+        EXACT.subtract(total.old, mine.old),
+        EXACT.subtract(total.new, mine.new),
+    )
+    return [mine, *[rest] * bool(rest.delta)]
+
+
 def list_sums(total: Total, column: Column | None) -> list[str]:
     """The sums of a column that are not zero; `column`: None without changed cells."""
-    sums = [
-        f"{what} rows: {value:,f}"
+    changed = list_changed_sums(total, column) if column else []
+    unmatched = {
+        f"{what} rows": value
         for what, value in (("missing", total.missing), ("extra", total.extra))
         if value
+    }
+    every = [n for each in changed for n in (each.old, each.new)]
+    places = count_places([*every, *unmatched.values()])
+    return [
+        *(
+            f"{each.cells}: old {each.old:,.{places}f} · new {each.new:,.{places}f}"
+            f" · delta {each.delta:,.{places}f}"
+            for each in changed
+        ),
+        *(f"{what}: {value:,.{places}f}" for what, value in unmatched.items()),
     ]
-    if column is None or not (total.old or total.new):
-        return sums
-    what = "changed cells"
-    if column.tolerated:
-        # Rules with a tolerance may hide a delta, so their cells are added too.
-        what = f"{format_count(column.tolerated, 'cell')} equal by a rule"
-        if column.mismatched:
-            verb = conjugate(column.mismatched, "differ")
-            what = f"{format_count(column.mismatched, 'cell')} that {verb} and {what}"
-    sums.insert(
-        0,
-        f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
-    )
-    return sums
+
+
+def count_places(amounts: Iterable[Decimal]) -> int:
+    """With how many decimals amounts are written next to each other, all exactly.
+
+    As few as one of them is written with, if the others end with zeros.
+    """
+    written: list[int] = []
+    needed = [0]
+    for amount in amounts:
+        _, digits, exponent = amount.as_tuple()
+        places = max(-int(exponent), 0)
+        if places:
+            written.append(places)
+            text = "".join(map(str, digits)).zfill(places)[-places:]
+            needed.append(len(text.rstrip("0")))
+    return max(*needed, min(written, default=0))
 
 
 def format_advice(
@@ -300,6 +354,10 @@ def mark_accepted(rows: int, left: int) -> str:
 def describe_accepted_rows(rows: int) -> str:
     """How many more rows differ only in cells that suppressions accept."""
     return f"{rows:,} more only by an accepted difference"
+
+
+# In tables of cells: whether one is accepted, as far as it is known.
+ACCEPTED_WORDS: Final = {True: "yes", False: "", None: "unknown"}
 
 
 def format_others(side: Side) -> str:

@@ -11,6 +11,7 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from json import dumps
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from recon_engine.records import dataclass
@@ -431,7 +432,9 @@ class Total:
     """The exact sums of a column of amounts.
 
     `old`, `new`: over its changed cells in matched pairs, tolerated or not; all other
-    cells are equal on both sides. `missing`, `extra`: over these rows.
+    cells are equal on both sides. `missing`, `extra`: over these rows. `differing`:
+    those of `old` and `new` that are over cells no rule makes equal; None for a total
+    that was read from the tables.
     """
 
     column: str
@@ -439,6 +442,9 @@ class Total:
     new: Decimal
     missing: Decimal
     extra: Decimal
+    differing: tuple[Decimal, Decimal] | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     @property
     def delta(self) -> Decimal:
@@ -605,13 +611,25 @@ class Suppression:
     @property
     def name(self) -> str:
         """What it suppresses: `missing`, `PAID number_format (2 keys)`; no value."""
-        kinds = ", ".join(self.kinds or ())
+        return self._describe(", ".join(self.kinds or ()), {})
+
+    def describe(self, values: Mapping[str, str]) -> str:
+        """The same for people: the kinds in words, and the values that are known.
+
+        `values`: by side, such as `new`. Such as `NOTE blank to value (new: "later")`.
+        """
+        return self._describe(", ".join(self.kinds or ()).replace("_", " "), values)
+
+    def _describe(self, kinds: str, values: Mapping[str, str]) -> str:
         parts = (self.column, kinds) if self.column else (self.what.value,)
         count = len(self.keys or ())
         limits = (
             f"{count:,} key{'' if count == 1 else 's'}" * (self.keys is not None),
-            "one old value" * (self.old is not None),
-            "one new value" * (self.new is not None),
+            *(
+                f'{side}: "{values[side]}"' if side in values else f"one {side} value"
+                for side in SIDES
+                if getattr(self, side) is not None
+            ),
         )
         limited = ", ".join(filter(None, limits))
         return " ".join(filter(None, (*parts, f"({limited})" * bool(limited))))
@@ -695,6 +713,13 @@ class Suppressed:
     @property
     def text(self) -> str:
         """What became of it, in a sentence that begins with its state."""
+        return self._describe(self.suppression.name)
+
+    def describe(self, values: Mapping[str, str] = MappingProxyType({})) -> str:
+        """The same for people: the kind in words, and the values that are known."""
+        return self._describe(self.suppression.describe(values))
+
+    def _describe(self, name: str) -> str:
         it = self.suppression
         unit = "cell" if it.what is Suppressible.COLUMN else "row"
         found = f"{self.count:,} {unit}{'' if self.count == 1 else 's'} found"
@@ -713,7 +738,7 @@ class Suppressed:
                 f"{found}, accepted up to {it.max or 0:,} only",
             ),
         }[self.state]
-        return f"{begin}: {it.name}: {end} ({it.owner})"
+        return f"{begin}: {name}: {end} ({it.owner})"
 
 
 NO_SUPPRESSION: Final = -1

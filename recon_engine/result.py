@@ -19,9 +19,11 @@ from recon_engine.characters import escaped
 from recon_engine.errors import ConfigError, InternalError
 from recon_engine.findings import Findings
 from recon_engine.formatting import (
+    ACCEPTED_WORDS,
     NO_PAIR,
     NOTHING,
     _accepted,
+    conjugate,
     describe_accepted_rows,
     describe_aside,
     describe_frame,
@@ -45,11 +47,15 @@ from recon_engine.hint_settings import (
     read_settings,
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
-from recon_engine.model import HintKind
+from recon_engine.model import SIDES, Cell, HintKind, Sha256, Suppressible
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suggestions import did_you_mean
-from recon_engine.suppressions import count_left_by_kind, count_unsuppressed
+from recon_engine.suppressions import (
+    count_left_by_kind,
+    count_unsuppressed,
+    judge_differences,
+)
 
 
 if TYPE_CHECKING:
@@ -59,7 +65,6 @@ if TYPE_CHECKING:
     from recon_engine.model import (
         Acceptance,
         Applied,
-        Cell,
         Column,
         Counts,
         Coverage,
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
         Suppressed,
         Total,
     )
+    from recon_engine.suppressions import Acceptances
 
 
 Verdict = Literal["agree", "differ", "gates_failed"]
@@ -145,6 +151,8 @@ PUBLIC: Final = (
     *("suggested", "suggested_rules", "remainder", "rules", "assert_agrees"),
     *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
+# Characters of a value beside the name of its column.
+SHORT_VALUE: Final = 30
 # The first failure is a sentence; more names than these hide it.
 FAILURES_NAMED: Final = 4
 # More pairs of names than these are counted.
@@ -461,6 +469,100 @@ class Reconciliation:
         return self.counts.mismatched_rows - self.left.mismatched_rows
 
     @property
+    def accepted_cells(self) -> int:
+        """The differing cells that active suppressions accept."""
+        if not self.suppressed:
+            return 0
+        return self.counts.mismatched_cells - sum(self.left.mismatches.values())
+
+    @property
+    def acceptances(self) -> Acceptances:
+        """Which single differences active suppressions accept."""
+        return judge_differences(
+            self.counts,
+            self.by_column,
+            self.suppressed,
+            exact_keys=not any(each.of == "keys" for each in self.rules),
+        )
+
+    def split_sample(self) -> tuple[list[SampleRow], list[SampleRow]]:
+        """The sampled rows with a cell that may be open, and those all accepted."""
+        if not self.accepted_cells:
+            return [*self.sample], []
+        accepts = self.acceptances.accepts_cell
+        parts: tuple[list[SampleRow], list[SampleRow]] = [], []
+        for row in self.sample:
+            key = row.key_text
+            parts[all(accepts(n, key, cell) for n, cell in row.cells.items())].append(
+                row
+            )
+        return parts
+
+    def mark_cells(self) -> pl.Series:
+        """For each row of `mismatches`, whether it is accepted: yes, unknown or blank.
+
+        It is unknown in part if suppressions name keys, and rules make keys equal.
+        """
+        accept, cells = self.acceptances, self.frames.mismatches
+        kinds = cells.select("column", "kind").unique()
+        words = [
+            ACCEPTED_WORDS[accept.accepts_all(*each)] for each in kinds.iter_rows()
+        ]
+        marks = cells.select("column", "kind").join(
+            kinds.with_columns(accepted=pl.Series(words, dtype=pl.String)),
+            on=["column", "kind"],
+            how="left",
+            maintain_order="left",
+        )["accepted"]
+        # Of these, each cell is asked for: a suppression names keys or values.
+        some = (marks == ACCEPTED_WORDS[None]).arg_true()
+        if some.is_empty():
+            return marks
+        found = [
+            ACCEPTED_WORDS[
+                accept.accepts_cell(column, format_key([*key.values()]), Cell(*values))
+            ]
+            for key, column, *values in cells[some]
+            .select("key", "column", "old", "new", "kind")
+            .iter_rows()
+        ]
+        return marks.scatter(some, found)
+
+    def mark_rows(self, what: Suppressible, rows: pl.DataFrame) -> list[str]:
+        """The same for some rows of `missing()`, or of `extra()`."""
+        accept = self.acceptances
+        known = accept.accepts_all(None, what)
+        if known is not None or not rows.width:
+            return [ACCEPTED_WORDS[known]] * rows.height
+        keys = zip(*(rows.get_column(name) for name in self.keys), strict=True)
+        return [ACCEPTED_WORDS[accept.accepts_row(what, format_key(k))] for k in keys]
+
+    def describe_open(self) -> str:
+        """How many differing cells are open; empty if none is accepted."""
+        accepted, cells = self.accepted_cells, self.counts.mismatched_cells
+        if not accepted:
+            return ""
+        cells_open = format_share(cells - accepted, cells, "differing cell", "are open")
+        return f"{cells_open}, {accepted:,} {conjugate(accepted, 'are accepted')}"
+
+    def describe_suppressed(self, suppressed: Suppressed) -> str:
+        """What became of a suppression, with the short values of cells it names.
+
+        The result has only digests of these values. One is known if a sampled cell has
+        it: it is shown there as well.
+        """
+        it = suppressed.suppression
+        cells = [row.cells.get(it.column or "") for row in self.sample]
+        values = {
+            side: text
+            for side in SIDES
+            if (digest := getattr(it, side)) is not None
+            for text in {getattr(cell, side) for cell in cells if cell} - {None}
+            if len(text) <= SHORT_VALUE and Sha256.of(text) == digest
+        }
+        return suppressed.describe(values)
+
+    @property
     def left_by_kind(self) -> dict[tuple[str | None, str], int]:
         """The differences that no active suppression covers, by column and kind."""
         return count_left_by_kind(self.counts, self.by_column, self.suppressed)
@@ -490,7 +592,7 @@ class Reconciliation:
     def failures(self) -> tuple[str, ...]:
         """The text of each gate and suppression that failed."""
         gates = (gate.text for gate in self.gates if not gate.passed)
-        return *gates, *(each.text for each in self.suppressed if each.failed)
+        return *gates, *(each.describe() for each in self.suppressed if each.failed)
 
     @property
     def passes(self) -> bool:
@@ -715,7 +817,7 @@ class Reconciliation:
         """The names of all failures but the first: `; and 2 more: extra<=0, …`."""
         gates = (gate.gate for gate in self.gates if not gate.passed)
         suppressions = (
-            f"{each.state} suppression of {each.suppression.name}"
+            f"{each.state} suppression of {each.suppression.describe({})}"
             for each in self.suppressed
             if each.failed
         )

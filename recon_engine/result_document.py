@@ -85,11 +85,7 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
         lines += [result.rewriting(), ""]
     lines += _list_acceptance(result, spell)
     if result.differing:
-        lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
-        lines += [
-            markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
-            for c in result.differing
-        ]
+        lines += _list_columns(result)
     if result.rules_to_show:
         lines += [
             "",
@@ -103,6 +99,17 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _list_columns(result: Reconciliation) -> Iterator[str]:
+    """A table of the columns that differ; with what is accepted, if some cells are."""
+    accepted, left = result.accepted_cells, result.left.mismatches
+    yield f"| column | cells that differ | {'accepted | ' * bool(accepted)}kinds |"
+    yield f"|---|---:|{'---:|' * bool(accepted)}---|"
+    for each in result.differing:
+        own = [f"{each.mismatched - left[each.name]:,}"] * bool(accepted)
+        cells = _name(each.name), f"{each.mismatched:,}", *own, format_kinds(each)
+        yield markdown_row(*cells)
+
+
 def _list_acceptance(
     result: Reconciliation, spell: Callable[[str], str]
 ) -> Iterator[str]:
@@ -114,8 +121,10 @@ def _list_acceptance(
             yield markdown_row(_name(gate.gate), passed, escape_markdown(gate.text))
         yield ""
     if result.suppressed:
+        if text := result.describe_open():
+            yield from (f"{text}.", "")
         for each in result.suppressed:
-            yield f"- {escape_markdown(spell(each.text))}"
+            yield f"- {escape_markdown(spell(each.describe()))}"
         yield ""
 
 

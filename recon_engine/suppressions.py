@@ -19,17 +19,19 @@ from recon_engine.model import (
     NO_SUPPRESSION,
     Coverage,
     Left,
+    Sha256,
     Suppressed,
     Suppressible,
     SuppressionState,
 )
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
-    from recon_engine.model import Column, Counts, Suppression
+    from recon_engine.model import Cell, Column, Counts, Suppression
 
 
 # The differences that a narrow suppression is the first to fit, by its index and the
@@ -189,6 +191,100 @@ def count_left_by_kind(
             for kind, count in each.kinds.items():
                 left[each.suppression.column, kind] += count
     return left
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptances:
+    """Which single differences of a result an active suppression accepts.
+
+    `found`, `left`: all differences, and those that none accepts, by column and kind;
+    those of all kinds of a column have the kind "". `exact_keys`: whether keys are
+    compared as they are written. Under a rule, a digest does not say what fits a key.
+    `keys`: the digests of those of each suppression; None if it is of every key.
+    """
+
+    suppressed: Sequence[Suppressed]
+    keys: Sequence[frozenset[str] | None]
+    found: Mapping[tuple[str | None, str], int]
+    left: Mapping[tuple[str | None, str], int]
+    exact_keys: bool
+
+    def accepts_all(self, column: str | None, kind: str = "") -> bool | None:
+        """Whether all differences of a column and kind are accepted; None if some."""
+        # The kind of a cell that was read from the tables may be unknown.
+        group = (column, kind) if (column, kind) in self.found else (column, "")
+        found, left = self.found[group], self.left[group]
+        return None if 0 < left < found else left < found
+
+    def accepts_cell(self, column: str, key: str, cell: Cell) -> bool | None:
+        """Whether a cell is accepted; None if that is not known.
+
+        `key`: the text of the key of its row.
+        """
+        # Without both values, the kind is that of a text.
+        kind = "" if cell.old is None else cell.kind
+        known = self.accepts_all(column, kind)
+        if known is not None or not kind or (column, kind) not in self.found:
+            return known
+        return self._accepts(column, kind, key, (cell.old, cell.new))
+
+    def accepts_row(self, what: Suppressible, key: str) -> bool | None:
+        """Whether a missing or extra row is accepted; None if that is not known."""
+        known = self.accepts_all(None, what)
+        return self._accepts(None, what, key) if known is None else known
+
+    def _accepts(
+        self,
+        column: str | None,
+        kind: str,
+        key: str,
+        values: tuple[str | None, str | None] = (None, None),
+    ) -> bool | None:
+        """Whether the first suppression that fits a difference is active."""
+        for each, keys in zip(self.suppressed, self.keys, strict=True):
+            it = each.suppression
+            named = zip((it.old, it.new), values, strict=True)
+            if not fits_kind(it, column, kind) or any(
+                digest is not None and digest != Sha256.of(text or "")
+                for digest, text in named
+            ):
+                continue
+            if keys is not None and Sha256.of(key) not in keys:
+                if self.exact_keys:
+                    continue
+                return None
+            return each.state is SuppressionState.ACTIVE
+        return False
+
+
+def judge_differences(
+    counts: Counts,
+    columns: Sequence[Column],
+    suppressed: Sequence[Suppressed],
+    *,
+    exact_keys: bool,
+) -> Acceptances:
+    """What the suppressions of a result accept; `exact_keys`: no key has a rule."""
+    found = dict(_list_counts(counts, columns))
+    left = count_left_by_kind(counts, columns, suppressed)
+    keys = [
+        None if given is None else frozenset((*map(str, given), *each.spelled))
+        for each in suppressed
+        for given in [each.suppression.keys]
+    ]
+    return Acceptances(
+        suppressed, keys, _with_sums(found), _with_sums(left), exact_keys
+    )
+
+
+def _with_sums(
+    counts: Mapping[tuple[str | None, str], int],
+) -> dict[tuple[str | None, str], int]:
+    """Counts by column and kind, and the sums of each column, with the kind ""."""
+    sums = Counter[tuple[str | None, str]]()
+    for (column, _), count in counts.items():
+        sums[column, ""] += count
+    return {**counts, **sums}
 
 
 def _list_general(

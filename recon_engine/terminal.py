@@ -11,7 +11,7 @@ import itertools
 import re
 from functools import partial
 from os.path import commonprefix
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -36,7 +36,14 @@ from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from rich.console import RenderableType
 
@@ -48,6 +55,9 @@ if TYPE_CHECKING:
     from recon_engine.errors import ReconError
     from recon_engine.model import Column, GateResult
     from recon_engine.result import Reconciliation
+
+    # Characters, from the first up to the one behind the last.
+    Spans = Sequence[tuple[int, int]]
 
 
 # A result fits one screen: the JSON and the report hold the full lists.
@@ -62,6 +72,8 @@ MAX_EXAMPLE_WIDTH = 43
 CONTEXT_BEFORE = 5
 OUTER_BLANKS = re.compile("^ +| +$")
 COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
+# Behind the cells, if some are accepted.
+ACCEPTED_HEAD = "accepted"
 # Below this width `what changed` wraps rather than pushing the examples out.
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
@@ -81,6 +93,11 @@ FOLD_POINTS = re.compile(r"(?<= ·) | (?=--|[a-z_]+=[\[{\"]|old -?\d)")
 WORDS = re.compile(r" *(?:(?<=[ =])'[^']*'|[^ ])+| +")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
+PLAIN_NUMBER = re.compile(r"([+-]?)(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]*)?")
+# `1.234` and `1,234` are a thousand in some notations.
+UNSURE_NUMBER = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+# Differences of values that are digits in places.
+PLACED_KINDS = frozenset({Kind.NUMBER, Kind.DATE})
 ARROW = " → "
 BLANK = "(blank)"
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
@@ -122,8 +139,8 @@ def print_result(
         show(Text(f"  {readable(spell(text))}"))
     for gate in result.gates if len(result.gates) > 1 else ():
         show(_gate_line(gate))
-    for accepted in _suppression_lines(result):
-        show(accepted)
+    for line in _suppression_lines(result):
+        show(line)
     for warning in map(spell, _warning_lines(result)):
         show(Text(f"  ▲ {warning}", style="yellow"))
     if result.counts.mismatched_cells:
@@ -205,11 +222,13 @@ def _gate_line(gate: GateResult) -> Text:
 
 
 def _suppression_lines(result: Reconciliation) -> Iterator[Text]:
-    """One line for each suppression, with a mark for its state."""
+    """How many cells are open, and a line for each suppression, with its mark."""
+    if result.accepted_cells:
+        yield Text(f"  {result.describe_open()}")
     for each in result.suppressed:
         mark, style = SUPPRESSION_MARKS[each.state], SUPPRESSION_STYLES[each.state]
-        text = (f" {readable(each.text)}", "" if each.failed else style)
-        yield Text.assemble("  ", (mark, style), text)
+        text = f" {readable(result.describe_suppressed(each))}"
+        yield Text.assemble("  ", (mark, style), (text, "" if each.failed else style))
 
 
 def _accounting_line(result: Reconciliation, width: int) -> Text:
@@ -235,8 +254,19 @@ def _rules(result: Reconciliation, *, every: bool) -> Iterator[Text]:
 def _key_lines(result: Reconciliation, explaining: str) -> Iterator[Text]:
     """The first keys of rows that differ, of missing and of extra rows."""
     if result.sample:
-        sampled = [[*row.key.values()] for row in result.sample[:KEYS]]
-        yield _list_keys("rows that differ", result.counts.mismatched_rows, sampled)
+        n = result.counts.mismatched_rows
+        shown, accepted = result.split_sample()
+        what = "rows that differ"
+        if result.accepted_rows:
+            # What is still to be done comes first.
+            done = result.accepted_rows
+            what += f" ({n - done:,} open, {done:,} accepted)"
+        yield _list_keys(
+            what,
+            n,
+            [[*row.key.values()] for row in (*shown, *accepted)[:KEYS]],
+            {len(shown) + at for at, _ in enumerate(accepted)},
+        )
     for what, count, rows in (
         ("missing in NEW", result.counts.missing, result.frames.missing),
         ("extra in NEW", result.counts.extra, result.frames.extra),
@@ -250,9 +280,17 @@ def _key_lines(result: Reconciliation, explaining: str) -> Iterator[Text]:
         yield Text.assemble(("next: ", GOOD), explaining)
 
 
-def _list_keys(what: str, count: int, keys: Iterable[Sequence[str]]) -> Text:
-    """The first keys of so many rows, on one line."""
-    every = [", ".join(map(_format_cell, key)) for key in keys]
+def _list_keys(
+    what: str,
+    count: int,
+    keys: Iterable[Sequence[str]],
+    accepted: Container[int] = (),
+) -> Text:
+    """The first keys of so many rows, on one line; some are marked as accepted."""
+    every = [
+        ", ".join(map(_format_cell, key)) + " (accepted)" * (at in accepted)
+        for at, key in enumerate(keys)
+    ]
     sizes = itertools.accumulate(cell_len(each) for each in every)
     # Long keys are fewer; the first is shown whatever its length.
     fitting = sum(size <= KEYS_WIDTH for size in sizes)
@@ -276,30 +314,32 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
     """The differing columns, most differences first; only examples are truncated."""
     differing = result.differing
     examples = result.examples()
+    left, open_kinds = result.left.mismatches, result.left_by_kind
+    accepts = bool(result.accepted_cells)
+    name, cells, *others = COLUMN_HEADS
+    heads = (name, cells, *[ACCEPTED_HEAD] * accepts, *others)
     lines = [
         (
             Text(visible(column.name)),
             Text(f"{column.mismatched:,}"),
+            *[Text(f"{column.mismatched - left[column.name]:,}")] * accepts,
             Text(f"{100 * column.mismatched / column.compared:.2f}"),
-            _format_kinds(column),
-            examples[column.name],
+            _format_kinds(column, open_kinds),
+            Text(_format_example(examples[column.name], MAX_EXAMPLE_WIDTH)),
         )
         for column in differing[:COLUMNS_SHOWN]
     ]
-    natural = [
-        (*line[:4], Text(_format_example(line[4], MAX_EXAMPLE_WIDTH))) for line in lines
-    ]
-    widths = _fit_widths(natural, width)
+    *widths, kinds, example = _fit_widths(heads, lines, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    table.add_column("column", width=widths[0], no_wrap=True)
-    table.add_column("cells", width=widths[1], justify="right", no_wrap=True)
-    table.add_column("%", width=widths[2], justify="right", no_wrap=True)
-    table.add_column("what changed", width=widths[3])
-    if widths[4]:
-        table.add_column("example old → new", width=widths[4], no_wrap=True)
-    for *cells, example in lines:
-        shown = [Text(_format_example(example, widths[4]))] if widths[4] else []
-        table.add_row(*cells, *shown)
+    for at, each in enumerate(widths):
+        justify: Literal["left", "right"] = "right" if at else "left"
+        table.add_column(heads[at], width=each, justify=justify, no_wrap=True)
+    table.add_column(heads[-2], width=kinds)
+    if example:
+        table.add_column(heads[-1], width=example, no_wrap=True)
+    for column, line in zip(differing, lines, strict=False):
+        shown = [Text(_format_example(examples[column.name], example))] * bool(example)
+        table.add_row(*line[:-1], *shown)
     more = len(differing) - COLUMNS_SHOWN
     return (
         Group(table, Text(f"… and {more:,} more", style=QUIET)) if more > 0 else table
@@ -378,24 +418,26 @@ def _segment_lines(result: Reconciliation) -> Iterator[Text]:
             )
 
 
-def _fit_widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
+def _fit_widths(
+    heads: Sequence[str], lines: Sequence[Sequence[Text]], width: int
+) -> list[int]:
     """The width of each column: names shrink first, then examples; kinds wrap.
 
     The last width is 0 if the examples do not fit at all.
     """
-    natural = [
+    name, *counts, kinds, example = [
         max(len(head), *(cell.cell_len for cell in column))
-        for head, column in zip(COLUMN_HEADS, zip(*lines, strict=True), strict=True)
+        for head, column in zip(heads, zip(*lines, strict=True), strict=True)
     ]
-    name, count, share, kinds, example = natural
+    widest = kinds
     name = min(name, max(width // 3, NARROW))
-    room = width - name - count - share - 2 * (len(COLUMN_HEADS) - 1)
-    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(COLUMN_HEADS[3]))
+    room = width - name - sum(counts) - 2 * (len(heads) - 1)
+    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(heads[-2]))
     # Narrower than its head, an example shows nothing useful.
     remaining = min(example, room - kinds)
-    if remaining < len(COLUMN_HEADS[4]):
-        return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
-    return [name, count, share, kinds, remaining]
+    if remaining < len(heads[-1]):
+        return [name, *counts, max(min(widest, room + 2), NARROW), 0]
+    return [name, *counts, kinds, remaining]
 
 
 def _format_example(values: Sequence[str], width: int) -> str:
@@ -415,13 +457,21 @@ def _truncate_text(value: str, width: int) -> str:
     return cut.plain
 
 
-def _format_kinds(column: Column) -> Text:
-    """The kinds by share; kinds that change the value are highlighted."""
-    parts = [
-        (words, "" if kind in REWRITING_KINDS else BAD)
-        for kind, words in list_kinds(column)
-    ]
-    return Text(", ").join(Text(text, style=style) for text, style in parts)
+def _format_kinds(
+    column: Column, open_cells: Mapping[tuple[str | None, str], int]
+) -> Text:
+    """The kinds by share; kinds that change the value are highlighted.
+
+    One of which every cell is accepted is not: there is nothing to do.
+    """
+
+    def style(kind: str) -> str:
+        if not open_cells[column.name, kind]:
+            return QUIET
+        return "" if kind in REWRITING_KINDS else BAD
+
+    parts = [Text(words, style=style(kind)) for kind, words in list_kinds(column)]
+    return Text(", ").join(parts)
 
 
 def _format_cell(value: str) -> str:
@@ -578,20 +628,77 @@ def _pair_table(pair: ExplainedPair, new_names: Mapping[str, str]) -> Renderable
     for cell in pair.cells:
         style = "" if cell.differs else QUIET
         # Of cells that are equal by a rule, or by a factor, no character is wrong.
-        old, new = (cell.old_spans, cell.new_spans) if cell.differs else ((), ())
+        spans: tuple[Spans, Spans] = ((), ())
+        if cell.differs:
+            spans = cell.old_spans, cell.new_spans
         if cell.state == Kind.SCALE:
-            old, new = (), ()
+            spans = ((), ())
+        if cell.state in PLACED_KINDS and cell.old and cell.new:
+            spans = _differing_places(cell.old, cell.new, cell.state)
         rules = f" by {', '.join(cell.rules)}" if cell.state == "tolerated" else ""
         state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
         if cell.column in pair.factors:
             state += f" (\u00d7 {pair.factors[cell.column]})"
         table.add_row(
             Text(visible(name_both(cell.column, new_names)), style=style),
-            _mark_differences(cell.old, old, style),
-            _mark_differences(cell.new, new, style),
+            _mark_differences(cell.old, spans[0], style),
+            _mark_differences(cell.new, spans[1], style),
             Text(state, style=BAD if cell.differs else QUIET),
         )
     return table
+
+
+def _differing_places(old: str, new: str, kind: str) -> tuple[Spans, Spans]:
+    """The digits of two numbers or dates that differ in their places, as spans.
+
+    `13.5` and `13.50` differ in none. Of values whose notations may differ, such as
+    two forms of a date, the whole is marked. report.js does the same.
+    """
+    places = _places_of_numbers if kind == Kind.NUMBER else _places_of_dates
+    found = places(old, new)
+    if found is None:
+        # A mask may show one text for both.
+        return ([], []) if old == new else ([(0, len(old))], [(0, len(new))])
+    digits = [
+        {place: c for place, c in zip(side, text, strict=True) if place is not None}
+        for side, text in zip(found, (old, new), strict=True)
+    ]
+    ours, theirs = (
+        [
+            (at, at + 1)
+            for at, place in enumerate(side)
+            if place is not None and mine[place] != other.get(place, "0")
+        ]
+        for side, mine, other in zip(found, digits, digits[::-1], strict=True)
+    )
+    return ours, theirs
+
+
+def _places_of_numbers(old: str, new: str) -> tuple[list[int | None], ...] | None:
+    """The place of each digit, 0 before the point; None for another notation."""
+    read = [PLAIN_NUMBER.fullmatch(text) for text in (old, new)]
+    if not all(read) or any(map(UNSURE_NUMBER.fullmatch, (old, new))):
+        return None
+    if len({found[1].replace("+", "") for found in read if found}) > 1:
+        return None
+    return tuple(map(_number_digits, (old, new)))
+
+
+def _number_digits(text: str) -> list[int | None]:
+    place = sum(map(str.isdigit, text.partition(".")[0]))
+    places: list[int | None] = []
+    for c in text:
+        place -= c.isdigit()
+        places.append(place if c.isdigit() else None)
+    return places
+
+
+def _places_of_dates(old: str, new: str) -> tuple[list[int | None], ...] | None:
+    """The places of two dates of one notation; None for two notations."""
+    if re.sub("[0-9]", "0", old) != re.sub("[0-9]", "0", new):
+        return None
+    places: list[int | None] = [*range(len(old))]
+    return places, places
 
 
 def _unmatched_table(

@@ -55,12 +55,15 @@ def _write_markdown(result: Reconciliation) -> str:
 def _write_workbook(
     result: Reconciliation, path: Path, facts: PageFacts | None = None
 ) -> None:
-    from recon_engine.report.result_page import repeat_command
+    from recon_engine.report.result_page import repeat_command, write_settings
     from recon_engine.report.workbook import write_workbook
 
-    made_by = [("compared on", f"{datetime.now(UTC):%Y-%m-%d}")]
+    day = (facts and facts.started) or datetime.now(UTC)
+    made_by = [("compared on", f"{day:%Y-%m-%d}")]
     if facts and (command := repeat_command(result, facts)):
         made_by.append(("command", command))
+    if facts and (settings := write_settings(result, facts)):
+        made_by += [("recon.toml", line) for line in settings.splitlines()]
     for note in write_workbook(result, path, made_by):
         say(f"{path}: {note}", stderr=True)
 
@@ -70,9 +73,10 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(_write_markdown(d), encoding="utf-8"),
-    ".parquet": lambda d, path: d.frames.mismatches.write_parquet(path),
+    ".parquet": lambda d, path: _list_cells(d).write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
-    ".csv": lambda d, path: _csv(_cells_for_csv(d), path),
+    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
+    ".csv": lambda d, path: _csv(_list_cells(d).unnest("key", separator="."), path),
     WORKBOOK: _write_workbook,
 }
 
@@ -84,9 +88,10 @@ def _csv(frame: pl.DataFrame, path: Path) -> None:
         write_frame(frame, stream)
 
 
-def _cells_for_csv(result: Reconciliation) -> pl.DataFrame:
-    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
-    return result.frames.mismatches.unnest("key", separator=".")
+def _list_cells(result: Reconciliation) -> pl.DataFrame:
+    """The cells that differ; with suppressions, which of them they accept."""
+    cells = result.frames.mismatches
+    return cells.with_columns(result.mark_cells()) if result.suppressed else cells
 
 
 def _render_junit(result: Reconciliation) -> bytes:

@@ -243,17 +243,19 @@ def build_total(
     column: str,
     sums: tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum],
     samples: tuple[AmountForm, AmountForm],
+    differing: SumPair,
 ) -> Iterator[Total]:
     """The totals of a column over all differences, if it holds amounts.
 
-    `sums`, for which `have_amounts` holds: of its differing cells in OLD and NEW, and
+    `sums`, for which `have_amounts` holds: of its changed cells in OLD and NEW, and
     of its cells in missing and extra rows; `samples`: the forms of sampled rows of both
-    files.
+    files; `differing`: the sums of the changed cells that no rule makes equal.
     """
     old, new, missing, extra = sums
     sides = old.form + missing.form + samples[0], new.form + extra.form + samples[1]
     if all(side.amounts and not side.are_names for side in sides):
-        yield Total(column, *(each.value for each in sums))
+        both = (differing[0].value, differing[1].value)
+        yield Total(column, *(each.value for each in sums), differing=both)
 
 
 def _read_forms(
@@ -382,7 +384,15 @@ def _find_totals(evidence: Evidence) -> Iterator[Total]:
     old, new = detect_all_forms((rows, able) for rows in samples)
     for name, sums in found.items():
         if ids[name] in old:
-            yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))
+            samples_of = old[ids[name]], new[ids[name]]
+            differing = _differing_sums(evidence, name)
+            yield from build_total(name, sums, samples_of, differing)
+
+
+def _differing_sums(evidence: Evidence, name: str) -> SumPair:
+    """The sums of both sides over the cells of a column that no rule makes equal."""
+    found = evidence.column_findings.get(name)
+    return found.sums if found else ZERO_SUM_PAIR
 
 
 def _sums_of(
@@ -392,9 +402,8 @@ def _sums_of(
 
     Its differing cells in OLD and NEW, its missing and extra rows.
     """
-    changed = evidence.tolerated.get(internal, ZERO_SUM_PAIR)
-    if name in evidence.column_findings:
-        changed = add_sum_pairs(changed, evidence.column_findings[name].sums)
+    tolerated = evidence.tolerated.get(internal, ZERO_SUM_PAIR)
+    changed = add_sum_pairs(tolerated, _differing_sums(evidence, name))
     missing, extra = (side.sums[internal] for side in evidence.unmatched)
     return *changed, missing, extra
 

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.characters import escaped, readable
+from recon_engine.lazy import lazy_pattern
 
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ POLICY: Final = (
     "default-src 'none'; script-src {scripts}; style-src {style};"
     " base-uri 'none'; form-action 'none'"
 )
+# Comment lines, blank lines and indentation of scripts and styles.
+UNREAD: Final = lazy_pattern(r"(?m)^ *(?://.*|/\*.*\*/)?\n|^ +")
 # Characters that could end a <script> element, or a line of JavaScript, inside data.
 SCRIPT_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -73,7 +76,9 @@ def json_for_script(value: object) -> str:
 def read_template_file(name: str) -> str:
     """The text of a file in `templates/`, read once per process."""
     folder = files("recon_engine.report") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
+    text = (folder / name).read_text(encoding="utf-8")
+    # Comments are for the readers of the file: they are a seventh of a script.
+    return UNREAD.sub("", text) if name.endswith((".js", ".css")) else text
 
 
 @functools.cache

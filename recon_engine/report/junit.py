@@ -38,12 +38,12 @@ def render_junit(result: Reconciliation) -> bytes:
     for each in result.suppressed:
         case = _make_case(
             "suppressions",
-            f"{each.suppression.name}: {each.suppression.reason}",
-            each.text if each.failed else None,
+            f"{each.suppression.describe({})}: {each.suppression.reason}",
+            each.describe() if each.failed else None,
         )
         # An unused suppression is a warning: it shows as output, not as a failure.
         if each.state is SuppressionState.UNUSED:
-            ET.SubElement(case, "system-out").text = _writable_text(each.text)
+            ET.SubElement(case, "system-out").text = _writable_text(each.describe())
         cases.append(case)
     return _make_document(cases, result)
 
@@ -71,7 +71,8 @@ def _make_document(cases: list[ET.Element], result: Reconciliation) -> bytes:
         },
     )
     suite.extend(cases)
-    facts = [result.accounting(), *result.reading(), *result.warnings()]
+    facts = [result.accounting(), *filter(None, (result.describe_open(),))]
+    facts += [*result.reading(), *result.warnings()]
     facts += [f"rule {each.text}" for each in result.rules_to_show]
     ET.SubElement(suite, "system-out").text = _writable_text("\n".join(facts))
     suites = ET.Element("testsuites")

@@ -9,13 +9,13 @@ import itertools
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from recon_engine.formatting import ACCEPTED_WORDS
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.model import Suppressible
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import polars as pl
 
     from recon_engine.result import Reconciliation, SampleRow
 
@@ -31,6 +31,8 @@ FIRST_CELLS: Final = 500
 # difference.
 MAX_TEXT: Final = 240
 CONTEXT_BEFORE: Final = 40
+# Whether a row is accepted, by what `Reconciliation.mark_rows` says of it.
+ROW_MARKS: Final = {ACCEPTED_WORDS[each]: each for each in ACCEPTED_WORDS}
 
 
 def build_page_data(
@@ -43,9 +45,13 @@ def build_page_data(
     Cell `i` has the values `old[i]` and `new[i]`. `pairs[combinations[i]]` gives its
     column and kind, as indices of `columns` and `kinds`. `cellsOf[r]` is the number of
     cells of sampled row `r`; cells are in row order. `rewritten` are the kinds that
-    keep the value. `totals` count the whole result, not the sample.
+    keep the value. `totals` count the whole result, not the sample. `accepted[i]`:
+    whether suppressions accept cell `i`, and in `missing` and `extra` a row: 1, 0, or
+    null if that is not known. They are null if none accepts any.
     """
     rows = take_rows_up_to(result.sample, MAX_CELLS)
+    accepts = result.acceptances.accepts_cell if result.accepted_cells else None
+    accepted: list[int | None] = []
     differing = (each.name for each in result.by_column if each.mismatched)
     columns = {name: at for at, name in enumerate(differing)}
     kinds: dict[str, int] = {}
@@ -53,7 +59,10 @@ def build_page_data(
     # Lists of values, not objects: no name is repeated for each of up to 200,000 cells.
     combinations, old, new = [], [], []
     for row in rows:
+        key = row.key_text
         for column, cell in row.cells.items():
+            if accepts is not None:
+                accepted.append(_as_number(accepts(column, key, cell)))
             pair = column, cell.kind
             combinations.append(pairs.setdefault(pair, len(pairs)))
             kinds.setdefault(cell.kind, len(kinds))
@@ -75,8 +84,9 @@ def build_page_data(
         "combinations": combinations,
         "old": old,
         "new": new,
-        "missing": _unmatched_rows(result.frames.missing),
-        "extra": _unmatched_rows(result.frames.extra),
+        "accepted": None if accepts is None else accepted,
+        "missing": _unmatched_rows(result, Suppressible.MISSING),
+        "extra": _unmatched_rows(result, Suppressible.EXTRA),
         "files": files,
         "totals": {
             "cells": result.counts.mismatched_cells,
@@ -94,6 +104,7 @@ class FirstCell(NamedTuple):
     old: str
     new: str
     kind: str
+    accepted: bool
 
 
 class FirstRows(NamedTuple):
@@ -116,7 +127,8 @@ def list_first_cells(data: Mapping[str, Any]) -> list[FirstCell]:
             column, kind = data["pairs"][data["combinations"][cell]]
             names = data["columns"][column], data["kinds"][kind]
             values = data["old"][cell], data["new"][cell]
-            cells.append(FirstCell(key, names[0], *values, names[1]))
+            accepted = bool(data["accepted"] and data["accepted"][cell])
+            cells.append(FirstCell(key, names[0], *values, names[1], accepted))
     return cells
 
 
@@ -171,16 +183,31 @@ def _head_of_text(text: str) -> str:
     return text if len(text) <= MAX_TEXT else _cut_text(text, 0)
 
 
-def _unmatched_rows(rows: pl.DataFrame) -> dict[str, Any]:
+def _as_number(accepted: bool | None) -> int | None:  # noqa: FBT001 - of three values
+    """Shorter than `true` and `false`, for each of up to 200,000 cells."""
+    return None if accepted is None else int(accepted)
+
+
+def _unmatched_rows(result: Reconciliation, what: Suppressible) -> dict[str, Any]:
     """The first rows of one side: per column its distinct values and an index per row.
 
     Column `c` of row `r` is `values[c][indices[c][r]]`.
     """
+    frames = result.frames
+    rows = frames.missing if what is Suppressible.MISSING else frames.extra
+    rows = rows.head(UNMATCHED_ROWS)
+    marks = result.mark_rows(what, rows)
     values, indices = [], []
-    for column in rows.head(UNMATCHED_ROWS).iter_columns():
+    for column in rows.iter_columns():
         texts = column.to_list()
         # Columns of few distinct values are short: each is written once.
         places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         values.append([_head_of_text(text) for text in places])
         indices.append([places[text] for text in texts])
-    return {"columns": rows.columns, "values": values, "indices": indices}
+    accepted = [_as_number(ROW_MARKS[each]) for each in marks]
+    return {
+        "columns": rows.columns,
+        "values": values,
+        "indices": indices,
+        "accepted": accepted if any(marks) else None,
+    }

@@ -21,6 +21,7 @@ from recon_engine.formatting import (
     SUPPRESSION_MARKS,
     conjugate,
     count_others,
+    count_places,
     describe_accepted_rows,
     describe_aside,
     describe_drift,
@@ -32,6 +33,7 @@ from recon_engine.formatting import (
     format_number_or_percent,
     format_share,
     kind_words,
+    list_changed_sums,
     list_kinds,
     mark_accepted,
     name_both,
@@ -47,6 +49,7 @@ from recon_engine.report.page_data import (
     list_first_cells,
     list_first_rows,
 )
+from recon_engine.settings_text import write_options
 
 
 if TYPE_CHECKING:
@@ -152,6 +155,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         verdict=_build_verdict(result),
         cells=_build_cells(result),
         keys=[visible(name_both(name, result.new_names)) for name in result.keys],
+        open_cells=result.describe_open(),
         accepted=list(_list_accepted(result)),
         notes=[*describe_ignored(result.ignored), *map(spell, result.text_filters)],
         warnings=[spell(each) for each in _list_warnings(result)],
@@ -186,6 +190,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
         command=repeat_command(result, facts),
+        settings=write_settings(result, facts),
         stored=facts.files is not None,
         first=_build_first_rows(result, data),
         island=pages.json_for_script(data),
@@ -202,6 +207,21 @@ def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
         file_name_of(result.new),
         facts.words,
     )
+
+
+def write_settings(result: Reconciliation, facts: PageFacts) -> str | None:
+    """The settings of a comparison as recon.toml has them; None without its options.
+
+    None with masks, too: a filter may name a value of a masked column.
+    """
+    if facts.options is None or facts.options.masks:
+        return None
+    text = write_options(facts.options, facts.dataset)
+    absent = len(result.suppressed) - len(facts.options.suppressions)
+    if absent > 0:
+        # The run log has digests in the place of their keys and values.
+        text = f"# without {format_count(absent, 'suppression')}\n{text}"
+    return text
 
 
 def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:
@@ -227,6 +247,7 @@ def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:
         (),
         result=result,
         verdict=_build_verdict(result),
+        open_cells=result.describe_open(),
         columns=columns[:MAX_COLUMNS],
         more=max(len(columns) - MAX_COLUMNS, 0),
         advice=advice,
@@ -348,7 +369,8 @@ def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:
     for each in result.suppressed:
         if not each.failed:
             mark = SUPPRESSION_MARKS[each.state]
-            yield {"mark": mark, "text": readable(each.text)}
+            text = readable(result.describe_suppressed(each))
+            yield {"mark": mark, "text": text}
 
 
 def _build_side(side: Side) -> dict[str, str]:
@@ -361,6 +383,10 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         f"and {result.accepted_rows:,} accepted; " if result.accepted_rows else ""
     )
     columns = sum(1 for column in result.by_column if column.mismatched)
+    cells = format_count(n.mismatched_cells, "cell")
+    if result.accepted_cells:
+        still_open = n.mismatched_cells - result.accepted_cells
+        cells = f"{still_open:,} open of {cells}"
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
         {
@@ -397,8 +423,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
             # As the headline counts them; the cells are those of all these rows.
             "name": "Rows that differ",
             "count": left.mismatched_rows,
-            "note": f"{accepted}{format_count(n.mismatched_cells, 'cell')}"
-            f" in {format_count(columns, 'column')}",
+            "note": f"{accepted}{cells} in {format_count(columns, 'column')}",
             "bad": left.mismatched_rows > 0,
         },
     ]
@@ -407,6 +432,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
 def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
     # The first column has the most differences: the widths are relative to it.
     differing = result.differing
+    left, open_kinds = result.left.mismatches, result.left_by_kind
     return [
         {
             "name": visible(name_both(column.name, result.new_names)),
@@ -414,7 +440,9 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
             "rate": _format_rate(column.mismatched, column.compared),
-            "kinds": _build_kinds(column),
+            "accepted": column.mismatched - left[column.name],
+            "settled": not left[column.name],
+            "kinds": _build_kinds(column, open_kinds),
         }
         for column in differing
     ]
@@ -428,10 +456,13 @@ def _count_agreeing(result: Reconciliation) -> str:
     return f"the other {agreeing:,} columns agree on every row"
 
 
-def _build_kinds(column: Column) -> list[dict[str, Any]]:
+def _build_kinds(
+    column: Column, open_cells: Mapping[tuple[str | None, str], int]
+) -> list[dict[str, Any]]:
     return [
         {
             "text": words,
+            "settled": not open_cells[column.name, kind],
             "same": kind in REWRITING_KINDS,
             "link": link_to_cells(column=column.name, kind=kind),
         }
@@ -537,21 +568,25 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
-    """Sums over changed cells, of each column with one that no rule makes equal.
+    """Sums over the cells that differ, of each column with one.
 
-    And of a column whose rule, such as a tolerance, leaves a delta.
+    And over those that a rule, such as a tolerance, makes equal and leaves a delta.
     """
+    columns = {each.name: each for each in result.by_column}
     shown = result.summed
     return [
         {
-            "column": visible(each.column),
-            "old": _format_amount(each.old),
-            "new": _format_amount(each.new),
-            "delta": _format_amount(each.delta, "+"),
+            "column": visible(total.column),
+            "cells": each.cells,
+            "old": _format_amount(each.old, places),
+            "new": _format_amount(each.new, places),
+            "delta": _format_amount(each.delta, places, "+"),
             "moved": bool(each.delta),
         }
-        for each in result.totals_to_show
-        if each.column in shown and (each.old or each.new)
+        for total in result.totals_to_show
+        if total.column in shown
+        for each in list_changed_sums(total, columns[total.column])
+        for places in [count_places((each.old, each.new))]
     ]
 
 
@@ -560,20 +595,26 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "column": visible(each.column),
-            "missing": _format_amount(each.missing),
-            "extra": _format_amount(each.extra),
+            "missing": _format_amount(each.missing, places),
+            "extra": _format_amount(each.extra, places),
         }
         for each in result.totals_to_show
         if each.missing or each.extra
+        for places in [count_places((each.missing, each.extra))]
     ]
 
 
 def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
+    open_cells = result.left_by_kind
     return [
         {
             "column": visible(each.column),
             "distinct": each.distinct,
-            "top": [_build_change(change) for change in repeating[:MAX_CHANGES]],
+            "top": [
+                _build_change(change)
+                | {"settled": not open_cells.get((each.column, change.kind), 1)}
+                for change in repeating[:MAX_CHANGES]
+            ],
         }
         for each in result.patterns
         # A change of one row is no pattern.
@@ -650,6 +691,7 @@ def _build_first_rows(
                 "new": _format_value(each.new),
                 "kind": kind_words(each.kind),
                 "same": each.kind in REWRITING_KINDS,
+                "accepted": each.accepted,
             }
             for each in cells
         ],
@@ -736,8 +778,8 @@ def _format_rate(part: int, whole: int) -> str:
     return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 
 
-def _format_amount(value: Decimal, sign: str = "") -> str:
-    return f"{value:{sign},f}"
+def _format_amount(value: Decimal, places: int, sign: str = "") -> str:
+    return f"{value:{sign},.{places}f}"
 
 
 def _format_size(count: int) -> str:

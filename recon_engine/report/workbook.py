@@ -18,15 +18,15 @@ from recon_engine.formatting import (
     describe_side,
     format_count,
     format_kinds,
-    kind_words,
+    list_changed_sums,
     name_both,
 )
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, Suppressible
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from recon_engine.result import Reconciliation
@@ -143,6 +143,7 @@ def write_workbook(
         names = ("summary", "columns", "mismatches", "missing", "extra")
         number = book.add_format({"num_format": "General"})
         summary, columns, *others = (_Sheet(book, name, text, number) for name in names)
+        left, accepts = result.left.mismatches, bool(result.accepted_cells)
         facts = [
             (
                 name_both(column.name, result.new_names),
@@ -151,14 +152,16 @@ def write_workbook(
                 column.tolerated,
                 column.mismatched,
                 format_kinds(column) if column.mismatched else "",
+                *[column.mismatched - left[column.name]] * accepts,
             )
             for column in result.by_column
         ]
-        columns.write_table(COLUMNS, facts, facts, head)
-        for sheet, (frame, accepts) in zip(others, _list_tables(result), strict=True):
+        columns.write_table((*COLUMNS, *["accepted"] * accepts), facts, facts, head)
+        for sheet, (frame, marks) in zip(others, _list_tables(result), strict=True):
             heads, rows = frame.columns, frame.iter_rows()
-            if accepts is not None:
-                heads, rows = [*heads, "accepted"], map(accepts, rows)
+            if marks is not None:
+                heads = [*heads, "accepted"]
+                rows = ((*row, mark) for row, mark in zip(rows, marks, strict=True))
             first = frame.head(ROWS_MEASURED).iter_rows()
             sheet.write_table(heads, rows, first, head)
         notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
@@ -171,49 +174,32 @@ def write_workbook(
 
 def _list_tables(
     result: Reconciliation,
-) -> Iterator[tuple[pl.DataFrame, Callable[[Row], Row] | None]]:
+) -> Iterator[tuple[pl.DataFrame, Iterable[str] | None]]:
     """The cells that differ, missing and extra rows, with the names of both sides.
 
-    Each with what adds to a row whether a suppression accepts it; None without any. A
-    cell is accepted `in part` if some cells of its column and kind are.
+    Each with whether a suppression accepts its rows, as `Reconciliation.mark_cells`
+    says it; None if none accepts any.
     """
     both = {name: name_both(name, result.new_names) for name in result.new_names}
     cells = result.mismatches()
     if both:
         cells = cells.with_columns(cells["column"].replace(both))
-    open_cells = result.left_by_kind
-    accepted = {
-        (both.get(column.name, column.name), kind_words(kind)): (
-            "in part" if open_cells[column.name, kind] else "yes"
-        )
-        for column in result.by_column
-        for kind, count in column.kinds.items()
-        if open_cells[column.name, kind] < count
-    }
-    column, kind = cells.columns.index("column"), cells.columns.index("kind")
     words = cells["kind"].cast(pl.String).str.replace_all("_", " ", literal=True)
     cells = cells.with_columns(words)
     # A key column may be called as one of the others, `column`.
     keys, others = cells.columns[: len(result.keys)], cells.columns[len(result.keys) :]
     cells.columns = [*(both.get(name, name) for name in keys), *others]
-
-    def mark(row: Row) -> Row:
-        return *row, accepted.get((str(row[column]), str(row[kind])), "")
-
-    yield cells, mark if result.suppressed else None
-    left = result.left
-    for rows, count in (
-        (result.missing(), left.missing),
-        (result.extra(), left.extra),
+    yield cells, result.mark_cells() if result.suppressed else None
+    for what, rows in (
+        (Suppressible.MISSING, result.missing()),
+        (Suppressible.EXTRA, result.extra()),
     ):
         # Not selected by name: Polars reads some names as patterns.
         first = [name for name in result.keys if name in rows.columns]
         names = dict.fromkeys((*first, *rows.columns))
         ordered = pl.DataFrame([rows.get_column(name) for name in names])
-        yield (
-            ordered.rename(both, strict=False),
-            (lambda row: (*row, "yes")) if rows.height and not count else None,
-        )
+        marks = result.mark_rows(what, rows)
+        yield ordered.rename(both, strict=False), marks if any(marks) else None
 
 
 COLUMNS: Final = ("column", "compared", "equal", "equal by a rule", "differ", "kinds")
@@ -227,6 +213,8 @@ def _summary_rows(
     yield "verdict", result.headline()
     yield from made_by
     yield "rows", result.accounting()
+    if result.accepted_cells:
+        yield "open", result.describe_open()
     keys = (name_both(name, result.new_names) for name in result.keys)
     yield "key", ", ".join(keys)
     yield from _count_rows(result)
@@ -240,7 +228,9 @@ def _summary_rows(
             yield "note", text
     for gate in result.gates:
         yield f"gate {'passed' if gate.passed else 'failed'}", gate.text
-    yield from (("suppression", each.text) for each in result.suppressed)
+    yield from (
+        ("suppression", result.describe_suppressed(each)) for each in result.suppressed
+    )
     yield from (("rule", each.text) for each in result.rules_to_show)
     yield from _sum_rows(result)
     for note in notes:
@@ -249,13 +239,21 @@ def _summary_rows(
 
 def _sum_rows(result: Reconciliation) -> Iterator[Row]:
     """The sums that the terminal prints, each part that is not zero in a row."""
-    shown = result.summed
+    columns = {each.name: each for each in result.by_column}
     for total in result.totals_to_show:
-        sums = {SUMS[what]: value for what, value in total.parts().items()}
-        sums["new minus old"] = total.delta
-        for what, value in sums.items():
-            if value and (what in SUMS_OF_ROWS or total.column in shown):
-                yield f"sum of {total.column}", what, value
+        shown = total.column in result.summed
+        for each in list_changed_sums(total, columns[total.column]) if shown else ():
+            yield f"sum of {total.column}", f"{each.cells}, old", each.old
+            yield f"sum of {total.column}", f"{each.cells}, new", each.new
+            if each.delta:
+                yield (
+                    f"sum of {total.column}",
+                    f"{each.cells}, new minus old",
+                    each.delta,
+                )
+        for what, value in (("missing", total.missing), ("extra", total.extra)):
+            if value:
+                yield f"sum of {total.column}", f"{what} rows", value
 
 
 def _count_rows(result: Reconciliation) -> Iterator[Row]:
@@ -266,19 +264,10 @@ def _count_rows(result: Reconciliation) -> Iterator[Row]:
         ("rows of new", result.new.rows, 0),
         ("matched rows", n.matched, 0),
         ("rows that differ", n.mismatched_rows, result.accepted_rows),
-        ("cells that differ", n.mismatched_cells, 0),
+        ("cells that differ", n.mismatched_cells, result.accepted_cells),
         ("missing rows", n.missing, n.missing - left.missing),
         ("extra rows", n.extra, n.extra - left.extra),
     ):
         yield what, count
         if of_them:
             yield f"{what}, accepted", of_them
-
-
-SUMS: Final = {
-    "old": "changed cells of old",
-    "new": "changed cells of new",
-    "missing": "missing rows",
-    "extra": "extra rows",
-}
-SUMS_OF_ROWS: Final = frozenset({SUMS["missing"], SUMS["extra"]})

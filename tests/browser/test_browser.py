@@ -9,6 +9,7 @@ import csv
 import os
 import re
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,6 +20,7 @@ from support import pages
 from support.report_pairs import HOSTILE, pair
 
 from recon_engine import diff
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.history import make_empty_frames
 from recon_engine.report import history_page, result_page
 
@@ -173,7 +175,7 @@ def test_the_keyboard_is_enough(look: Callable[..., Seen], everything: str) -> N
     keyboard.press("ArrowRight")
     next_ = seen.page.inner_text("#row-key")
     assert next_ != key
-    assert seen.page.inner_text("#row-rest").startswith("31 of ")
+    assert seen.page.inner_text("#row-rest").startswith("cell 31 of ")
     keyboard.press("k")
     assert seen.page.inner_text("#row-key") == key
     keyboard.press("j")
@@ -238,15 +240,17 @@ def test_all_differences_of_a_row_are_shown_together(
     assert sorted(names) == sorted(row.payload)
     others = len(claims.by_column) - len(row.payload)
     rest = seen.page.inner_text("#row-rest")
-    assert rest.endswith(f" cells · the other {others} columns agree")
+    assert rest.endswith(f" · the other {others} columns agree")
     # The counter is of cells; the table has not the whole row.
-    assert f" of {claims.counts.mismatched_cells:,} cells · " in rest
+    assert rest.startswith("cell ")
+    assert f" of {claims.counts.mismatched_cells:,} · " in rest
     named = seen.page.get_attribute("#row-scroll", "aria-label")
     assert named == "The columns that differ in this row"
     seen.page.keyboard.press("Escape")
     seen.page.click("#tab-missing")
     seen.page.click("#row-0")
-    assert seen.page.inner_text("#row-rest").endswith(" rows · the whole row")
+    assert seen.page.inner_text("#row-rest").startswith("row 1 of ")
+    assert seen.page.inner_text("#row-rest").endswith(" · the whole row")
     assert seen.page.get_attribute("#row-scroll", "aria-label") == "The whole row"
 
 
@@ -438,23 +442,136 @@ def test_the_history_fits_any_window_and_cuts_no_number(
     assert seen.page.locator(".strip .bad").count() == len(pages.DAYS_OF_TROUBLE)
 
 
-def test_printed_it_has_the_first_rows_and_no_controls(
-    look: Callable[..., Seen], everything: str
-) -> None:
-    seen = look(everything, viewport={"width": 720, "height": 900})
+def print_out(seen: Seen) -> str:
+    """The lists of the page on paper."""
     seen.page.emulate_media(media="print")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert seen.rows().count() == 60
-    assert seen.page.locator("#shown").inner_text().startswith("the first 60 of ")
-    assert "printed" in seen.page.locator("#shown").inner_text()
+    return seen.page.locator("#paper").inner_text()
+
+
+def test_printed_it_has_every_row_and_no_controls(
+    look: Callable[..., Seen], claims: Reconciliation, everything: str
+) -> None:
+    seen = look(everything, "#tab=extra", viewport={"width": 720, "height": 900})
+    paper = print_out(seen)
+    cells = claims.counts.mismatched_cells
+    assert seen.page.locator("#paper tbody tr").count() == cells > 60
+    assert f"Cells that differ {cells:,} of {cells:,}" in paper
+    for name, rows in (("Missing", claims.missing()), ("Extra", claims.extra())):
+        assert f"{name} rows {rows.height} of {rows.height}" in paper
+        keys = (" · ".join(key) for key in rows.select(claims.keys).iter_rows())
+        assert all(key in paper for key in keys)
+    assert "more" not in paper
     assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= 720
-    assert not seen.page.locator("#search").is_visible()
-    assert seen.page.locator("pre").is_visible()
-    others = re.compile(r" · not printed: missing rows: \d+, extra rows: \d+$")
-    assert others.search(seen.page.locator("#shown").inner_text())
+    for name in ("#search", "#grid", "#tab-cells"):
+        assert not seen.page.locator(name).is_visible()
+    assert seen.page.locator("pre").first.is_visible()
     assert seen.page.pdf().startswith(b"%PDF")
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert seen.page.locator("#paper *").count() == 0
     assert " shown" in seen.page.locator("#shown").inner_text()
+
+
+def test_what_is_not_printed_is_counted(
+    look: Callable[..., Seen], claims: Reconciliation
+) -> None:
+    files = {"cells": "c.parquet", "missing": "m.csv", "extra": "e.csv"}
+    few = replace(claims, sample=claims.sample[:3])
+    seen = look(result_page.render_result(few, result_page.PageFacts(files=files)))
+    shown = sum(len(row.cells) for row in few.sample)
+    more = claims.counts.mismatched_cells - shown
+    assert f"… and {more:,} more, in c.parquet" in print_out(seen)
+    [kind] = {cell.kind for cell in [*few.sample[0].cells.values()][:1]}
+    seen = look(result_page.render_result(few), f"#kind={kind}")
+    paper = print_out(seen)
+    assert f" of {claims.counts.mismatched_cells:,}, by a filter" in paper
+    many = pair(["a"] * 5_001, ["b"] * 5_001, detail_limit=9_999)
+    paper = print_out(look(result_page.render_result(many)))
+    assert "… and 1 more" in paper
+
+
+@pytest.fixture(scope="module")
+def judged() -> str:
+    """Of five cells, two are accepted, and of two missing rows, one."""
+    old = pl.DataFrame({"ID": list("1234567"), "A": list("abcdefg")})
+    new = pl.DataFrame({"ID": list("12345"), "A": ["x", "x", "y", "D", "y"]})
+    day = date(2099, 12, 31)
+    known = [
+        Suppression(what=Suppressible(what), reason="r", owner="o", until=day, **facts)
+        for what, facts in (
+            ("column", {"column": "A", "new": "x"}),
+            ("missing", {"keys": ["7"]}),
+        )
+    ]
+    found = diff(old, new, keys="ID", suppressions=known)
+    return result_page.render_result(found)
+
+
+def test_accepted_cells_are_marked_and_filtered(
+    look: Callable[..., Seen], judged: str
+) -> None:
+    seen = look(judged)
+    keys = seen.rows().locator("[role=gridcell]:nth-child(1)").all_inner_texts()
+    kinds = seen.rows().locator("[role=gridcell]:nth-child(4)").all_inner_texts()
+    # What is still to be done comes first.
+    assert [*keys[:3], *sorted(keys[3:])] == ["3", "5", "4", "1", "2"]
+    assert kinds == ["text", "text", "case", "text · accepted", "text · accepted"]
+    seen.page.select_option("#by-state", "accepted")
+    assert (seen.shown(), seen.address()) == ("2 of 5 shown", "#state=accepted")
+    seen.rows().first.click()
+    assert "text · accepted" in seen.page.inner_text("#row-table")
+    assert seen.page.inner_text("#row-rest").startswith("cell 1 of 2 · ")
+    seen.page.keyboard.press("Escape")
+    seen.page.select_option("#by-state", "open")
+    assert seen.shown() == "3 of 5 shown"
+    with seen.page.expect_download() as waiting:
+        seen.page.click("#download")
+    text = waiting.value.path().read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "ID,column,old,new,kind,accepted"
+    seen.page.click("#tab-missing")
+    assert seen.shown() == "1 of 2 shown"
+    seen.page.select_option("#by-state", "")
+    assert seen.rows().all_inner_texts() == ["6\nf", "7 · accepted\ng"]
+    assert print_out(seen).count("accepted") == 3
+    assert seen.page.locator("tr.settled").count() == 0
+
+
+def test_without_suppressions_there_is_no_filter_of_them(
+    look: Callable[..., Seen], everything: str
+) -> None:
+    seen = look(everything, "#state=accepted")
+    assert not seen.page.locator("#by-state").is_visible()
+    shown, _, all_ = seen.shown().removesuffix(" shown").partition(" of ")
+    assert shown == all_
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "was", "is_"),
+    [
+        ("13546.73", "13547.730", ["6"], ["7"]),
+        ("14000.00", "14280.00", ["00"], ["28"]),
+        ("999.5", "1,000.5", ["999"], ["1", "000"]),
+        ("10.05", "10.5", ["05"], ["5"]),
+        ("-5.00", "5.00", ["-5.00"], ["5.00"]),
+        # In some notation the first is a thousand.
+        ("1.234", "1234.5", ["1.234"], ["1234.5"]),
+        ("2025-05-10", "2025-05-19", ["0"], ["9"]),
+        ("2024-02-01", "02/10/2024", ["2024-02-01"], ["02/10/2024"]),
+    ],
+)
+def test_numbers_and_dates_are_marked_by_their_places(
+    look: Callable[..., Seen], old: str, new: str, was: list[str], is_: list[str]
+) -> None:
+    found = pair([old], [new])
+    [row] = found.sample
+    [cell] = row.cells.values()
+    kind = "date" if "20" in old else "number"
+    marked = replace(
+        found, sample=(replace(row, cells={"TEXT": cell._replace(kind=kind)}),)
+    )
+    seen = look(result_page.render_result(marked))
+    assert seen.page.locator(".was mark").all_inner_texts() == was
+    assert seen.page.locator(".is mark").all_inner_texts() == is_
 
 
 def test_rows_without_a_partner_have_headings_with_both_names(

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import tomllib
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -328,9 +329,27 @@ def test_a_report_counts_rows_as_its_headline_does(site: FolderSite) -> None:
     *_, last = three_days(site)
     assert last.result is not None
     page = last.result.to_html()
-    assert re.search(
-        r"Rows that differ</dt><dd[^>]*>8</dd><dd[^>]*>and 42 accepted; 58 cells", page
+    still_open = 58 - last.result.accepted_cells
+    assert 0 < still_open < 58
+    note = f"and 42 accepted; {still_open} open of 58 cells"
+    assert re.search(f"Rows that differ</dt><dd[^>]*>8</dd><dd[^>]*>{note}", page)
+
+
+def test_a_recorded_report_marks_what_is_accepted(site: FolderSite) -> None:
+    *_, last = three_days(site)
+    assert last.result is not None
+    with open_connection(site.database) as connection:
+        stored, _ = history.load_result(connection, last.record.run_id)
+    judge = stored.acceptances
+    found = Counter(
+        judge.accepts_cell(name, row.key_text, cell)
+        for row in stored.sample
+        for name, cell in row.cells.items()
     )
+    open_cells = 58 - last.result.accepted_cells
+    assert found == {True: 58 - open_cells, False: open_cells}
+    for text in (str(stored), stored.to_html()):
+        assert last.result.describe_open() in text
 
 
 def test_a_terminal_lists_a_break_on_one_line(

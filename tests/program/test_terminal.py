@@ -219,7 +219,7 @@ def test_the_first_ten_keys_of_unmatched_rows_are_shown() -> None:
 
 
 def test_a_sum_says_what_it_is_of() -> None:
-    """The cells that rules make equal are added too, for a tolerance hides a delta."""
+    """Of cells that rules make equal there is a sum if a tolerance hides a delta."""
     names = ["ID", "SAME", "SOME", "NEAR"]
     old = pl.DataFrame(
         [[f"{at}", f"{at},50", f"{at},50", f"{at}.500"] for at in range(9)],
@@ -235,12 +235,9 @@ def test_a_sum_says_what_it_is_of() -> None:
     )
     said = render(found)
     assert "sum: SAME" not in said
-    some = (
-        "1 cell that differs and 8 cells equal by a rule: old 40.5 · new 40.51 · "
-        "delta 0.01"
-    )
-    assert some in said
-    assert "sum: NEAR: 9 cells equal by a rule: old 40.5" in said
+    some = "1 cell that differs: old 8.50 · new 8.51 · delta 0.01"
+    assert f"sum: SOME: {some}\n" in said
+    assert "sum: NEAR: 9 cells equal by a rule: old 40.500" in said
     assert "delta 0.009" in said
     assert "SAME" not in str(result_page._build_changed_totals(found))
     # Every value was read: the rules are listed where they are asked for.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -27,6 +27,6 @@ def table(**columns: list[str]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def pair(old: list[str], new: list[str]) -> Reconciliation:
+def pair(old: list[str], new: list[str], **options: Any) -> Reconciliation:
     ids = [str(at) for at in range(len(old))]
-    return diff(table(ID=ids, TEXT=old), table(ID=ids, TEXT=new), keys="ID")
+    return diff(table(ID=ids, TEXT=old), table(ID=ids, TEXT=new), keys="ID", **options)

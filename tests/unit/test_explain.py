@@ -17,9 +17,11 @@ from recon_engine.compare.explained_rows import differing_spans
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.postgres.migrations import schema_folder
+from recon_engine.terminal import UNSURE_NUMBER, _differing_places
 
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from pathlib import Path
 
 KEY = Options(keys=("ID",))
@@ -156,6 +158,34 @@ def test_what_is_not_marked_is_the_same_on_both_sides(old: str, new: str) -> Non
 
     assert unmarked(old, left) == unmarked(new, right)
     assert (old == new) == (not left and not right)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "expected"),
+    [
+        ("number", "13546.73", "13547.730", ([(4, 5)], [(4, 5)])),
+        ("number", "-5", "5", ([(0, 2)], [(0, 1)])),
+        ("number", "1.234", "1234.5", ([(0, 5)], [(0, 6)])),
+        ("number", "9", "10", ([(0, 1)], [(0, 1), (1, 2)])),
+        ("number", "88.855,31", "88856.310", ([(0, 9)], [(0, 9)])),
+        ("date", "2025-05-10", "2025-05-19", ([(9, 10)], [(9, 10)])),
+        ("date", "2024-02-01", "02/10/2024", ([(0, 10)], [(0, 10)])),
+    ],
+)
+def test_numbers_and_dates_are_marked_by_their_places(
+    kind: str, old: str, new: str, expected: object
+) -> None:
+    assert _differing_places(old, new, kind) == expected
+
+
+@given(st.decimals(-(10**9), 10**9, places=3), st.decimals(-(10**9), 10**9, places=3))
+def test_digits_that_are_not_marked_are_equal(old: Decimal, new: Decimal) -> None:
+    # Without the sign of zero.
+    sides = [f"{each + 0:f}" for each in (old, new)]
+    marks = _differing_places(sides[0], sides[1], "number")
+    assert (old == new) == (marks == ([], [])) or any(
+        UNSURE_NUMBER.fullmatch(text) for text in sides
+    )
 
 
 def test_long_texts_are_marked_without_being_compared_in_every_character() -> None:

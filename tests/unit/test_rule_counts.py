@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from decimal import Decimal
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from support.program import recon
 import recon_engine as rx
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options
+from recon_engine.formatting import count_places, list_sums
 from recon_engine.report import result_page
 from recon_engine.report.junit import render_junit as junit
 
@@ -206,8 +209,8 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
     new = "id,line,paid,fee\n1,1,1.75,7\n2,1,2,3.0\n4,1,1.00,4\n"
     d = compared(tmp_path, old, new, rules={"*": "decimal"})
     paid = (
-        "paid: 1 cell that differs and 1 cell equal by a rule: old 3.50 · new 3.75"
-        " · delta 0.25 · missing rows: 9.75"
+        "paid: 1 cell that differs: old 1.50 · new 1.75 · delta 0.25"
+        " · missing rows: 9.75"
     )
     lines = str(d.totals).splitlines()
     assert paid in lines
@@ -215,8 +218,8 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
     # Whole numbers may be codes: the result has them, and no report shows them.
     assert "line: missing rows: 1" in lines
     assert [each.column for each in d.totals_to_show] == ["paid", "fee"]
-    assert "fee: 1 cell equal by a rule: old 3 · new 3.0 · delta 0.0 · missing" in str(
-        d.totals
+    assert "fee: 1 cell equal by a rule: old 3.0 · new 3.0 · delta 0.0 · missing" in (
+        str(d.totals)
     )
     page = result_page.render_result(d)
     unmatched = page[page.index('id="unmatched-totals"') : page.index("Run facts")]
@@ -225,7 +228,48 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
     assert "sum: line" not in str(d)
     assert "sum: " + paid in str(d).replace("\n      ", " ")
     assert str(copy.copy(d.totals)) == str(d.totals)
+    # A stored total does not tell what a rule makes equal.
+    [stored] = [replace(each, differing=None) for each in d.totals if each.old > 3]
+    columns = {each.name: each for each in d.by_column}
+    both = "1 cell that differs and 1 cell equal by a rule"
+    assert list_sums(stored, columns["paid"]) == [
+        f"{both}: old 3.50 · new 3.75 · delta 0.25",
+        "missing rows: 9.75",
+    ]
     assert str(compared(tmp_path, old, old).totals) == "no column of amounts differs"
+
+
+def test_a_delta_that_a_tolerance_hides_is_a_sum_of_its_own(tmp_path: Path) -> None:
+    old = "id,paid\n1,100.00\n2,7.00\n3,9.50\n"
+    new = "id,paid\n1,100.010\n2,8.000\n3,9.500\n"
+    d = compared(tmp_path, old, new, rules={"paid": "decimal(abs=0.01)"})
+    differ = "1 cell that differs: old 7.00 · new 8.00 · delta 1.00"
+    equal = "2 cells equal by a rule: old 109.50 · new 109.51 · delta 0.01"
+    assert f"paid: {differ} · {equal}" in str(d.totals)
+    page = result_page.render_result(d)
+    changed = page[page.index('id="totals"') :]
+    assert '<td>1 cell that differs</td><td class="number">7.00</td>' in changed
+    assert '<td>2 cells equal by a rule</td><td class="number">109.50</td>' in changed
+    # The JSON and the tables keep the sums over all changed cells.
+    [total] = json.loads(d.to_json())["totals"]
+    assert (total["old"], total["delta"]) == ("116.50", "1.010")
+    assert "differing" not in total
+
+
+def test_amounts_of_a_line_have_the_same_decimals() -> None:
+    for texts, places in (
+        (("154837563.99", "154837575.990"), 2),
+        (("1.50", "1.500"), 2),
+        (("1.5", "10"), 1),
+        (("1.055", "2.10"), 3),
+        (("0.001", "0.0010"), 3),
+        (("3", "4E+2"), 0),
+        ((), 0),
+    ):
+        amounts = [Decimal(text) for text in texts]
+        assert count_places(amounts) == places
+        written = [f"{each:.{places}f}" for each in amounts]
+        assert [Decimal(text) for text in written] == amounts
 
 
 def test_the_terminal_tells_rules_and_changed_cells(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import date
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from support.compared_pairs import written
 from support.suppressed_pairs import ALL, DAY, known, pair, suppressed
 from support.suppression_oracle import (
     SECRET,
+    Found,
     Known,
     accepted,
     count_all,
@@ -29,11 +31,13 @@ from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.native import binding
 from recon_engine.kinds import Kind
-from recon_engine.model import Suppression, SuppressionState
+from recon_engine.model import Cell, Suppressible, Suppression, SuppressionState
 from recon_engine.postgres.migrations import schema_folder
+from recon_engine.report.junit import render_junit
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from support.strategies import Pair
@@ -452,3 +456,111 @@ def test_keys_and_values_decide_what_is_accepted(
     assert result.left.extra == expected.left["extra", ""]
     for name, cells in result.left.mismatches.items():
         assert cells == sum(n for (of, _), n in expected.left.items() if of == name)
+    check_each_difference(result, facts, every, suppressions)
+
+
+def check_each_difference(
+    result: Reconciliation,
+    facts: Known,
+    every: Sequence[Found],
+    suppressions: Sequence[Suppression],
+) -> None:
+    """Whether it is accepted is right, or unknown where keys have rules."""
+    active = {at for at, each in enumerate(suppressions) if each.until >= DAY}
+    expected = {
+        (
+            each.what,
+            facts.show_key(each.key),
+            each.column,
+            each.kind,
+            facts.show(each.column, each.old),
+            facts.show(each.column, each.new),
+        ): facts.first(suppressions, each) in active
+        for each in every
+    }
+    judge = result.acceptances
+    found: list[tuple[Any, bool | None]] = []
+    for row in result.sample:
+        for name, cell in row.cells.items():
+            shown = "column", (*row.key.values(),), name, cell.kind, cell.old, cell.new
+            accepted = judge.accepts_cell(name, row.key_text, cell)
+            found.append((shown, accepted))
+    cells = sorted(str(accepted) for _, accepted in found)
+    words = {"yes": "True", "": "False", "unknown": "None"}
+    assert cells == sorted(words[word] for word in result.mark_cells())
+    for what, rows in (("missing", result.missing()), ("extra", result.extra())):
+        marks = result.mark_rows(Suppressible(what), rows)
+        for each, mark in zip(rows.to_dicts(), marks, strict=True):
+            key = tuple(each[name] for name in result.keys)
+            known = {"yes": True, "": False}.get(mark)
+            found.append(((what, key, "", "", "", ""), known))
+    assert len(found) == len(every)
+    ruled = any(each.of == "keys" for each in result.rules)
+    keyed = any(each.keys for each in suppressions)
+    for difference, accepted in found:
+        unknown = accepted is None and ruled and keyed
+        assert unknown or accepted == expected[difference]
+
+
+def test_open_and_accepted_are_told_apart_on_the_terminal() -> None:
+    lines = str(suppressed(known("column", column="PAID"))).splitlines()
+    assert "  1 of 4 differing cells is open, 3 are accepted" in lines
+    head, paid, code = [line.split() for line in lines if " PAID " in line or
+                        line.startswith(("column", "PAID", "CODE"))][:3]  # fmt: skip
+    assert head[:4] == ["column", "cells", "accepted", "%"]
+    assert (paid[:3], code[:3]) == (["PAID", "3", "3"], ["CODE", "1", "0"])
+    [keys] = [line for line in lines if line.startswith("rows that differ")]
+    said, _, rest = keys.partition(": ")
+    assert said == "rows that differ (1 open, 2 accepted)"
+    first, *others = rest.split(" · ")
+    assert (first, sorted(others)) == ("2", ["1 (accepted)", "3 (accepted)"])
+
+
+def test_without_an_accepted_cell_nothing_is_said_of_open_ones() -> None:
+    for result in (suppressed(), suppressed(known("missing"))):
+        assert (result.describe_open(), result.accepted_cells) == ("", 0)
+        for text in (str(result), result.to_markdown(), result._repr_html_()):
+            assert " open" not in text
+        assert "accepted  %" not in str(result)
+
+
+def test_a_recorded_cell_without_its_kind_is_judged_by_its_column() -> None:
+    result = suppressed(known("column", column="PAID"))
+    judge = result.acceptances
+    for cell in (Cell("1", "2", "unknown"), Cell(None, "1~2", "text")):
+        assert judge.accepts_cell("PAID", "1", cell) is True
+        assert judge.accepts_cell("CODE", "1", cell) is False
+    judge = suppressed(known("column", column="PAID", keys=["1"])).acceptances
+    assert judge.accepts_cell("PAID", "1", Cell(None, "1~2", "text")) is None
+    assert judge.accepts_cell("PAID", "1", Cell("1", "2", "unknown")) is None
+
+
+def test_kinds_and_short_values_of_a_suppression_are_words_for_people() -> None:
+    said = known("column", column="PAID", kind="number_format", new="10")
+    result = suppressed(said)
+    line = 'accepted: PAID number format (new: "10"): 1 cell found, until'
+    assert f"≈ {line}" in str(result)
+    assert line in unescape(result.to_html())
+    # Neither holds a value of a cell.
+    for text in (result.to_markdown(), render_junit(result).decode()):
+        assert "PAID number format (one new value): " in text.replace("\\", "")
+    # JSON has the kind as recon.toml has it.
+    document: Any = result.to_dict()
+    assert document["suppressed"][0]["text"].startswith(
+        "accepted: PAID number_format (one new value): 1 cell found"
+    )
+    late = suppressed(known("column", column="PAID", kind="number_format",
+                            until=date.min))  # fmt: skip
+    assert "expired suppression: PAID number format: 2 cells" in late.headline()
+
+
+def test_open_cells_are_in_markdown_junit_and_a_notebook() -> None:
+    result = suppressed(known("column", column="PAID"))
+    said = "1 of 4 differing cells is open, 3 are accepted"
+    markdown = result.to_markdown()
+    assert f"\n{said}.\n" in markdown
+    assert "| column | cells that differ | accepted | kinds |" in markdown
+    assert "| `CODE` | 1 | 0 | case |" in markdown
+    assert said in render_junit(result).decode()
+    assert f"{said}." in result._repr_html_()
+    assert ">accepted</th>" in result._repr_html_()

@@ -41,6 +41,9 @@ AWKWARD = (
 )
 
 
+TARGETS = ("r.xlsx", "r.csv", "r.parquet")
+
+
 def shown(cell: str | None) -> str:
     """A cell as Excel shows it: what looks like an escape is escaped in the file."""
     return (cell or "").replace("_x005F_", "_")
@@ -124,7 +127,16 @@ def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
         f'[[suppress]]\nwhat = "column"\ncolumn = "B"\n{accept}'
         f'[[suppress]]\nwhat = "extra"\n{accept}'
     )
-    recon("diff", "o.csv", "n.csv", "-o", "r.xlsx", cwd=tmp_path)
+    targets = [word for name in TARGETS for word in ("-o", name)]
+    recon("diff", "o.csv", "n.csv", *targets, cwd=tmp_path)
+    # Tables of cells have the mark, too.
+    marked = (tmp_path / "r.csv").read_text().splitlines()
+    assert marked == [
+        "key.NR,column,old,new,kind,accepted",
+        '1,A,1.50,2.00,number,""',
+        '2,B,y,"",value_to_blank,yes',
+    ]
+    assert pl.read_parquet(tmp_path / "r.parquet")["accepted"].to_list() == ["", "yes"]
     book = openpyxl.load_workbook(tmp_path / "r.xlsx")
     rows = {sheet.title: [*sheet.iter_rows(values_only=True)] for sheet in book}
     summary = [
@@ -136,14 +148,18 @@ def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
         ("key", "NR (ID)"),
         ("rows that differ", 2),
         ("rows that differ, accepted", 1),
+        ("open", "1 of 2 differing cells is open, 1 is accepted"),
+        ("cells that differ, accepted", 1),
         ("missing rows", 1),
         ("extra rows, accepted", 1),
         ("warning", "not compared, only in old: LEFT"),
         ("suppression", "accepted: B: 1 cell found, until 2099-12-31: known (us)"),
-        ("sum of A", "new minus old", 0.5),
+        ("sum of A", "1 cell that differs, new minus old", 0.5),
         ("sum of A", "missing rows", 3.5),
+        ("recon.toml", 'what = "column"'),
     ):
         assert line in summary
+    assert [row[-1] for row in rows["columns"]] == ["accepted", 0, 1]
     assert any(row[0] == "rule" and row[1].startswith("A=decimal") for row in summary)
     assert rows["mismatches"] == [
         ("NR (ID)", "column", "old", "new", "kind", "accepted"),

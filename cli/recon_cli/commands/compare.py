@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -77,6 +78,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
 
             numbers = parse_numbers(wanted)
         budget = settings["memory_budget"]
+        started = datetime.now(UTC)
         with session.show_progress(logged=False) as progress:
             result = run_on_worker(
                 lambda stop: compare_inputs(
@@ -104,7 +106,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             then = render.next_step(result, writers, described=described)
             explaining = _explaining(old, new, result, asked, settings)
             render.show_result(result, form, then, explaining=explaining, numbered=True)
-        render.write_all(result, writers, lambda: _page_facts(asked, settings))
+        render.write_all(result, writers, lambda: _page_facts(asked, settings, started))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
             flags = settings.flags_besides_file
@@ -322,7 +324,7 @@ def _command(asked: Options, best: Proposal, old: str, new: str) -> str:
 def _explaining(
     old: str, new: str, result: Reconciliation, asked: Options, settings: Settings
 ) -> str:
-    """The command that shows the first of the rows that differ; "" if there is none.
+    """The command that shows the first listed row that differs; "" if there is none.
 
     A masked key finds no row. An input that is no file, such as a pipe, was read, and
     of settings from several places it is not known which of them the command needs.
@@ -338,7 +340,8 @@ def _explaining(
         words = [*_file_words(settings.source)]
     else:
         return ""
-    key = [*result.sample[0].key.values()]
+    shown, accepted = result.split_sample()
+    key = [*(*shown, *accepted)[0].key.values()]
     dashed = any(value.startswith("-") for value in key)
     values = [*words, "--", *key] if dashed else [*key, *words]
     return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
@@ -351,10 +354,10 @@ def _file_words(source: Mapping[str, str]) -> Iterator[str]:
         yield from ("--dataset", source["dataset"])
 
 
-def _page_facts(asked: Options, settings: Settings) -> PageFacts:
+def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
     source = settings.source
-    if not (source and settings.are_from_file):
-        return PageFacts(options=asked, timed=True)
-    return PageFacts(options=asked, timed=True, words=(*_file_words(source),))
+    from_file = source and settings.are_from_file
+    words = (*_file_words(source),) if from_file else ()
+    return PageFacts(options=asked, timed=True, words=words, started=started)

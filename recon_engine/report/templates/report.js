@@ -1,6 +1,6 @@
 (() => {
   "use strict";
-  const ROW = 30, SPARE = 8, SHORT = 14, PRINTED = 60, LONGEST_COMPARED = 160;
+  const ROW = 30, SPARE = 8, SHORT = 14, PRINTED = 5_000, LONGEST_COMPARED = 160;
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
   const count = new Intl.NumberFormat("en-US");
@@ -45,14 +45,46 @@
 
   // ---- character differences ----
 
-  function changed(old, now) {
+  function changed(old, now, kind) {
     const a = Array.from(dotted(old)), b = Array.from(dotted(now));
+    const apart = { number: placesOfNumbers, date: placesOfDates }[kind];
+    // A mask may show one text for both.
+    if (apart && old !== now) {
+      const [one, other] = apart(old, now);
+      const mark = (side, mine, theirs) => side.map((c, at) =>
+        [c, mine !== null && (mine[at] === null || c === (theirs.get(mine[at]) ?? "0"))]);
+      const digits = (side, mine) => new Map((mine ?? []).map((place, at) => [place, side[at]]));
+      return [mark(a, one, digits(b, other)), mark(b, other, digits(a, one))];
+    }
     let from = 0, end = 0;
     while (from < a.length && from < b.length && a[from] === b[from]) from++;
     while (end < a.length - from && end < b.length - from && a.at(-1 - end) === b.at(-1 - end)) end++;
     const inner = common(a.slice(from, a.length - end), b.slice(from, b.length - end));
     const whole = (side, kept) => side.map((c, at) => [c, at < from || at >= side.length - end || kept.has(at - from)]);
     return [whole(a, inner[0]), whole(b, inner[1])];
+  }
+
+  // The place of each character of two numbers, such as 0 before the point: digits are
+  // compared with those of the same place, where none is a 0. Null for other characters.
+  // [null, null] if the notations may be others (`1.234` is a thousand in some): then the
+  // whole values are marked. terminal.py does the same.
+  const NUMBER = /^([+-]?)(\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?$/, UNSURE = /^[+-]?[1-9]\d{0,2}[.,]\d{3}$/;
+  function placesOfNumbers(old, now) {
+    const isSure = (text) => NUMBER.test(text) && !UNSURE.test(text);
+    const sign = (text) => NUMBER.exec(text)[1].replace("+", "");
+    if (!isSure(old) || !isSure(now) || sign(old) !== sign(now)) return [null, null];
+    return [old, now].map((text) => {
+      let place = (text.split(".")[0].match(/\d/g)).length;
+      return Array.from(text, (c) => (/\d/.test(c) ? --place : null));
+    });
+  }
+
+  // The same for dates: those of one notation have equal places.
+  function placesOfDates(old, now) {
+    const shape = (text) => text.replace(/\d/g, "0");
+    if (shape(old) !== shape(now)) return [null, null];
+    const places = Array.from(old, (_, at) => at);
+    return [places, places];
   }
 
   // The longest common subsequence, as positions in both texts. It takes a.length * b.length
@@ -90,7 +122,7 @@
   function sides(cell) {
     const old = cells.old[cell], now = cells.now[cell];
     if (old === null) return [element("bdi", { class: "was" }, ...plain(now))];
-    const [was, is] = changed(old, now);
+    const [was, is] = changed(old, now, kindOf(cell));
     return [marked(was, "was"), marked(is, "is")];
   }
 
@@ -110,13 +142,21 @@
   const kindOf = (cell) => data.kinds[data.pairs[cells.combination[cell]][1]];
   // `OLD (NEW)` for a column that has another name in NEW.
   const both = (name) => (Object.hasOwn(data.newNames, name) ? `${name} (${data.newNames[name]})` : name);
+  // 1 if a suppression accepts it, 0 if not, null if that is not known.
+  const WORDS = { 1: "yes", 0: "", null: "unknown" };
+  const noted = (text, accepted) => text + ({ 1: " · accepted", null: " · perhaps accepted" }[accepted] ?? "");
+  const settled = (accepted) => (accepted === 1 ? "accepted" : "");
+  const isIn = (state, accepted) => !state || (state === "accepted") === (accepted === 1);
+  const acceptedCell = (cell) => (data.accepted ? data.accepted[cell] : 0);
   const spelled = (kind) => kind.replaceAll("_", " ");
 
-  // Cells with another value come first; cells written another way need less attention.
+  // Cells with another value come first; cells written another way need less attention,
+  // and those that are accepted need none.
   const rewritten = data.pairs.map(([, kind]) => data.rewritten.includes(data.kinds[kind]));
   const order = [];
-  for (const late of [false, true])
-    cells.row.forEach((_, cell) => { if (rewritten[cells.combination[cell]] === late) order.push(cell); });
+  const rank = (cell) => (acceptedCell(cell) === 1 ? 2 : Number(rewritten[cells.combination[cell]]));
+  for (const late of [0, 1, 2])
+    cells.row.forEach((_, cell) => { if (rank(cell) === late) order.push(cell); });
 
   // Lowercase copies for the search are built once, in idle time or at the first search.
   let lowerCells = null, lowerKeys = null;
@@ -129,29 +169,30 @@
   }
 
   const changes = {
-    title: "Cells that differ", unit: "cells", opened: "The columns that differ in this row",
+    title: "Cells that differ", unit: "cell", judged: Boolean(data.accepted), opened: "The columns that differ in this row",
     heads: ["Key", "Column", "Old → new", "Kind"],
     all: order,
-    matching({ q, column, kind }) {
+    matching({ q, column, kind, state }) {
       const fits = data.pairs.map(([c, k]) => (!column || data.columns[c] === column) && (!kind || data.kinds[k] === kind));
       if (q) lower();
-      return order.filter((cell) => fits[cells.combination[cell]]
+      return order.filter((cell) => fits[cells.combination[cell]] && isIn(state, acceptedCell(cell))
         && (!q || lowerCells[cell].includes(q) || lowerKeys[cells.row[cell]].includes(q)));
     },
     row: (cell) => cells.row[cell],
     key: (cell) => keyOf(cells.row[cell]),
+    accepted: acceptedCell,
     paint: (cell) => [
       element("span", { class: "mono" }, ...plain(readable(keyOf(cells.row[cell])))),
       element("span", { class: "mono" }, ...plain(both(columnOf(cell)))),
       element("span", {}, ...arrow(cell)),
-      element("span", { class: rewritten[cells.combination[cell]] ? "good" : "bad" }, spelled(kindOf(cell))),
+      element("span", { class: ["bad", "good", "quiet"][rank(cell)] }, noted(spelled(kindOf(cell)), acceptedCell(cell))),
     ],
     table(cell) {
       const row = cells.row[cell], lines = [];
       cells.row.forEach((other, at) => {
         if (other !== row) return;
         const [was, is] = sides(at);
-        lines.push([element("span", { class: "mono" }, ...plain(columnOf(at))), was, is ?? "", spelled(kindOf(at))]);
+        lines.push([element("span", { class: "mono" }, ...plain(columnOf(at))), was, is ?? "", noted(spelled(kindOf(at)), acceptedCell(at))]);
       });
       return [["Column", "Old", "New", "Kind"], lines];
     },
@@ -162,10 +203,15 @@
     },
     csvHead: [...data.keys, "column", "old", "new", "kind"],
     csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],
+    onPaper(some) {
+      const head = element("tr", {}, ...this.heads.map((name) => element("th", { scope: "col" }, name)));
+      const rows = some.map((cell) => element("tr", { class: settled(acceptedCell(cell)) }, ...this.paint(cell).map((each) => element("td", {}, each))));
+      return element("table", { class: "dense" }, element("thead", {}, head), element("tbody", {}, ...rows));
+    },
   };
 
   // Missing or extra rows. Column `c` of row `r` is `values[c][indices[c][r]]`.
-  function unmatchedView(title, { columns, values, indices }) {
+  function unmatchedView(title, { columns, values, indices, accepted }) {
     const cell = (row, column) => values[column][indices[column][row]];
     const at = data.keys.map((key) => columns.indexOf(key));
     const total = columns.length ? indices[0].length : 0;
@@ -173,20 +219,29 @@
     const whole = (row) => columns.map((_, column) => cell(row, column));
     const others = (row) => row.filter((_, column) => !at.includes(column));
     return {
-      title, unit: "rows", opened: "The whole row", all,
+      title, unit: "row", judged: Boolean(accepted), opened: "The whole row", all,
+      accepted: (row) => (accepted ? accepted[row] : 0),
       heads: [data.keys, others(columns)].map((names) => names.map(both).join(" · ")),
-      matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
+      matching({ q, state }) {
+        return all.filter((row) => isIn(state, this.accepted(row))
+          && (!q || whole(row).join("\n").toLowerCase().includes(q)));
+      },
       row: (row) => row,
       key: (row) => at.map((column) => cell(row, column)),
-      paint: (row) => [
-        element("span", { class: "mono" }, ...plain(readable(at.map((column) => cell(row, column))))),
-        element("span", { class: "mono quiet" }, ...plain(readable(others(whole(row))))),
-      ],
+      paint(row) {
+        const key = plain(readable(this.key(row))), note = noted("", this.accepted(row));
+        return [
+          element("span", { class: "mono" }, ...key, element("span", { class: "quiet" }, note)),
+          element("span", { class: "mono quiet" }, ...plain(readable(others(whole(row))))),
+        ];
+      },
       table: (row) => [["Column", "Value"], columns.map((name, column) =>
         [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
       others: () => "the whole row",
       csvHead: columns,
       csv: whole,
+      // The keys alone: whole rows fit no paper.
+      onPaper(some) { return element("p", { class: "listed" }, ...some.map((row) => this.paint(row)[0])); },
     };
   }
 
@@ -194,12 +249,12 @@
 
   // ---- state: the filter controls and the address (#…) always say the same ----
 
-  const search = find("search"), byColumn = find("by-column"), byKind = find("by-kind");
+  const search = find("search"), byColumn = find("by-column"), byKind = find("by-kind"), byState = find("by-state");
   const grid = find("grid"), head = find("grid-head"), body = find("grid-body"), shown = find("shown");
   const tabs = [...document.querySelectorAll("[role=tab]")];
   let tab = "cells", found = [], at = 0;
   const view = () => views[tab];
-  const filters = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value });
+  const filters = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value, state: view().judged ? byState.value : "" });
 
   const options = (select, names) => select.append(...names.map((name) => element("option", { value: name }, spelled(name))));
   data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(both(name)).map((part) => part.textContent ?? part))));
@@ -222,7 +277,9 @@
     }
     find("panel").setAttribute("aria-labelledby", `tab-${tab}`);
     byColumn.hidden = byKind.hidden = !wide;
+    byState.hidden = !view().judged;
     grid.classList.toggle("rows", !wide);
+    grid.classList.toggle("judged", wide && view().judged);
     grid.classList.toggle("short", view().all.length < SHORT);
     grid.setAttribute("aria-label", view().title);
     grid.setAttribute("aria-rowcount", String(found.length + 1));
@@ -232,30 +289,21 @@
     paint();
   }
 
-  // How many of the matching rows are shown; on paper at most `most`, of one tab, are printed.
-  function showCount(most) {
-    if (most === undefined) {
-      shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${sampleNote()}`;
-      return;
-    }
-    const some = found.length > most
-      ? `the first ${count.format(most)} of ${count.format(found.length)} are printed`
-      : `${count.format(found.length)} of ${count.format(view().all.length)} are printed`;
-    const others = Object.keys(views).filter((name) => name !== tab && data.totals[name])
-      .map((name) => `${views[name].title.toLowerCase()}: ${count.format(data.totals[name])}`);
-    shown.textContent = some + sampleNote() + (others.length ? ` · not printed: ${others.join(", ")}` : "");
+  function showCount() {
+    shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${sampleNote()}`;
   }
 
   // Draw only the rows in view; padding above and below stands in for the others, so a
   // grid of 200,000 cells scrolls like one of 20.
-  function paint(from, to) {
-    const first = from ?? Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
-    const last = Math.min(to ?? first + Math.ceil(grid.clientHeight / ROW) + 2 * SPARE, found.length);
+  function paint() {
+    const first = Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
+    const last = Math.min(first + Math.ceil(grid.clientHeight / ROW) + 2 * SPARE, found.length);
     const rows = [];
     for (let row = first; row < last; row++) {
       const painted = view().paint(found[row]);
       painted.forEach((each) => each.setAttribute("role", "gridcell"));
-      rows.push(element("div", { role: "row", id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
+      const look = settled(view().accepted(found[row]));
+      rows.push(element("div", { role: "row", class: look, id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
     }
     if (!found.length) {
       const why = view().all.length ? "No match." : sampleNote() ? `Not on this page${sampleNote()}` : "None.";
@@ -284,6 +332,7 @@
     if (search.value) said.set("q", search.value);
     if (tab === "cells" && byColumn.value) said.set("column", byColumn.value);
     if (tab === "cells" && byKind.value) said.set("kind", byKind.value);
+    if (view().judged && byState.value) said.set("state", byState.value);
     if (row) said.set("row", row);
     return `#${said}`;
   }
@@ -296,8 +345,9 @@
     search.value = said.get("q") ?? "";
     byColumn.value = said.get("column") ?? "";
     byKind.value = said.get("kind") ?? "";
+    byState.value = said.get("state") ?? "";
     // A column or kind that this page does not have filters nothing.
-    for (const select of [byColumn, byKind]) if (select.selectedIndex < 0) select.value = "";
+    for (const select of [byColumn, byKind, byState]) if (select.selectedIndex < 0) select.value = "";
     refresh();
     const wanted = said.get("row");
     const place = wanted === null ? -1 : found.findIndex((item) => keyText(view().key(item)) === wanted);
@@ -311,7 +361,7 @@
     const item = found[at], [heads, lines] = view().table(item);
     find("row-key").replaceChildren(...plain(readable(view().key(item))));
     find("row-names").textContent = data.keys.join(" · ");
-    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} ${view().unit} · ${view().others(item)}`;
+    find("row-rest").textContent = `${view().unit} ${count.format(at + 1)} of ${count.format(found.length)} · ${view().others(item)}`;
     find("row-scroll").setAttribute("aria-label", view().opened);
     const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
     const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
@@ -344,7 +394,7 @@
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(seek);
   });
-  for (const select of [byColumn, byKind]) select.addEventListener("change", () => { refresh(); remember(); });
+  for (const select of [byColumn, byKind, byState]) select.addEventListener("change", () => { refresh(); remember(); });
   let drawing = 0;
   grid.addEventListener("scroll", () => { cancelAnimationFrame(drawing); drawing = requestAnimationFrame(() => paint()); });
   body.addEventListener("click", (event) => {
@@ -385,18 +435,32 @@
   const harmless = (text) => (/^[=+\-@\t\r]/.test(text) && !/^[+-]?[\d.,]+$/.test(text) ? `'${text}` : text);
   const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   find("download").addEventListener("click", () => {
-    const lines = [view().csvHead, ...found.map(view().csv)].map((row) => row.map((text) => field(harmless(text))).join(","));
+    const { csvHead, csv, accepted, judged } = view();
+    const rows = [csvHead, ...found.map(csv)];
+    if (judged) rows.forEach((row, at) => row.push(at ? WORDS[accepted(found[at - 1])] : "accepted"));
+    const lines = rows.map((row) => row.map((text) => field(harmless(text))).join(","));
     const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv;charset=utf-8" }));
     element("a", { href: url, download: `${tab}.csv` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   });
+  // Paper has each list, whichever tab is shown; that of the tab as it is filtered.
+  function listOnPaper(name) {
+    const list = views[name], total = data.totals[name];
+    if (!total) return [];
+    const some = name === tab ? found : list.all, printed = some.slice(0, PRINTED);
+    const isFiltered = some.length < list.all.length;
+    const more = (isFiltered ? some.length : total) - printed.length;
+    const where = data.files && !isFiltered ? `, in ${data.files[name]}` : "";
+    const note = `${count.format(printed.length)} of ${count.format(total)}${isFiltered ? ", by a filter" : ""}`;
+    const parts = [element("h3", {}, `${list.title} `, element("small", {}, note)), list.onPaper(printed)];
+    if (more) parts.push(element("p", { class: "quiet" }, `… and ${count.format(more)} more${where}`));
+    return parts;
+  }
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((each) => { each.open = true; });
-    paint(0, PRINTED);
-    showCount(PRINTED);
-    body.style.paddingTop = body.style.paddingBottom = "0px";
+    find("paper").replaceChildren(...Object.keys(views).flatMap(listOnPaper));
   });
-  addEventListener("afterprint", () => { paint(); showCount(); });
+  addEventListener("afterprint", () => find("paper").replaceChildren());
 
   find("unscripted").remove();
   readAddress();
