@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import (
         Column,
+        Constant,
         Drift,
         Hint,
         Pattern,
@@ -193,6 +194,15 @@ def name_both(column: str, new_names: Mapping[str, str]) -> str:
 def format_kinds(column: Column) -> str:
     """The kinds of a column's differences: `807 case, 368 text`; one has no count."""
     return ", ".join(words for _, words in list_kinds(column))
+
+
+def format_constant(constant: Constant, by: str) -> str:
+    """How many cells have a constant change: `12 of 12 cells: new = old + 1.00`.
+
+    `by`: how its number or text is spelled.
+    """
+    cells = format_share(constant.rows, constant.total, "cell")
+    return f"{cells}: {constant.write_formula(by)}"
 
 
 def list_sums(total: Total, column: Column | None) -> list[str]:
