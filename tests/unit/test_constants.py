@@ -17,6 +17,7 @@ from support.strategies import CELLS, Pair
 
 import recon_engine as rx
 from recon_engine.analysis import constants, few_cells
+from recon_engine.analysis.constants import CONSTANTS
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Suppressible, Suppression
 
@@ -231,6 +232,13 @@ def test_outputs_say_it() -> None:
     ]
 
 
+def test_it_is_stored_as_it_is() -> None:
+    d = compared(moved(12))
+    [row] = CONSTANTS.rows_to_store(d.constants)
+    stored = {each.name: row[each.sql_name] for each in CONSTANTS.fields if each.stored}
+    assert CONSTANTS.read([stored]) == d.constants
+
+
 def in_format(form: str) -> Callable[[int], str]:
     return lambda at: (date(2023, 12, 20) + timedelta(days=at)).strftime(form)
 
@@ -304,7 +312,7 @@ def planted(draw: st.DrawFn) -> Pair:
         ways = draw(st.lists(st.sampled_from(sorted(PLANTED)), min_size=1, max_size=2))
         if draw(st.integers(0, 3)) == 0:
             forms.append(draw(st.sampled_from(sorted(WRITTEN))))
-        numbers = st.integers(0, draw(st.sampled_from([3, 60, 5_000])))
+        numbers = st.integers(0, draw(st.sampled_from([0, 3, 60, 5_000])))
         for one, other in zip(old, new, strict=True):
             number = draw(numbers)
             write = WRITTEN[draw(st.sampled_from(forms))]
