@@ -53,6 +53,8 @@ STRATEGIES: Final = (
 CUT: Final = (f"{RECONCILE}where_work_is_cut_changes_nothing",)
 RULED: Final = (f"{UNIT}rule_forms.py",)
 KINDS: Final = (f"{UNIT}kinds.py",)
+CONSTANTS: Final = "analysis/constants"
+PLANTED: Final = (f"{UNIT}constants.py",)
 READ: Final = tuple(f"{UNIT}{name}.py" for name in ("gate", "structure"))
 PREPARED: Final = tuple(f"{UNIT}{name}.py" for name in ("preparation", "where"))
 FRAMES: Final = (f"{UNIT}file_frames.py", f"{UNIT}names.py")
@@ -217,6 +219,18 @@ MUTANTS: Final = (
         "_unless_too_many(before)",
         CUT,
     ),
+    Mutant(CONSTANTS, "pairs >= MIN_PAIRS", "pairs >= 1", PLANTED),
+    Mutant(CONSTANTS, "2 * rows >= cells", "2 * rows > cells", PLANTED),
+    Mutant(CONSTANTS, "if read == self._read", "if read", PLANTED),
+    Mutant(CONSTANTS, " and o_rest == n_rest", "", PLANTED),
+    Mutant(
+        CONSTANTS,
+        "least = POWERS[PLACES - FEW_PLACES], total - 2 * left",
+        "least = POWERS[PLACES - FEW_PLACES], total",
+        PLANTED,
+    ),
+    Mutant(CONSTANTS, "(most > FEW_PLACES) | may_be_days", "may_be_days", PLANTED),
+    Mutant(CONSTANTS, "self._cells += rows\n", "self._cells += 1\n", PLANTED),
     Mutant(SCANNER, "        stray |= closing & ~_places_before(ends)\n", "", READ),
     Mutant(
         SCANNER,

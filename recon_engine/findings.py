@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.analysis.constants import CONSTANTS
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 
 # The order of JSON and of artifacts.
-FINDINGS: Final[tuple[Finding[Any], ...]] = (PATTERNS, TOTALS, SEGMENTS, HINTS)
+FINDINGS: Final[tuple[Finding[Any], ...]] = (
+    *(PATTERNS, CONSTANTS, TOTALS, SEGMENTS, HINTS),
+)
 
 
 @dataclass(frozen=True, slots=True)

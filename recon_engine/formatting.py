@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import (
         Column,
+        Constant,
         Drift,
         Hint,
         Pattern,
@@ -233,6 +234,15 @@ def list_changed_sums(total: Total, column: Column) -> list[ChangedSums]:
         EXACT.subtract(total.new, mine.new),
     )
     return [mine, *[rest] * bool(rest.delta)]
+
+
+def format_constant(constant: Constant, by: str) -> str:
+    """How many cells have a constant change: `12 of 12 cells: new = old + 1.00`.
+
+    `by`: how its number or text is spelled.
+    """
+    cells = format_share(constant.rows, constant.total, "cell")
+    return f"{cells}: {constant.write_formula(by)}"
 
 
 def list_sums(total: Total, column: Column | None) -> list[str]:

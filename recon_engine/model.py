@@ -427,6 +427,70 @@ class Patterns:
     top: tuple[Pattern, ...]
 
 
+class ChangeForm(StrEnum):
+    """How NEW follows from OLD by one number, span of time or text.
+
+    With `cut_end` and `cut_start`, OLD is NEW with a text after or before it. Of forms
+    that fit equally many cells of a column the first is meant.
+    """
+
+    SHIFT = "shift"
+    ADD = "add"
+    MULTIPLY = "multiply"
+    DIVIDE = "divide"
+    APPEND = "append"
+    PREPEND = "prepend"
+    CUT_END = "cut_end"
+    CUT_START = "cut_start"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One and the same change of `rows` of the `total` differing cells of a column.
+
+    `by`: the number, the span (`9 days`) or the text. Numbers and spans that are
+    subtracted begin with `-`.
+    """
+
+    column: str
+    change: ChangeForm
+    by: str
+    rows: int
+    total: int
+
+    @property
+    def formula(self) -> str:
+        """The change as an equation: `new = old + 1.00`."""
+        return self.write_formula(self.by)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether `by` is a part of values."""
+        return self.change not in _FORMULAS
+
+    def write_formula(self, by: str) -> str:
+        """The equation with another spelling of `by`."""
+        if self.change in _FORMULAS:
+            sign = "-" if by.startswith("-") else "+"
+            return _FORMULAS[self.change].format(sign=sign, by=by, size=by.lstrip("-"))
+        whole, part = (
+            ("new", "old")
+            if self.change in {ChangeForm.APPEND, ChangeForm.PREPEND}
+            else ("old", "new")
+        )
+        if self.change in {ChangeForm.APPEND, ChangeForm.CUT_END}:
+            return f'{whole} = {part} + "{by}"'
+        return f'{whole} = "{by}" + {part}'
+
+
+_FORMULAS: Final = {
+    ChangeForm.SHIFT: "new = old {sign} {size}",
+    ChangeForm.ADD: "new = old {sign} {size}",
+    ChangeForm.MULTIPLY: "new = old \u00d7 {by}",
+    ChangeForm.DIVIDE: "new = old \u00f7 {by}",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Total:
     """The exact sums of a column of amounts.

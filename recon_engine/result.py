@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import polars as pl
 
+from recon_engine.analysis.constants import CONSTANTS
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         Acceptance,
         Applied,
         Column,
+        Constant,
         Counts,
         Coverage,
         Drift,
@@ -280,7 +282,7 @@ class Reconciliation:
     - The verdict: `agrees`, `counts`, `headline()`, `print(d)`.
     - Tables, which are Polars frames of text: `columns`, `mismatches()`, `rows()`,
       `missing()`, `extra()`, `duplicates("old")`, `rejects()`.
-    - Sums of amounts that differ: `totals`.
+    - Sums of amounts that differ: `totals`. What cells have in common: `constants`.
     - What explains differences: `hints`, and `suggested()`, which are arguments of
       `diff`.
     - Reports: `to_html("report.html")`, `to_markdown()`, `to_json()`, `to_dict()`.
@@ -384,6 +386,22 @@ class Reconciliation:
     def patterns(self) -> tuple[Patterns, ...]:
         """The most frequent changes of each column that differs."""
         return self.findings[PATTERNS]
+
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        """The change that most cells of a column have in common, in the order of OLD.
+
+        Of columns that have one: `print(d.constants[0].formula)`.
+        """
+        return self.findings[CONSTANTS]
+
+    @property
+    def constants_to_show(self) -> tuple[Constant, ...]:
+        """The constants of columns with a cell that no active suppression covers."""
+        if not self.suppressed:
+            return self.constants
+        left = self.left.mismatches
+        return tuple(each for each in self.constants if left.get(each.column, 1))
 
     @property
     def totals(self) -> Totals:

@@ -15,6 +15,7 @@ from recon_engine.formatting import (
     describe_drift,
     escape_markdown,
     format_advice,
+    format_constant,
     format_kinds,
     markdown_code,
     markdown_row,
@@ -27,7 +28,7 @@ from recon_engine.python_arguments import write_flags, write_for_python
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recon_engine.model import Hint, RuleCount, Side, Suppressed
+    from recon_engine.model import Constant, Hint, RuleCount, Side, Suppressed
     from recon_engine.result import Reconciliation
 
 # The counts of rows that options set aside, which most results do not have.
@@ -91,6 +92,9 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
             "",
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
+    if result.constants_to_show:
+        common = result.constants_to_show[:LINES_SHOWN]
+        lines += ["", *(f"- {_describe_constant(each)}" for each in common)]
     if result.hints_to_show:
         shown = result.hints_to_show[:LINES_SHOWN]
         lines += ["", *(f"- {advise(each)}" for each in shown)]
@@ -126,6 +130,12 @@ def _list_acceptance(
         for each in result.suppressed:
             yield f"- {escape_markdown(spell(each.describe()))}"
         yield ""
+
+
+def _describe_constant(constant: Constant) -> str:
+    """A constant change; a text, which is a part of values, is left out."""
+    text = format_constant(constant, "…" if constant.is_text else constant.by)
+    return f"{_name(constant.column)}: {escape_markdown(text)}"
 
 
 def _advise_shell(hint: Hint) -> str:

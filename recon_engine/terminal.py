@@ -25,6 +25,7 @@ from recon_engine.formatting import (
     describe_drift,
     describe_side,
     format_advice,
+    format_constant,
     format_count,
     list_kinds,
     list_sums,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 # A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
-HINTS, TOTALS, SEGMENTS, KEYS = 8, 5, 2, 10
+HINTS, CONSTANTS, TOTALS, SEGMENTS, KEYS = 8, 5, 5, 2, 10
 # Terminal cells for all keys of missing, and of extra rows.
 KEYS_WIDTH = 160
 # Terminal cells for both values of an example together, arrow included: two ISO
@@ -150,7 +151,12 @@ def print_result(
     hints = _hint_lines(result, code, spell, numbered=numbered)
     for part in (
         [*_rules(result, every=every_rule), *_key_lines(result, explaining)],
-        [*hints, *_total_lines(result), *_segment_lines(result)],
+        [
+            *hints,
+            *_constant_lines(result),
+            *_total_lines(result),
+            *_segment_lines(result),
+        ],
     ):
         if part:
             console.print()
@@ -394,6 +400,17 @@ def _hint_lines(
         yield Text(more, style=QUIET)
     if result.remainder():
         yield Text(f"not explained by any hint: {result.remainder()}")
+
+
+def _constant_lines(result: Reconciliation) -> Iterator[Text]:
+    """The changes that cells have in common, those of most cells first."""
+    found = sorted(result.constants_to_show, key=lambda each: -each.rows)
+    for each in found[:CONSTANTS]:
+        by = _truncate_text(visible(each.by), MAX_EXAMPLE_WIDTH)
+        yield Text(f"change: {visible(each.column)}: {format_constant(each, by)}")
+    more = len(found) - CONSTANTS
+    if more > 0:
+        yield Text(f"        … and {more} more, in the JSON", style=QUIET)
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:

@@ -706,6 +706,7 @@ TABLES: Final = (
     "mismatch_signature",
     "mismatch_detail_sample",
     "mismatch_pattern",
+    "constant_change",
     "control_total",
     "segment",
     "hint",

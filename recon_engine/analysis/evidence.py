@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.analysis.amounts import ColumnSum, SumPair
-    from recon_engine.model import Hint, Patterns, Splits
+    from recon_engine.model import Constant, Hint, Patterns, Splits
     from recon_engine.rules.assembly import GivenRules
     from recon_engine.rules.chains import Rules, Tallies
 
@@ -33,11 +33,15 @@ NEW: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ColumnFindings:
-    """The findings about the differing cells of a column."""
+    """The findings about the differing cells of a column.
+
+    `constant`: what most of them have in common; None without it.
+    """
 
     patterns: Patterns
     hints: tuple[Hint, ...]
     sums: SumPair
+    constant: Constant | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ thousand cells, so few cells in many columns share one. Pure.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # Beyond it each column is grouped by itself, so that little is grouped at once.
 MAX_CELLS: Final = 1 << 15
 SIDES: Final = ("old", "new")
-OLD, NEW, ROWS = (1 + patterns.CHANGE_COLUMNS.index(name) for name in (*SIDES, "rows"))
+OLD, NEW, KIND, ROWS = range(1, 1 + len(patterns.CHANGE_COLUMNS))
 
 
 def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
@@ -50,8 +51,8 @@ def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
 
 def summarize_columns(
     changes: pl.DataFrame, columns: Sequence[str], keys: Sequence[str]
-) -> Iterator[tuple[int, slice, Patterns, SumPair]]:
-    """Each column's ordinal, the place of its changes, the most frequent, their sums.
+) -> Iterator[tuple[int, slice, Sequence[Row], Patterns, SumPair]]:
+    """Each column's ordinal, its changes by place and as rows, the most frequent, sums.
 
     `changes`: as `group_changes` returns them; `columns`: names by ordinal; `keys`: the
     names of the key columns.
@@ -71,17 +72,21 @@ def summarize_columns(
         start += count
         old = totals.make_form(*of_sides[:per_side])
         new = totals.make_form(*of_sides[per_side:])
+        mine = rows.read(place.start, count)
         if count > totals.FEW_TEXTS:
             sums = totals.sum_changes(changes[place])
-            top = rows.read(place.start, min(count, patterns.CHANGES_SHOWN))
         else:
-            mine = rows.read(place.start, count)
             sums = (
                 totals.sum_few(((row[OLD], row[ROWS]) for row in mine), old),
                 totals.sum_few(((row[NEW], row[ROWS]) for row in mine), new),
             )
-            top = mine[: patterns.CHANGES_SHOWN]
-        yield at, place, _build_patterns(columns[at], count, top, keys), sums
+        top = mine[: patterns.CHANGES_SHOWN]
+        yield at, place, mine, _build_patterns(columns[at], count, top, keys), sums
+
+
+def changes_of(rows: Sequence[Row]) -> Iterator[Row]:
+    """Of rows of `group_changes`, the columns of `patterns.group_changes`."""
+    return map(itemgetter(OLD, NEW, KIND, ROWS), rows)
 
 
 class _RowReader:

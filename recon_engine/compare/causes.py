@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.analysis import column_hints, few_cells, patterns, segments, totals
+from recon_engine.analysis import (
+    column_hints,
+    constants,
+    few_cells,
+    patterns,
+    segments,
+    totals,
+)
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
 from recon_engine.model import SIDES
@@ -22,6 +29,7 @@ from recon_engine.rules.chains import (
     count_codes,
     has_notation,
     read_amounts,
+    show_changes,
 )
 from recon_engine.runtime.concurrency import map_ordered
 
@@ -31,9 +39,9 @@ if TYPE_CHECKING:
     from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
-    from recon_engine.model import Hint
+    from recon_engine.model import Constant, Hint
 
-    Learned = tuple[tuple[Hint, ...], SumPair]
+    Learned = tuple[tuple[Hint, ...], SumPair, Constant | None]
 
 
 OLD: Final = 0
@@ -60,7 +68,8 @@ def analyze_columns(
         name, rules = plan.columns[at], tuple["Hint", ...]()
         if name in plan.layout.rules or at in promising:
             rules = find_rule_hints(name, changes[at], plan)
-        return rules, sum_amounts(name, changes[at], plan)
+        sums = sum_amounts(name, changes[at], plan)
+        return rules, sums, find_constant(name, changes[at], plan)
 
     learned = list(map_ordered(learn, changes))
     shown = patterns.build_patterns(
@@ -85,15 +94,30 @@ def _analyze_few_cells(
     changes = few_cells.group_changes(difference.cells, difference.keys)
     promising = column_hints.find_promising_columns(changes)
     found = {}
-    for at, place, shown, sums in few_cells.summarize_columns(changes, names, keys):
+    every = few_cells.summarize_columns(changes, names, keys)
+    for at, place, rows, shown, sums in every:
         name, rules = names[at], tuple["Hint", ...]()
         # `find_promising_columns` decides for columns without rules only.
         if at in promising or name in plan.layout.rules:
             rules = find_rule_hints(name, changes[place], plan)
         of_texts = not has_notations(name, plan)
         amounts = sums if of_texts else sum_amounts(name, changes[place], plan)
-        found[name] = ColumnFindings(shown, rules, amounts)
+        if name in plan.layout.rules or len(rows) > constants.FEW_CHANGES:
+            constant = find_constant(name, changes[place], plan)
+        else:
+            constant = constants.find_constant(name, few_cells.changes_of(rows))
+        found[name] = ColumnFindings(shown, rules, amounts, constant)
     return found
+
+
+def find_constant(
+    column: str, changes: pl.DataFrame, plan: ComparisonPlan
+) -> Constant | None:
+    """The change that most cells of a column have in common, as its rules read them."""
+    shown = show_changes(plan.layout.rules.get(column, NO_CHAIN), changes)
+    return constants.find_constant_of_many(
+        column, shown.select(patterns.CHANGE_COLUMNS)
+    )
 
 
 def has_notations(column: str, plan: ComparisonPlan) -> bool:

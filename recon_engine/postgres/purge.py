@@ -1,8 +1,9 @@
 """Retention: delete the cell values of old runs, and keep their counts and verdicts.
 
-Values are in four places: the samples, patterns and segments of a run, the breaks of a
-dataset, its stage tables, and the artifacts. Everything else is counts, sums and the
-run log, which are kept as history. An open break is never old, seen or unseen.
+Values are in four places: the samples, patterns, constant changes and segments of a
+run, the breaks of a dataset, its stage tables, and the artifacts. Everything else is
+counts, sums and the run log, which are kept as history. An open break is never old,
+seen or unseen.
 """
 
 from __future__ import annotations

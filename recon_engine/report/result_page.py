@@ -186,6 +186,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         segments=_build_segments(result),
         changed=_build_changed_totals(result),
         unmatched=_build_unmatched_totals(result),
+        constants=_build_constants(result),
         patterns=_build_patterns(result),
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
@@ -601,6 +602,17 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
         for each in result.totals_to_show
         if each.missing or each.extra
         for places in [count_places((each.missing, each.extra))]
+    ]
+
+
+def _build_constants(result: Reconciliation) -> list[dict[str, Any]]:
+    return [
+        {
+            "column": visible(each.column),
+            "cells": f"{each.rows:,} of {each.total:,}",
+            "formula": each.write_formula(_format_value(each.by)),
+        }
+        for each in result.constants_to_show
     ]
 
 

@@ -16,6 +16,7 @@ from recon_engine.characters import readable
 from recon_engine.formatting import (
     describe_drift,
     describe_side,
+    format_constant,
     format_count,
     format_kinds,
     list_changed_sums,
@@ -232,6 +233,9 @@ def _summary_rows(
         ("suppression", result.describe_suppressed(each)) for each in result.suppressed
     )
     yield from (("rule", each.text) for each in result.rules_to_show)
+    for each in result.constants_to_show:
+        name = name_both(each.column, result.new_names)
+        yield f"change of {name}", format_constant(each, each.by)
     yield from _sum_rows(result)
     for note in notes:
         yield "left out", note

@@ -213,6 +213,33 @@ def show_forms(rules: Sequence[Rule], forms: pl.Series) -> pl.Series:
     return forms.alias("form").to_frame().select(shown).to_series()
 
 
+def show_values(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
+    """Texts of a side as its rules read them: a number as `-12.5`, a day with a time.
+
+    Days have the time of midnight, because the other side may have instants.
+    """
+    if not rules:
+        return texts
+    forms = read_forms(rules, texts)
+    if rules[-1].family != "day":
+        return show_forms(rules, forms)
+    form = pl.col("form")
+    parts = form.str.strip_prefix(NORMAL_PREFIX).str.split_exact("T", 1)
+    day = parts.struct.field("field_0").cast(pl.Int32, strict=False).cast(pl.Date)
+    time = parts.struct.field("field_1").cast(pl.Int64, strict=False).fill_null(0)
+    written = day.dt.to_string("%Y-%m-%d ") + time.cast(pl.Time).dt.to_string(
+        "%H:%M:%S%.9f"
+    )
+    shown = pl.when(form.str.starts_with(NORMAL_PREFIX)).then(written).otherwise(form)
+    return forms.alias("form").to_frame().select(shown).to_series()
+
+
+def show_changes(chain: Chain, changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes of a column with `old` and `new` as its rules read them."""
+    read = {side: show_values(chain.of(side), changes[side]) for side in SIDES}
+    return changes.with_columns(**read)
+
+
 def has_notation(rules: Sequence[Rule]) -> bool:
     """Whether a side writes numbers otherwise than as `-1234.5`."""
     last = getattr(rules[-1], "rule", rules[-1]) if rules else None

@@ -16,7 +16,7 @@ import polars as pl
 from recon_engine.analysis import patterns, totals
 from recon_engine.analysis.evidence import ColumnFindings
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import find_rule_hints, sum_amounts
+from recon_engine.compare.causes import find_constant, find_rule_hints, sum_amounts
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import numbers_by_place
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # With the default size of buckets, the changes of a column in 16 GiB of inputs.
 BUCKETS_A_SHARE: Final = 128
-# Hints need all distinct changes of a column in one task. Beyond 4 million there are no
-# hints for it; patterns and sums do not need them.
+# Hints and the constant need all distinct changes of a column in one task. Beyond 4
+# million there are none for it; patterns and sums do not need them.
 MAX_CHANGES: Final = 1 << 22
 
 
@@ -43,7 +43,7 @@ class ChangeShare:
     """A part of the distinct changes of a column; no other share has any of them.
 
     `distinct`: their number. `top`: the most common ones, with an example key.
-    `changes`: all of them; None if they are too many to search for hints.
+    `changes`: all of them; None if they are too many to send to another task.
     """
 
     distinct: int
@@ -108,19 +108,21 @@ class ColumnChanges:
         yield self.summarize(column, [each.open() for each in self.limit_size(packets)])
 
     def summarize(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
-        """Patterns, hints and sums of a column.
+        """Patterns, hints, sums and the constant of a column.
 
-        Hints need all changes: they are left out if a share had too many to send.
+        Hints and the constant need all changes: they are left out if a share had too
+        many to send.
         """
         name, keys = self.plan.columns[column], self.plan.layout.keys
         distinct = sum(each.distinct for each in shares)
         top = pl.concat([each.top for each in shares])
         changes = [each.changes for each in shares if each.changes is not None]
-        whole = len(changes) == len(shares)
+        whole = pl.concat(changes) if len(changes) == len(shares) else None
         found = ColumnFindings(
             patterns.summarize_changes(name, distinct, top, keys),
-            find_rule_hints(name, pl.concat(changes), self.plan) if whole else (),
+            () if whole is None else find_rule_hints(name, whole, self.plan),
             functools.reduce(totals.add_sum_pairs, (each.sums for each in shares)),
+            None if whole is None else find_constant(name, whole, self.plan),
         )
         return Packet.for_driver(column, Findings(column_findings={name: found}))
 

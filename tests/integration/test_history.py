@@ -101,6 +101,7 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert (kept.name_pairs, kept.applied) == (live.name_pairs, live.applied)
     assert (kept.rules, kept.warnings()) == (live.rules, live.warnings())
     assert (kept.patterns, kept.totals) == (live.patterns, live.totals)
+    assert kept.constants == live.constants
     assert (kept.segments, kept.hints) == (live.segments, live.hints)
     assert (kept.old, kept.new) == (live.old, live.new)
     assert facts.options == OPTIONS

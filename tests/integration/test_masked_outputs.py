@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ROWS: Final = 200
 AMOUNT: Final = 90817263
+# What all changed amounts are raised by, and how that is written.
+RAISE: Final = 7919
+RAISED: Final = f"{RAISE}.000"
 HEADER: Final = ["ID", "STATE", "PAID", "NOTE", "LEFT_OUT"]
 MASKS: Final = (
     "--mask=ID=hmac",
@@ -46,8 +49,8 @@ SILENT: Final = frozenset({
     "manifest.json", "summary.csv", "mismatch_by_column.csv", "hints.csv",
 })  # fmt: skip
 LOUD: Final = frozenset({
-    "break", "control_total", "gate_result", "mismatch_detail_sample",
-    "mismatch_pattern", "segment",
+    "break", "constant_change", "control_total", "gate_result",
+    "mismatch_detail_sample", "mismatch_pattern", "segment",
 })  # fmt: skip
 
 
@@ -56,7 +59,7 @@ def rows(side: str) -> Iterator[list[str]]:
     for at in range(ROWS):
         key = f"{CELL}-k{at}"
         changed = side == "new" and at % 5 == 0
-        amount = f"{AMOUNT + 7919 * changed}.{at:03}"
+        amount = f"{AMOUNT + RAISE * changed}.{at:03}"
         note = f"{CELL}-{side}-{at}" if changed else f"{CELL}-note"
         # Keys that differ in case are a hint; others are on one side only.
         if at % 50 == 3:
@@ -145,7 +148,7 @@ def sums() -> set[str]:
 
 def test_masked_values_are_in_no_output(site: FolderSite, tmp_path: Path) -> None:
     shown = outputs(site, tmp_path, *MASKS)
-    for marker in (CELL, str(AMOUNT), f"{AMOUNT:,}", PASSWORD, *sums()):
+    for marker in (CELL, str(AMOUNT), f"{AMOUNT:,}", PASSWORD, RAISED, *sums()):
         unheard(*shown.values(), marker=marker)
     assert "hmac:" in shown["run table"]
     assert "…Y-s0" in shown["segments.csv"]
@@ -160,7 +163,7 @@ def test_without_masks_they_are_in_all_that_holds_values(
     loud = {
         name
         for name, text in shown.items()
-        for marker in (CELL, *sums())
+        for marker in (CELL, RAISED, *sums())
         if marker.lower() in text.lower()
     }
     tables = {name for name in shown if name.startswith("metrics.")}

@@ -46,6 +46,7 @@ ALL = (
     "0018_accepted.sql",
     "0019_accepted_keys.sql",
     "0020_terms.sql",
+    "0021_constants.sql",
     "0022_kinds.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
@@ -54,6 +55,7 @@ TABLES = {
     "gate_result",
     "break",
     "break_summary",
+    "constant_change",
     "control_total",
     "file_claim",
     "hint",

@@ -221,8 +221,8 @@ def test_artifacts_are_complete_and_the_manifest_says_so(site: Site) -> None:
     )
     assert {each["name"] for each in manifest["artifacts"]} == set(found) == {
         "summary.csv", "mismatch_by_column.csv", "mismatch_detail_sample.csv",
-        "missing.csv", "extra.csv", "patterns.csv", "totals.csv", "segments.csv",
-        "hints.csv", "mismatches.parquet", "report.html",
+        "missing.csv", "extra.csv", "patterns.csv", "constants.csv", "totals.csv",
+        "segments.csv", "hints.csv", "mismatches.parquet", "report.html",
     }  # fmt: skip
     for each in manifest["artifacts"]:
         data = found[each["name"]]

@@ -31,6 +31,7 @@ TABLES = (
     "artifact",
     "break",
     "break_summary",
+    "constant_change",
     "control_total",
     "file_claim",
     "gate_result",

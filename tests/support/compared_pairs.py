@@ -49,6 +49,10 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         tolerated_keys=d.counts.tolerated_keys,
         rules=rules_of(d),
         patterns=patterns_of(d),
+        constants={
+            each.column: (str(each.change), each.by, each.rows, each.total)
+            for each in d.constants
+        },
         totals={
             total.column: tuple(map(Fraction, total.parts().values()))
             for total in d.totals

@@ -11,11 +11,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Context, Decimal, Inexact
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Row = tuple[str, ...]
 Patterns = tuple[int, list[tuple[str, str, str, int, Row]]]
+# The form, the number, span or text, and of how many cells of how many.
+Constant = tuple[str, str, int, int]
 
 EXACT = Context(prec=10_000, Emax=99_999, Emin=-99_999, traps=[Inexact])
 WHITE = (
@@ -60,6 +63,7 @@ class Answer:
     tolerated_keys: int = 0
     rules: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
     patterns: dict[str, Patterns] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
     totals: dict[str, tuple[Fraction, ...]] = field(default_factory=dict)
     unpairable: tuple[int, int] = (0, 0)
 
@@ -143,6 +147,7 @@ def reconcile(
         tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
         rules=rule_counts(pairs, (old, new), keys, columns, chains),
         patterns=patterns(cells, examples),
+        constants=constants(cells, chains),
         totals=totals(pairs, missing, extra, able, columns, chains),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
@@ -226,6 +231,224 @@ def patterns(
         name: (len(each), sorted(each, key=lambda e: (-e[3], e[0], e[1]))[:10])
         for name, each in found.items()
     }
+
+
+def constants(
+    cells: Counter[tuple[Row, str, str, str, str]], chains: Mapping[str, Chain]
+) -> dict[str, Constant]:
+    """For each column the change that most cells have in common, if one has."""
+    columns: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    for (_, name, *change), rows in cells.items():
+        columns[name][tuple(change)] += rows  # type: ignore[index]
+    found = {
+        name: constant_of(
+            [
+                (value(chains[name], "old", o), value(chains[name], "new", n), kind, n_)
+                for (o, n, kind), n_ in changes.items()
+            ]
+        )
+        for name, changes in columns.items()
+    }
+    return {name: each for name, each in found.items() if each}
+
+
+def value(chain: Chain, side: str, text: str) -> str:
+    """What the rules of a side make of a text; a day as text, with a time."""
+    read = form(chain, side, text)
+    rules = chain.of(side)[-1:]
+    are_days = rules and FAMILIES.get(rules[0].split("(")[0]) == "day"
+    if are_days and read[:1] == "\0" != read[1:2]:
+        seconds, part = divmod(int(value_of(read)), 10**9)
+        start = datetime(1970, 1, 1)  # noqa: DTZ001
+        return f"{start + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}.{part:09}"
+    return shown(read)
+
+
+FORMS = (
+    "shift", "add", "multiply", "divide", "append", "prepend", "cut_end", "cut_start",
+)  # fmt: skip
+SAME_VALUE = {
+    "whitespace", "line_break", "invisible", "case", "unicode_form", "leading_zeros",
+    "number_format", "date_format",
+}  # fmt: skip
+FEWEST_CELLS = 5
+UNITS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+
+def constant_of(changes: list[tuple[str, str, str, int]]) -> Constant | None:
+    """The constant change of a column, of its changes: old, new, kind and rows."""
+    every = sum(rows for *_, rows in changes)
+    others = [each for each in changes if each[0] and each[1]]
+    others = [each for each in others if each[2] not in SAME_VALUE]
+    best = [
+        *common(others, {form: partial(affix, form) for form in FORMS[4:]}),
+        *common(
+            [each for each in others if numbers_of(*each[:3])],
+            {form: partial(step, form) for form in FORMS[1:4]},
+        ),
+        *spans(others),
+    ]
+    if not best:
+        return None
+    rows, form, by = min(best, key=lambda each: (-each[0], FORMS.index(each[1])))
+    return form, by, rows, every
+
+
+Found = tuple[int, str, str]
+Change = tuple[str, str, str]
+
+
+def common(
+    changes: list[tuple[str, str, str, int]],
+    forms: Mapping[str, Callable[[str, str, str], tuple[Any, int] | None]],
+) -> list[Found]:
+    """Of each form the change that half of these cells have, of several pairs."""
+    total = sum(rows for *_, rows in changes)
+    found = []
+    for form, how in forms.items():
+        by_change: dict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for *change, rows in changes:
+            one = how(*change)
+            if one is not None:
+                by_change[one[0]].append((rows, one[1]))
+        able = []
+        for by, each in by_change.items():
+            cells, places = sum(n for n, _ in each), max(p for _, p in each)
+            if cells >= FEWEST_CELLS and 2 * cells >= total and len(each) > 1:
+                digits = text = str(by)
+                if isinstance(by, Decimal):
+                    digits = f"{EXACT.scaleb(by, 18):.0f}"
+                    text = f"{EXACT.quantize(by, Decimal(1).scaleb(-places)):f}"
+                # Of equally frequent ones the shorter, then the first by content.
+                able.append((-cells, len(digits), digits, text))
+        if able:
+            cells, _, _, text = min(able)
+            found.append((-cells, form, text))
+    return found
+
+
+def affix(form: str, old: str, new: str, _: str) -> tuple[str, int] | None:
+    """What is after or before the shorter text in the longer one."""
+    whole, part = (new, old) if form in {"append", "prepend"} else (old, new)
+    if whole == part:
+        return None
+    if form in {"append", "cut_end"}:
+        return (whole[len(part) :], 0) if whole.startswith(part) else None
+    rest = whole[: len(whole) - len(part)]
+    return (rest, 0) if whole.endswith(part) else None
+
+
+def numbers_of(old: str, new: str, kind: str) -> tuple[Decimal, Decimal] | None:
+    """Two numbers that are not too long; a code of a table is none."""
+    if kind not in {"number", "sign_flip", "scale", "truncated"}:
+        return None
+    both = [number(text.strip(WHITE)) for text in (old, new)]
+    for text in (old, new):
+        whole, _, part = text.strip(WHITE).replace(",", "").partition(".")
+        if len(whole.lstrip("+-")) > 18 or len(part) > 18:
+            return None
+    return None if None in both else (both[0], both[1])  # type: ignore[return-value]
+
+
+def step(form: str, old: str, new: str, kind: str) -> tuple[Any, int] | None:
+    """The difference or the factor of two numbers, and their decimal places."""
+    both = numbers_of(old, new, kind)
+    assert both is not None
+    o, n = both
+    if form == "add":
+        places = max(len(t.strip(WHITE).partition(".")[2]) for t in (old, new))
+        return (EXACT.subtract(n, o), places) if n != o else None
+    whole, part = (n, o) if form == "multiply" else (o, n)
+    if not o or not n or o == n or Fraction(whole) % Fraction(part):
+        return None
+    return int(Fraction(whole) / Fraction(part)), 0
+
+
+def spans(changes: list[tuple[str, str, str, int]]) -> list[Found]:
+    """The common span of times, by the order of day and month that reads them all."""
+    able, read = [], dict.fromkeys(("us", "eu"), 0)
+    some = 0
+    for change in changes:
+        old, new, kind, rows = change
+        eight = all(re.fullmatch("[12][0-9]{7}", t.strip(WHITE)) for t in (old, new))
+        eight = eight and kind in {"number", "sign_flip", "scale"}
+        if not (kind == "date" or eight or (":" in old and ":" in new)):
+            continue
+        orders = {
+            order
+            for order in read
+            for o, n in [(moment(old, order), moment(new, order))]
+            if o is not None and n is not None and o[0] == n[0]
+        }
+        if eight or orders or kind == "date":
+            able.append(change)
+        if orders or kind == "date":
+            some += rows
+        for order in orders:
+            read[order] += rows
+    found = [
+        common(able, {order: partial(span, order)})
+        for order in read
+        if read[order] == some
+    ]
+    texts = {tuple((cells, by) for cells, _, by in each) for each in found}
+    if len(texts) != 1:
+        return []
+    return [(cells, "shift", in_words(int(by))) for cells, by in texts.pop()]
+
+
+def span(order: str, old: str, new: str, _: str) -> tuple[int, int] | None:
+    """The seconds between two times."""
+    o, n = moment(old, order), moment(new, order)
+    if o is None or n is None or o[0] != n[0] or o[2] != n[2] or o[1] == n[1]:
+        return None
+    return n[1] - o[1], 0
+
+
+def in_words(seconds: int) -> str:
+    """A span in its largest whole unit."""
+    unit, size = next(each for each in UNITS.items() if seconds % each[1] == 0)
+    count = seconds // size
+    return f"{count:,} {unit}{'' if abs(count) == 1 else 's'}"
+
+
+def moment(text: str, order: str) -> tuple[bool, int, str] | None:
+    """Whether a time has a day, its seconds, and its fraction and offset."""
+    text = text.strip(WHITE)
+    if ":" not in text:
+        day = day_of(text, order)
+        return None if day is None else (True, day * 86_400, "")
+    found = re.fullmatch(
+        r"(?:([^\s]{8,11}?)[ T])?(\d{1,2}):(\d\d)(?::(\d\d)((?:\.\d{1,9})?"
+        r"(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?))?",
+        text,
+        re.ASCII,
+    )
+    if not found or int(found[2]) > 23 or int(found[3]) > 59 or int(found[4] or 0) > 59:
+        return None
+    second = int(found[2]) * 3_600 + int(found[3]) * 60 + int(found[4] or 0)
+    if found[1] is None:
+        return False, second, found[5] or ""
+    day = day_of(found[1], order)
+    return None if day is None else (True, day * 86_400 + second, found[5] or "")
+
+
+def day_of(text: str, order: str) -> int | None:
+    """The day since 1970 of a text in one of the known formats."""
+    for pattern in (
+        "(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})",
+        "(?P<y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})",
+        "(?P<y>[0-9]{4})/(?P<m>[0-9]{2})/(?P<d>[0-9]{2})",
+        "(?P<m>[0-9]{2})/(?P<d>[0-9]{2})/(?P<y>[0-9]{4})"
+        if order == "us"
+        else "(?P<d>[0-9]{2})/(?P<m>[0-9]{2})/(?P<y>[0-9]{4})",
+        r"(?P<d>[0-9]{2})\.(?P<m>[0-9]{2})\.(?P<y>[0-9]{4})",
+        "(?P<d>[0-9]{2})-(?P<m>[A-Za-z]{3})-(?P<y>[0-9]{4})",
+    ):
+        found = re.fullmatch(pattern, text)
+        if found and (found["m"].isdigit() or found["m"].title() in MONTHS):
+            return day_number(found["y"], found["m"], found["d"])
+    return None
 
 
 def totals(

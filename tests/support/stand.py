@@ -60,6 +60,7 @@ METRICS = (
     "mismatch_signature",
     "mismatch_detail_sample",
     "mismatch_pattern",
+    "constant_change",
     "control_total",
     "segment",
     "hint",

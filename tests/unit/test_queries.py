@@ -181,7 +181,7 @@ def test_all_columns_at_once_are_found_as_each_by_itself(
     shown = patterns.build_patterns(
         [(names[at], at, mine) for at, mine in singly], cells, keys, key_names
     )
-    assert [(at, each, sums) for at, _, each, sums in found] == [
+    assert [(at, each, sums) for at, _, _, each, sums in found] == [
         (at, each, totals.sum_changes(mine))
         for (at, mine), each in zip(singly, shown if singly else (), strict=True)
     ]

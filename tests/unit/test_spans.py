@@ -252,6 +252,28 @@ def test_the_causes_of_a_migration_are_those_that_are_reported_locally(
     assert there.totals
 
 
+@pytest.mark.parametrize("shares", [nullcontext, many_shares])
+def test_changes_that_cells_of_several_tasks_have_in_common_are_found(
+    tmp_path: Path, shares: Callable[[], AbstractContextManager[None]]
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, more in zip(paths, (0, 1), strict=True):
+        rows = "".join(
+            f"{at},{at * 3 + more}.50,2026-0{1 + more}-{1 + at % 28:02},n{at}"
+            f"{' later' * more * (at % 3 > 0)}\n"
+            for at in range(90)
+        )
+        path.write_text("ID,PAID,DAY,NOTE\n" + rows)
+    with shares():
+        there = reconciled(paths, Options(keys=("ID",)), SparkSettings(300, 500))
+    assert shown(there) == shown(rx.diff(*paths, sha256=True, keys="ID"))
+    assert [each.formula for each in there.constants] == [
+        "new = old + 1.00",
+        "new = old + 31 days",
+        'new = old + " later"',
+    ]
+
+
 def test_columns_that_would_tell_repeated_keys_apart_are_found(tmp_path: Path) -> None:
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
     for path in paths:
