@@ -17,6 +17,7 @@ import pytest
 import typer.main
 import typer.testing
 from hypothesis import HealthCheck, Phase, settings
+from support.clusters import copied_clusters
 from support.s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
 from support.shared_memory import keep_temporary_files_in_memory
 from support.sites import BucketSite, FolderSite
@@ -76,6 +77,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesAndPort
 def pytest_sessionfinish() -> None:
     """The folders of tests are gone by now, and so go the databases of theirs."""
     server.reclaim_leftovers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clusters() -> Iterator[None]:
+    """Clusters of this session are copies of its first one."""
+    with copied_clusters():
+        yield
 
 
 @pytest.fixture(scope="session")
