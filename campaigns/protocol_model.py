@@ -24,7 +24,6 @@ comparing) is no step of its own: it commutes with everything.
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
@@ -100,6 +99,10 @@ class Worker(NamedTuple):
     dataset: int = 0
 
 
+# An idle worker of each dataset.
+IDLE: Final = (Worker(), Worker(dataset=1))
+
+
 class World(NamedTuple):
     """All that outlives a worker, the workers, and what may still go wrong."""
 
@@ -118,6 +121,10 @@ class World(NamedTuple):
     cuts: int = 0
     breaks: int = 0
     writes: int = 0
+
+
+# So many fields outlive the workers, who come next.
+LASTING: Final = World._fields.index("workers")
 
 
 @dataclass(frozen=True)
@@ -179,14 +186,14 @@ def recover(protocol: Protocol, world: World, me: Worker) -> Next:
     if not protocol.recover_when_empty and world.inbound == NOTHING:
         yield world, done(me)
         return
-    log = tuple(
-        row._replace(status="ABANDONED")
-        if protocol.abandon and row.status == STARTED and row.dataset == me.dataset
-        else row
-        for row in world.log
-    )
-    if log != world.log:
-        world = world._replace(log=log)
+    dead = [
+        at
+        for at, row in enumerate(world.log)
+        if row.status == STARTED and row.dataset == me.dataset
+    ]
+    for at in dead if protocol.abandon else ():
+        world = ended(world, at, "ABANDONED", (STARTED,))
+    log = world.log
     unfinished = [
         at
         for at, row in enumerate(log)
@@ -378,7 +385,7 @@ def done(me: Worker, **learned: object) -> Worker:
 
 
 def idle(me: Worker) -> Worker:
-    return Worker(dataset=me.dataset)
+    return IDLE[me.dataset]
 
 
 def put(pair: tuple, side: int, value: object) -> tuple:  # type: ignore[type-arg]
@@ -492,8 +499,8 @@ def steps(protocol: Protocol, world: World, me: Worker, runs: int) -> Next:
 
 def with_worker(world: World, at: int, me: Worker) -> World:
     """Workers are alike: one order of them is enough."""
-    workers = [*world.workers[:at], me, *world.workers[at + 1 :]]
-    return world._replace(workers=tuple(sorted(workers)))
+    workers = sorted([*world.workers[:at], me, *world.workers[at + 1 :]])
+    return World._make((*world[:LASTING], tuple(workers), *world[LASTING + 1 :]))
 
 
 def mishaps(protocol: Protocol, world: World) -> Iterator[tuple[str, World]]:
@@ -591,12 +598,11 @@ def settled(protocol: Protocol, world: World) -> World:
     for _ in range(ROUNDS):
         before = world
         for dataset in range(len(world.stage)):
-            me = Worker(dataset=dataset)
-            world = world._replace(workers=(me,))
-            while True:
-                [(world, me)] = steps(protocol, world, me, sys.maxsize)
-                if not me.todo:
-                    break
+            me = Worker(protocol.plan, dataset=dataset)
+            world = world._replace(workers=(idle(me),))
+            # Nothing that `steps` is for disturbs it: its journal is there.
+            while me.todo:
+                [(world, me)] = STEPS[me.todo[0]](protocol, world, me)
         if world == before:
             break  # every further round would do as little
     return world
@@ -645,7 +651,7 @@ def explore(
     while todo and until not in report.broken:
         world = todo.popleft()
         # The invariants are of what outlives the workers.
-        lasting = world[: World._fields.index("workers")]
+        lasting = world[:LASTING]
         if lasting not in held:
             held.add(lasting)
             for invariant in broken(world):

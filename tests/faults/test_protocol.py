@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import adbc_driver_manager
 import adbc_driver_manager.dbapi
@@ -524,7 +525,7 @@ class Scenarios:
         return self.refused("DUPLICATE_KEYS")
 
     def permission_denied(self) -> Ended:
-        role = "nobody_" + self.site.database.rpartition("_")[2]
+        role = f"nobody_{uuid4().hex}"
         execute(self.site, f"CREATE ROLE {role} LOGIN")
         stranger = f"{self.site.database} user={role}"
         return raised(lambda: self.site.run(database=stranger))

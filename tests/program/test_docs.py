@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +25,7 @@ import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
 from recon_cli.app import app
+from support.forked_program import write_command
 from support.program import embedded_server_of, recon
 from typer import Context
 from typer.main import get_command
@@ -75,9 +75,7 @@ SIMPLE = re.compile(r"(?P<assigned>([A-Z_]+=\w+ )*)recon (?P<arguments>.*)")
 def folder(tmp_path: Path) -> Path:
     for path in (ROOT / "docs" / "example").iterdir():
         shutil.copy(path, tmp_path)
-    program = tmp_path / "recon"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
-    program.chmod(0o755)
+    write_command(tmp_path / "recon")
     return tmp_path
 
 

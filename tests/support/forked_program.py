@@ -5,13 +5,19 @@ A process that starts anew spends 0.7 s of CPU on imports and 0.2 s on a short r
 
 from __future__ import annotations
 
+import functools
+import json
 import multiprocessing
 import os
+import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+import recon_cli
 
 from recon_engine.runtime import failpoints
 from recon_engine.runtime.failpoints import Failpoint
@@ -19,6 +25,8 @@ from recon_engine.runtime.failpoints import Failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from multiprocessing.synchronize import Event
+    from typing import NoReturn
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -86,17 +94,124 @@ def _run_program(
     words: list[str], environment: dict[str, str], changes: str, folder: str
 ) -> None:
     """Be the program, in a process that was just forked."""
-    os.environ.clear()
-    os.environ.update(environment)
     for name, number in STREAMS.items():
         with Path(folder, name).open("wb") as stream:
             os.dup2(stream.fileno(), number)
+    exec(changes, {})  # noqa: S102 - of the tests
+    _run_main(words, environment)
+
+
+def _run_main(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     # The module was imported before the variable was set.
     setting = environment.get(failpoints.VARIABLE)
     failpoints.armed = Failpoint.parse(setting) if setting else None
-    exec(changes, {})  # noqa: S102 - of the tests
-    sys.argv = ["recon", *words]
+    # As of `python -m recon_cli`.
+    sys.argv = [str(Path(recon_cli.__file__).with_name("__main__.py")), *words]
 
     from recon_cli.entry import main
 
     main()
+
+
+# What a shell starts: it hands over its words, its environment, its folder and its
+# streams, and ends as the fork does. It imports nothing that is not needed for that.
+CLIENT = """
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+    server.connect({address!r})
+    given = json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]).encode()
+    socket.send_fds(server, [given], [0, 1, 2])
+    sys.exit(int(server.recv(9)))
+"""
+
+
+def write_command(path: Path) -> None:
+    """Write `recon` as a command for a shell, each call of which is a fork."""
+    client = path.with_name(f".{path.name}.py")
+    client.write_text(CLIENT.format(address=_start_server()))
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {client} "$@"\n')
+    path.chmod(0o755)
+
+
+def start_with_streams(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    streams: tuple[int, int, int],
+) -> socket.socket:
+    """Start the program in a folder, with these streams; its exit code will be sent."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server.connect(_start_server())
+    given = json.dumps([list(words), dict(environment), str(folder)]).encode()
+    socket.send_fds(server, [given], streams)
+    return server
+
+
+@functools.cache
+def _start_server() -> str:
+    """The address of a process that forks for each connection; it ends with this."""
+    folder = TemporaryDirectory()
+    address = str(Path(folder.name, "socket"))
+    ready = CONTEXT.Event()
+    server = CONTEXT.Process(target=_serve, args=(address, ready), daemon=True)
+    server.start()
+    assert ready.wait(60)
+    FOLDERS.append(folder)
+    return address
+
+
+# Of sockets: they are removed at the end of this process.
+FOLDERS: list[TemporaryDirectory[str]] = []
+
+
+def _serve(address: str, ready: Event) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen()
+        ready.set()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    listener.close()
+                    _answer(connection)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+
+
+def _answer(connection: socket.socket) -> NoReturn:
+    """Run the program in a child, and send how it ended as a shell tells it."""
+    given, streams, *_ = socket.recv_fds(connection, 1 << 18, 3)
+    words, environment, folder = json.loads(given)
+    program = os.fork()
+    if program == 0:
+        connection.close()
+        os.chdir(folder)
+        _take_streams(streams)
+        _run_main(words, environment)
+    for stream in streams:
+        os.close(stream)
+    code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+    connection.send(str(code if code >= 0 else 128 - code).encode())
+    os._exit(0)
+
+
+def _take_streams(streams: Sequence[int]) -> None:
+    """Take them as the standard streams, as Python does where it starts."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for number, name, mode in (
+        (0, "stdin", "r"),
+        (1, "stdout", "w"),
+        (2, "stderr", "w"),
+    ):
+        lines = number == 2 or os.isatty(number)
+        errors = "backslashreplace" if number == 2 else "strict"
+        opened = open(  # noqa: SIM115 - for as long as the process is there
+            number, mode, 1 if lines else -1, "utf-8", errors, closefd=False
+        )
+        setattr(sys, name, opened)

@@ -6,14 +6,10 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from support.forked_program import start_with_streams
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -33,17 +29,14 @@ def on_terminal(
     size = struct.pack("HHHH", 40, columns, 0, 0)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
     said = b""
-    with subprocess.Popen(
-        [sys.executable, "-m", "recon_cli", *arguments],
-        cwd=cwd,
-        env=environment(**changes),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs if progress else subprocess.DEVNULL,
-    ):
+    with Path(os.devnull).open("wb") as nowhere:
+        streams = theirs, theirs, theirs if progress else nowhere.fileno()
+        program = start_with_streams(arguments, environment(**changes), cwd, streams)
+    with program:
         os.close(theirs)
         while part := _read(ours):
             said += part
+        assert program.recv(9)
     os.close(ours)
     return said.decode().replace("\r\n", "\n")
 

@@ -176,9 +176,11 @@ class Programs:
     def find(cls) -> Programs:
         """Those of `bin_dir`, or a copy that the account can read."""
         account, folder = Account.allowed(), find_bin_folder()
-        if not _find_version(folder, account):
+        version = _find_version(folder, account)
+        if not version:
             folder = _readable_copy(folder, account)
-        return cls(folder, _leading_number(_find_version(folder, account)), account)
+            version = _find_version(folder, account)
+        return cls(folder, _leading_number(version), account)
 
 
 def _find_version(folder: Path, account: Account) -> str:
