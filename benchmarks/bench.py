@@ -52,6 +52,7 @@ ENVIRONMENTS: Final = HERE.parent / ".venv-bench"
 OURS: Final = "recon-engine"
 PACKAGES: Final = {
     OURS: None,
+    "kernel-scan": None,
     "duckdb": "duckdb",
     "polars-import": "polars",
     "polars-load": "polars",
@@ -65,6 +66,7 @@ PACKAGES: Final = {
     "compara": "compara",
 }
 START: Final = "polars-import"
+SCAN: Final = "kernel-scan"
 PLAIN: Final = "(no option)"
 SUMMED: Final = "C08_AMT"
 # What is given to `diff`, on the pair of the targets. By `generate`, C08_AMT is an
@@ -88,7 +90,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
 # How the rows of both files are ordered.
 SYSTEMS: Final = {"one order": {"in_order": True}, "another order": {}}
 # Those that answer, and not only load.
-ANSWERING: Final = tuple(n for n in PACKAGES if n not in {START, "polars-load"})
+PARTS: Final = {START, SCAN, "polars-load"}
+ANSWERING: Final = tuple(name for name in PACKAGES if name not in PARTS)
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
@@ -105,7 +108,7 @@ class Bench:
         """Everyone, on the pair of the targets."""
         with self.pair() as pair:
             return self.side_by_side(
-                pair, tuple(name for name in PACKAGES if name != START)
+                pair, tuple(name for name in PACKAGES if name not in {START, SCAN})
             )
 
     def changed(self) -> Results:
@@ -130,6 +133,21 @@ class Bench:
             {f"{rows:,}": {"rows": rows} for rows in sizes},
             names=(OURS, "compara"),
             runs=3,
+        )
+
+    def targets(self) -> Results:
+        """The pairs that have a target, beside what a comparison cannot do without."""
+        few, many = self.rows // 4, 4 * self.rows
+        return self.series(
+            {
+                f"{few:,} rows of 8 columns": {"rows": few, "shape": "narrow"},
+                f"{few:,} rows of 32 columns": {"rows": few},
+                f"{self.rows:,} rows of 32 columns": {},
+                "20% changed": {"changed": 0.2},
+                "every field quoted": {"quoted": True},
+                f"{many:,} rows of 32 columns": {"rows": many},
+            },
+            names=(OURS, "compara", START, SCAN),
         )
 
     def small(self) -> Results:
@@ -461,6 +479,7 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "columns": Bench.columns,
     "small": Bench.small,
     "cores": Bench.cores,
+    "targets": Bench.targets,
     "commands": Bench.commands,
     "systems": Bench.systems,
     "settings": Bench.settings,

@@ -89,6 +89,31 @@ def polars_import(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - non
     return {}
 
 
+def kernel_scan(old: str, new: str, key: str) -> Counts:
+    """Not a reconciliation: only what the native kernel does, without Polars.
+
+    It reads and validates both files, digests their rows, and matches them.
+    """
+    from contextlib import ExitStack
+
+    from recon_engine.compare.early_scan import begin_scan
+    from recon_engine.config import LIMITS, Options
+    from recon_engine.inputs.tables import open_side, without_hashes
+    from recon_engine.runtime.progress import SILENT
+
+    asked = Options(keys=(key,))
+    with ExitStack() as stack:
+        left, right = (
+            without_hashes(open_side(path, side, asked, LIMITS, stack, SILENT))
+            for path, side in ((old, "old"), (new, "new"))
+        )
+        scanning = begin_scan(left, right, asked, None)
+        assert scanning is not None
+        stack.callback(scanning.close)
+        scanning.wait(SILENT)
+    return {}
+
+
 def polars_join(old: str, new: str, key: str) -> Counts:
     """A naive full join of all columns, on the streaming engine."""
     import polars as pl
@@ -239,6 +264,7 @@ PEERS: Final[dict[str, Callable[..., Counts]]] = {
     "recon-engine": recon,
     "duckdb": duckdb,
     "polars-import": polars_import,
+    "kernel-scan": kernel_scan,
     "polars-load": polars_load,
     "polars-load-systems": polars_load_systems,
     "polars-join": polars_join,

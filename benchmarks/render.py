@@ -24,6 +24,15 @@ MEBI: Final = 1 << 20
 MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+# Of our wall time to that of compara.
+TARGETS: Final = {
+    "500,000 rows of 8 columns": 2.0,
+    "500,000 rows of 32 columns": 1.6,
+    "2,000,000 rows of 32 columns": 0.75,
+    "20% changed": 1.2,
+    "every field quoted": 0.8,
+    "8,000,000 rows of 32 columns": 0.5,
+}
 HEAD: Final = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}"
   font-family="system-ui, sans-serif" font-size="13">
@@ -126,6 +135,29 @@ def series(name: str) -> Callable[[Results], str]:
         return "\n".join(lines)
 
     return table
+
+
+def targets(results: Results) -> str:
+    """One row a pair: our ratio to compara, the target, and what bounds it.
+
+    Two cores cannot import Polars and scan both files in less than half of the CPU time
+    that these take.
+    """
+    heads = ["", "wall s", "CPU s", "wall / compara", "target"]
+    heads += ["import alone", "scan alone", "both on two cores"]
+    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    for label, pair in results["targets"].items():
+        figures = pair["figures"]
+        ours, rival = figures[OURS], figures["compara"]
+        parts = [figures[name] for name in ("polars-import", "kernel-scan")]
+        least = sum(each["cpu"] for each in parts) / 2
+        walls = [ours["wall"], *(each["wall"] for each in parts), least]
+        ratio, *others = [f"{wall / rival['wall']:.2f}" for wall in walls]
+        cells = [label, f"{ours['wall']:.2f}", f"{ours['cpu']:.2f}", ratio]
+        target = TARGETS.get(label)
+        cells.append(f"{target:.2f}" if target else "")
+        lines.append(_row([*cells, *others]))
+    return "\n".join(lines)
 
 
 def cores(results: Results) -> str:
@@ -304,6 +336,7 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "columns": series("columns"),
     "small": series("small"),
     "cores": cores,
+    "targets": targets,
     "commands": beside_first("commands"),
     "systems": systems,
     "settings": beside_first("settings"),
