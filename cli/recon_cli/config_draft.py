@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from recon_cli.session import announce, echo, make_console, say
+from recon_cli.session import announce, echo, make_console, say, show_then
 from recon_engine.command_line import quoted
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.drafts.code_files import write_code_files
@@ -43,9 +43,22 @@ def write_draft(
         force: Whether settings that are there may be replaced.
         names: OLD and NEW, for the command that comes next.
     """
-    undecided = {column.name for column in draft.never}
     rows = [each.row for each in draft.decisions]
-    print_decisions(make_console(), COLUMNS, rows)
+    show_then(
+        lambda: print_decisions(make_console(), COLUMNS, rows),
+        lambda: _write_file(draft, path, dataset, force=force, names=names),
+    )
+
+
+def _write_file(
+    draft: Draft,
+    path: Path,
+    dataset: str | None,
+    *,
+    force: bool,
+    names: tuple[str, str],
+) -> None:
+    undecided = {column.name for column in draft.never}
     table = find_table(path, dataset)
     found = revise_config(path, write_config(draft.choices, table, names), table)
     lost = ", ".join(found.lost)

@@ -90,6 +90,22 @@ def end_at_closed_pipe() -> Iterator[None]:
         raise CommandEnded(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
 
 
+def show_then(show: Callable[[], None], finish: Callable[[], None]) -> None:
+    """Print a result, then do the rest of a command, also if nobody reads stdout.
+
+    `| head` closes it when it has enough. A file that is not written would leave the
+    one of the day before in its place.
+    """
+    try:
+        with end_at_closed_pipe():
+            show()
+    except CommandEnded:
+        # What is printed from now on goes nowhere.
+        finish()
+        raise
+    finish()
+
+
 def exit_with_error(
     error: ReconError,
     form: Format,

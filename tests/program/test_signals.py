@@ -20,6 +20,7 @@ from recon_cli.scratch import LOCK, PREFIX, work_in_scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from subprocess import CompletedProcess
 
 
 ROWS = 150_000
@@ -73,6 +74,23 @@ def test_a_diff_that_is_stopped_is_gone_within_a_second(
     assert list(tmp_path.iterdir()) == []
 
 
+def run_without_reader(words: list[str], folder: Path) -> CompletedProcess[str]:
+    """Run a command whose stdout nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "recon_cli", *words],
+            check=False,
+            cwd=folder,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writing)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -92,23 +110,38 @@ def test_a_reader_of_stdout_that_has_left_ends_the_command_quietly(
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
     old.write_text("ID,V\n1,a\n2,b\n")
     new.write_text("ID,V\n1,a\n2,c\n")
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "recon_cli"]
-            + [each.format(old=old, new=new) for each in arguments],
-            check=False,
-            cwd=tmp_path,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        os.close(writing)
+    words = [each.format(old=old, new=new) for each in arguments]
+    ended = run_without_reader(words, tmp_path)
     assert ended.returncode == 128 + signal.SIGTERM
     assert "BrokenPipe" not in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (
+            ["diff", "old.csv", "new.csv", "-k", "ID", "-o", "r.html", "-o", "d.csv"],
+            {"r.html", "d.csv"},
+        ),
+        (
+            ["diff", "old.csv", "new.csv", "-k", "ID", "--save-hints"],
+            {"recon.toml"},
+        ),
+        (["init", "old.csv", "new.csv", "--yes"], {"recon.toml"}),
+    ],
+    ids=["outputs", "hints", "draft"],
+)
+def test_files_are_written_also_if_nobody_reads_stdout(
+    tmp_path: Path, words: list[str], files: set[str]
+) -> None:
+    """As with `| head`: yesterday's file would stay in the place of today's."""
+    (tmp_path / "old.csv").write_text("ID,V\n1,a\n2,b\n")
+    (tmp_path / "new.csv").write_text("ID,V\n1,a\n2,B\n")
+    before = {path.name for path in tmp_path.iterdir()}
+    ended = run_without_reader(words, tmp_path)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} - before == files
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -94,24 +95,31 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                     sha256=settings["sha256"] or bool(writers),
                 )
             )
-        drafted = settings["suppression_draft"]
-        if drafted:
-            from recon_cli.suppression_draft import print_for_columns
 
-            source = settings.source
-            file = Path(source["file"]) if source else None
-            print_for_columns(result, drafted, source.get("dataset"), file)
-        else:
+        def show() -> None:
+            if drafted := settings["suppression_draft"]:
+                from recon_cli.suppression_draft import print_for_columns
+
+                source = settings.source
+                file = Path(source["file"]) if source else None
+                print_for_columns(result, drafted, source.get("dataset"), file)
+                return
             described = bool(settings.source)
             then = render.next_step(result, writers, described=described)
             explaining = _explaining(old, new, result, asked, settings)
             render.show_result(result, form, then, explaining=explaining, numbered=True)
-        render.write_all(result, writers, lambda: _page_facts(asked, settings, started))
-        if wanted is not None:
+
+        def write() -> None:
+            facts = partial(_page_facts, asked, settings, started)
+            render.write_all(result, writers, facts)
+            if wanted is None:
+                return
             session.announce(save_hints(result, asked, numbers, settings.source))
             flags = settings.flags_besides_file
             if flags:
                 session.announce(f"not saved, of this command line: {', '.join(flags)}")
+
+        session.show_then(show, write)
         failed = not (result.passes or settings["exit_zero"])
         session.end_command(int(failed), readable(result.headline()))
 

@@ -156,10 +156,14 @@ def _finish_run(
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
         session.exit_with_error(outcome.error, form, code, facts)
-    render.show_outcome(clock, form)
-    if outcome.result is not None:
-        render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
-    failed = _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+    result = outcome.result
+
+    def write() -> None:
+        if result is not None:
+            render.write_all(result, writers, lambda: _page_facts(outcome, config))
+
+    session.show_then(lambda: render.show_outcome(clock, form), write)
+    failed = _is_failure(result, fail_on_diff=fail_on_diff)
     session.end_command(
         outcome.record.exit_code or int(failed), render.describe_outcome(clock)
     )
