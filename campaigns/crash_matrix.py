@@ -44,7 +44,7 @@ PASSED: Final = (
     *(f"fetch:{at}" for at in (1, 2)),
     *(f"stage-create:{at}" for at in (1, 2)),
     *(f"stage-commit:{at}" for at in (1, 2)),
-    *(f"artifact:{at}" for at in range(1, 12)),
+    *(f"artifact:{at}" for at in range(1, 13)),
     "manifest",
     "publish-mark",
     "publish-claim",

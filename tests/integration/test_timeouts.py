@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from support.sites import NEW, OLD
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.postgres import migrations, purge
@@ -42,6 +43,9 @@ TABLES = (
     "mismatch_signature",
     "recon_summary",
 )
+
+# Beside what tests deliver, cells with a change in common: a table gets rows of it.
+RAISED = [(f"{at},{at}0.00,x\n", f"x,{at},{at}5.00\n") for at in range(6, 11)]
 
 
 @contextmanager
@@ -110,7 +114,8 @@ def test_a_run_does_not_wait_for_ever_on_a_table_that_is_locked(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
-    folders.deliver()
+    old, new = ("".join(lines).encode() for lines in zip(*RAISED, strict=True))
+    folders.deliver(OLD + old, NEW + new)
     before = folders.names(folders.inbound)
     with locked(folders, f"metrics.{table}"):
         began = time.monotonic()

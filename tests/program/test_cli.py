@@ -410,7 +410,7 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
             # The condition by its name in the standard, without the words of a driver.
             assert re.search(r"why: SQLSTATE \w{5}: [a-z ]+\n", refused.stderr)
         left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
-    assert left.stdout == "count\n11\n"
+    assert left.stdout == "count\n12\n"
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
         for statement in commands:
             assert recon("sql", statement, cwd=tmp_path).returncode == 0
     counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
-    assert len(counts) == 11
+    assert len(counts) == 12
     assert all(count != "0" for count in counts.values())
     assert not list((tmp_path / "recon-demo" / "inbound").iterdir())
     assert list((tmp_path / "recon-demo" / "out").rglob("manifest.json"))

@@ -424,7 +424,7 @@ def wrote_every_artifact(needed: list[Need], database: str) -> bool:
     with psycopg.connect(database) as connection:
         uris = connection.execute("SELECT uri FROM metrics.artifact").fetchall()
     names = {uri.rpartition("/")[2] for (uri,) in uris}
-    return len(names) == 12 and {"report.html", "rejects.csv"} < names <= put
+    return len(names) == 13 and {"report.html", "rejects.csv"} < names <= put
 
 
 def test_the_doctor_of_the_task_may_look_at_all_but_the_versions_of_the_bucket(
