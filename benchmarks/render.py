@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 OURS: Final = "recon-engine"
 MEBI: Final = 1 << 20
+# The table of the README of the project, and whom it has.
+SELECTED: Final = "selected"
+BEST_KNOWN: Final = (
+    OURS, "compara", "polars-join", "duckdb", "diffly", "datacompy", "csv-diff",
+)  # fmt: skip
 MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -47,16 +52,17 @@ HEAD: Final = """\
 
 
 def write(results: Results, folder: Path) -> None:
-    """Fill each marked place of the README, and draw the chart."""
-    readme = folder / "README.md"
+    """Fill each marked place of both READMEs, and draw the chart."""
 
     def filled(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        if name not in results or "kernel" not in results:
+        needed = ("peers", "awkward") if name == SELECTED else (name,)
+        if not {"kernel", *needed} <= results.keys():
             return found[0]
         return f"{start}{TABLES[name](results)}\n{end}"
 
-    readme.write_text(MARK.sub(filled, readme.read_text()))
+    for readme in (folder / "README.md", folder.parent / "README.md"):
+        readme.write_text(MARK.sub(filled, readme.read_text()))
     if "peers" in results:
         (folder / "peers.svg").write_text(chart(results))
 
@@ -80,6 +86,24 @@ def peers(results: Results) -> str:
             f" | {each['rss'] / MEBI:,.0f} | {ours['wall'] / each['wall']:.2f}"
             f" | {ours['rss'] / each['rss']:.2f} | {each['answer']} |"
         )
+    return "\n".join(lines)
+
+
+def selected(results: Results) -> str:
+    """Some peers on one pair, with how often each is right."""
+    figures, versions = results["peers"]["figures"], results["versions"]
+    of, wrong = results["awkward"]["of"], results["awkward"]["wrong"]
+    pairs = "[awkward pairs](benchmarks/README.md#who-counts-right) right"
+    lines = [
+        _row(["", "wall s", "CPU s", "peak MiB", "answer", pairs]),
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    for name in BEST_KNOWN:
+        each, label = figures[name], f"{name} {versions[name]}"
+        cells = [f"**{label}**" if name == OURS else label]
+        cells += [f"{each[unit]:.2f}" for unit in ("wall", "cpu")]
+        cells += [f"{each['rss'] / MEBI:,.0f}", each["answer"]]
+        lines.append(_row([*cells, f"{of - len(wrong[name])} of {of}"]))
     return "\n".join(lines)
 
 
@@ -329,6 +353,7 @@ def _row(cells: list[str]) -> str:
 
 TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "peers": peers,
+    SELECTED: selected,
     "awkward": awkward,
     "changed": series("changed"),
     "quoted": series("quoted"),
