@@ -5,7 +5,8 @@
 Each seed draws how two systems write the same rows (`tests/support/unknown_pairs.py`),
 and what differs. `recon init --yes` and `recon diff` have to show exactly these
 differences. Seeds from 1,000 on also have files of a fixed width, and keys that are
-joined without a separator. The seeds for which they do not are printed; exit code 1 if
+joined without a separator; from 2,000 on, keys that are integers in one file and floats
+(`70013.0`) in the other. The seeds for which they do not are printed; exit code 1 if
 there are any.
 """
 

@@ -50,6 +50,7 @@ from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
+from recon_engine.suppression_arguments import read_suppressions
 
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def diff(
         max_ratio: How many times its size a compressed file may expand to.
         gates: What may differ, such as "mismatch_rate(PAID)<=0.1%"; they decide
             `passes`.
-        suppressions: Known differences that are accepted.
+        suppressions: Known differences that are accepted: `Suppression`, or mappings
+            of its fields. `draft_suppressions` of a result makes them.
         where: Which rows are compared, such as "CLOSED >= '2026-01-01'".
         today: The day on which suppressions may have expired; None is today in UTC.
         engine: "local", or "spark" for a cluster (docs/spark.md).
@@ -281,7 +283,7 @@ def _make_options(given: Mapping[str, Any], old: object, new: object) -> Options
         ),
         detail_limit=given["detail_limit"],
         gates=_as_names(given["gates"]),
-        suppressions=tuple(given["suppressions"]),
+        suppressions=read_suppressions(given["suppressions"]),
         where=given["where"],
         old=make_side_options("old", {**given, **of_sides}),
         new=make_side_options("new", {**given, **of_sides}),

@@ -393,7 +393,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Columns on one side only; `renamed` pairs are proposals, never applied."""
+    """Columns on one side only; `renamed` pairs are proposals, never applied.
+
+    Columns that `renames` pairs are on both sides: `new_names` of a result has them.
+    """
 
     only_in_old: tuple[str, ...] = ()
     only_in_new: tuple[str, ...] = ()

@@ -52,6 +52,7 @@ from recon_engine.model import SIDES, Cell, HintKind, Sha256, Suppressible
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suggestions import did_you_mean
+from recon_engine.suppression_arguments import draft_suppression
 from recon_engine.suppressions import (
     count_left_by_kind,
     count_unsuppressed,
@@ -61,6 +62,7 @@ from recon_engine.suppressions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
     from typing import Self
 
     from recon_engine.model import (
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         Side,
         Signature,
         Suppressed,
+        Suppression,
         Total,
     )
     from recon_engine.suppressions import Acceptances
@@ -116,6 +119,11 @@ OTHER_NAMES: Final = {
     **dict.fromkeys(("diffs", "differences_frame", "cells", "changes"), "mismatches()"),
     **dict.fromkeys(("report", "show", "display"), 'to_html("report.html"), or print'),
     **dict.fromkeys(("rules_suggested", "suggest", "suggestions"), "suggested()"),
+    **dict.fromkeys(
+        ("suppress", "accept", "suppressions"),
+        'draft_suppressions("COLUMN", reason=…, owner=…), for suppressions of diff;'
+        " suppressed has those of this result",
+    ),
     **dict.fromkeys(("added", "new_rows"), "extra()"),
     **dict.fromkeys(("removed", "deleted", "old_rows"), "missing()"),
     **dict.fromkeys(
@@ -150,7 +158,15 @@ PUBLIC: Final = (
     *("headline", "accounting", "summary", "warnings", "gates", "suppressed"),
     *("columns", "mismatches", "rows", "missing", "extra", "duplicates", "rejects"),
     *("unpairable", "examples", "sample", "patterns", "totals", "segments", "hints"),
-    *("suggested", "suggested_rules", "remainder", "rules", "assert_agrees"),
+    *(
+        "constants",
+        "draft_suppressions",
+        "suggested",
+        "suggested_rules",
+        "remainder",
+        "rules",
+        "assert_agrees",
+    ),
     *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
 # Characters of a value beside the name of its column.
@@ -285,6 +301,7 @@ class Reconciliation:
     - Sums of amounts that differ: `totals`. What cells have in common: `constants`.
     - What explains differences: `hints`, and `suggested()`, which are arguments of
       `diff`.
+    - What accepts differences for a time: `draft_suppressions("COLUMN", …)`.
     - Reports: `to_html("report.html")`, `to_markdown()`, `to_json()`, `to_dict()`.
     - Tests: `assert_agrees()`, `assert_passes()`.
 
@@ -712,10 +729,14 @@ class Reconciliation:
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: the key columns, then `column`, `old`, `new`, `kind`.
 
-        Ordered by the text of the key, then by column. All but `kind` are text. A key
-        column with one of these four names is `key.NAME`.
+        If there are suppressions, `accepted` follows: `yes`, blank, or `unknown`, as
+        in cells.csv. Ordered by the text of the key, then by column. All but `kind` are
+        text. A key column with one of these names is `key.NAME`.
         """
-        return flatten_key(self.frames.mismatches, self.keys)
+        cells = self.frames.mismatches
+        if self.suppressed:
+            cells = cells.with_columns(self.mark_cells())
+        return flatten_key(cells, self.keys)
 
     def rows(self, context: str | Sequence[str] = ()) -> pl.DataFrame:
         """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
@@ -1040,6 +1061,39 @@ class Reconciliation:
             before[name] = merge_value(known, value, name)
         return as_arguments(before)
 
+    def draft_suppressions(
+        self,
+        names: str | Sequence[str],
+        *,
+        reason: str,
+        owner: str,
+        until: date | str | None = None,
+    ) -> list[Suppression]:
+        """What accepts the differences that are left, for `suppressions` of `diff`.
+
+        Args:
+            names: Columns, or "missing" and "extra" for rows. Each gets one
+                suppression, of the kinds and the number of differences that it has
+                now; none if no difference is left.
+            reason: Why they are accepted.
+            owner: Who accepts them.
+            until: The last day, also as the text 2027-03-31; None is in 90 days.
+
+        Raises ConfigError for a column that is not compared.
+        """
+        drafted = (
+            draft_suppression(
+                name,
+                self.by_column,
+                self.left_by_kind,
+                reason=reason,
+                owner=owner,
+                until=until,
+            )
+            for name in ((names,) if isinstance(names, str) else names)
+        )
+        return [each for each in drafted if each is not None]
+
     def suggested_rules(self) -> dict[str, Any]:
         """The rules of the comparison and those of its hints, for `rules=`.
 
@@ -1130,9 +1184,16 @@ class Reconciliation:
         return None
 
     def assert_agrees(self) -> None:
-        """Raise AssertionError if the sides differ: counts and column names only."""
+        """Raise AssertionError if the sides differ: counts and column names only.
+
+        Also if gates or suppressions accept it: `assert_passes` then does not raise.
+        """
         if not self.agrees:
-            raise AssertionError(self.to_markdown())
+            accepted = (
+                "the sides differ, which gates or suppressions accept:"
+                " assert_passes() does not raise\n\n"
+            )
+            raise AssertionError(accepted * self.passes + self.to_markdown())
 
     def assert_passes(self) -> None:
         """Raise AssertionError if the result does not pass: counts and names only."""

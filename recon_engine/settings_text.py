@@ -11,7 +11,7 @@ from recon_engine.toml_text import write_header, write_setting
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from recon_engine.config import Options
     from recon_engine.model import Suppression
@@ -30,12 +30,20 @@ def write_options(options: Options, dataset: str | None = None) -> str:
             lines += ["", write_header(place)]
             last = place
         lines.append(write_setting(name, value))
-    for each in options.suppressions:
-        lines += ["", f"[{write_header((*table, 'suppress'))}]"]
-        lines += _list_fields(each)
-    text = "\n".join(lines).strip()
     # What is not seen is escaped as TOML has it, too.
-    return "".join(f"{readable(line)}\n" for line in text.split("\n"))
+    written = "\n".join(
+        [*map(readable, lines), *write_suppressions(options.suppressions, table)]
+    )
+    return f"{written.strip()}\n"
+
+
+def write_suppressions(
+    suppressions: Sequence[Suppression], table: tuple[str, ...]
+) -> Iterator[str]:
+    """The lines of their tables in a table of a file, each after a blank line."""
+    for each in suppressions:
+        yield from ("", f"[{write_header((*table, 'suppress'))}]")
+        yield from map(readable, _list_fields(each))
 
 
 def _list_fields(suppression: Suppression) -> Iterator[str]:

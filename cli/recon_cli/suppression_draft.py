@@ -10,10 +10,10 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
-from recon_engine.model import SIDES, Suppressible
+from recon_engine.model import SIDES
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
-from recon_engine.suggestions import did_you_mean
+from recon_engine.suppression_arguments import DAYS, draft_suppression
 from recon_engine.toml_text import write_header, write_setting
 
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from recon_engine.model import Suppression
     from recon_engine.postgres.breaks import BreakPage
     from recon_engine.result import Reconciliation
 
 
-# How long a draft accepts: long enough to correct a system, and it ends.
-DAYS: Final = 90
 # Refused as long as it is empty.
 TO_FILL_IN: Final = (
     'reason = ""  # why it is accepted',
@@ -42,40 +41,38 @@ def print_for_columns(
     `names`: columns, or `missing` and `extra` for rows. `file`: the configuration file
     that they are for, if there is one. Raises ConfigError for another name.
     """
-    compared = [column.name for column in result.by_column]
-    for name in names:
-        if name not in {*compared, Suppressible.MISSING, Suppressible.EXTRA}:
-            raise ConfigError(
-                f"--suppress {name}: no such column is compared"
-                + did_you_mean(name, compared)
-            )
+    drafted = {name: _draft(result, name) for name in names}
     header = write_header(_find_place(dataset, file))
     printed = False
-    for name in names:
-        place = (name, None) if name in compared else (None, name)
-        found = {
-            kind: count
-            for (column, kind), count in result.left_by_kind.items()
-            if count and place in {(column, None), (column, kind)}
-        }
-        if not found:
+    for name, each in drafted.items():
+        if each is None:
             announce(f"{name}: no difference is left to accept")
             continue
         printed = True
         echo(f"[{header}]")
-        if name in compared:
-            kinds = [*map(str, found)]
+        kinds = each.kinds and [*each.kinds]
+        if kinds:
             echo('what = "column"')
             echo(write_setting("column", name))
             echo(write_setting("kind", kinds if kinds[1:] else kinds[0]))
         else:
             echo(write_setting("what", name))
-        _print_end(sum(found.values()))
+        _print_end(each.max or 0)
     if printed:
         announce(
             f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
             " the next recon diff counts these differences apart"
         )
+
+
+def _draft(result: Reconciliation, name: str) -> Suppression | None:
+    """What accepts a column or rows, without reason and owner."""
+    try:
+        return draft_suppression(
+            name, result.by_column, result.left_by_kind, reason="", owner="", until=None
+        )
+    except ConfigError as error:
+        raise ConfigError(f"--suppress {error.message}") from None
 
 
 def _print_end(count: int) -> None:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 FEW: Final = 100
 # Eight digits that may be a day. Whether they are is decided by the calendar.
 DAY_NUMBER: Final = r"^[12][0-9]{7}$"
+# A point or a comma; not that of `100004.0`, as a float column writes an integer.
+POINT_PATTERN: Final = r",|\.(?:[1-9]|0.|$)"
 
 
 def is_measure(texts: pl.Series) -> bool:
     """Whether all non-blank texts are dates, or numbers of which some have a point.
 
-    Two rows may share an amount or a date, so neither is proposed as a key.
+    Two rows may share an amount or a date, so neither is proposed as a key. Integers
+    that a float column holds (`100004.0`) are no measure, as those without a point.
     """
     # Most columns are neither, which their first values show.
     few = _strip_texts(texts.head(FEW))
@@ -35,7 +38,7 @@ def is_measure(texts: pl.Series) -> bool:
         return days.null_count() == 0
     # A point is found soonest, and a column of numbers without one is no measure.
     return bool(
-        said.str.contains(r"[.,]").any()
+        said.str.contains(POINT_PATTERN).any()
         and said.str.contains(NUMBER_PATTERN).all()
         and said.str.contains(DIGIT_PATTERN).all()
     )

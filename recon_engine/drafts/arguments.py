@@ -65,7 +65,7 @@ OTHER_NAMES: Final = {
 UNSAVED: Final = frozenset(
     (
         *("engine", "memory_budget", "max_field_bytes", "max_field_lines", "max_ratio"),
-        *("sha256", "suppressions", "today"),
+        *("sha256", "today"),
     )
 )
 
@@ -111,7 +111,8 @@ class DraftedArguments(dict[str, Any]):
             path: The file. In a `pyproject.toml`, it is the table `[tool.recon]`.
             force: Whether settings that are there may be replaced.
 
-        Raises ConfigError if the file has other settings, unless `force` is set.
+        Raises ConfigError if the file has other settings, unless `force` is set; if it
+        has suppressions and `suppressions` is not among the arguments, also then.
         """
         # Lazy: the library that validates the file takes long to load.
         from recon_engine.config_file import load_configuration
@@ -133,6 +134,16 @@ class DraftedArguments(dict[str, Any]):
                 + (f"; these are not among them: {lost}" if lost else ""),
                 help="add force=True to replace "
                 + ("the settings of [tool.recon]" if table else "it"),
+            )
+        # What somebody has accepted is lost only if a caller says so.
+        if "suppressions" not in self and any(
+            _is_suppress(each) for each in found.lost
+        ):
+            raise ConfigError(
+                f"{path} has suppressions, and these arguments have none",
+                why="the differences that they accept would not be accepted any more",
+                help='keep them: found | {"suppressions": load_config(path)'
+                '["suppressions"]}; "suppressions": [] removes them',
             )
         files = write_code_files(self._found.hints, path, force=force)
         write_config_text(path, found.after)
@@ -186,6 +197,11 @@ class DraftedArguments(dict[str, Any]):
 
         width = get_terminal_size((100, 24)).columns
         return render_decisions(COLUMNS, self._rows, width)
+
+
+def _is_suppress(place: str) -> bool:
+    """Whether a place in a file is that of its suppressions."""
+    return place.rpartition(".")[2] == "suppress"
 
 
 @guard_for_python

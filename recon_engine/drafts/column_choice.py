@@ -66,6 +66,7 @@ KEY_WORDS: Final = {
     "casefold": "upper and lower case",
     "unwrap": "the quotes of a spreadsheet",
     "strip": "punctuation and blanks",
+    "decimal": "number formats",
 }
 # First values by which most columns are known not to identify rows.
 FEW_VALUES: Final = 256

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 # What a key may have between its letters and digits.
 STRIP: Final = "strip(-./ )"
+# `100004` and `100004.0` are one number: a float column writes its integers so.
+AS_NUMBER: Final = ("decimal",)
+FLOAT_PATTERN: Final = r"^-?[0-9]+\.0$"
 # In the order of trial: the weakest that finds as many common values is taken.
 KEY_RULES: Final = (
     (),
@@ -48,6 +51,7 @@ KEY_RULES: Final = (
     ("casefold",),
     ("lstrip0",),
     ("unwrap",),
+    AS_NUMBER,
     ("trim", "casefold"),
     ("trim", "lstrip0"),
     ("casefold", "lstrip0"),
@@ -87,7 +91,11 @@ Place = tuple[int, int]
 Way = tuple[tuple[str, ...], float]
 # As they are written first: a form is computed for each row, which takes longer.
 AS_WRITTEN: Final[tuple[Way, ...]] = (((), MANY),)
-WAYS: Final[tuple[Way, ...]] = (*AS_WRITTEN, (WIDEST, MIN_OVERLAP))
+WAYS: Final[tuple[Way, ...]] = (
+    *AS_WRITTEN,
+    (AS_NUMBER, MIN_OVERLAP),
+    (WIDEST, MIN_OVERLAP),
+)
 
 
 @dataclass(frozen=True)
@@ -245,7 +253,8 @@ def find_common_values(
     found: list[CommonValues] = []
     values = _SampledValues((old, new), one_in)
     for form, least in ways:
-        found += _compare_samples(values, wanted, form, least)
+        able = _keep_floats((old, new), wanted) if form == AS_NUMBER else wanted
+        found += _compare_samples(values, able, form, least)
         if any_of_them and found:
             break
         done = [{each.old for each in found}, {each.new for each in found}]
@@ -255,6 +264,32 @@ def find_common_values(
             if ours not in done[0] and theirs not in done[1]
         ]
     return sorted(found, key=lambda each: (-each.shared, len(each.rules)))
+
+
+def _keep_floats(sides: Sides, pairs: Sequence[Place]) -> list[Place]:
+    """The pairs of which one column alone has integers as a float column writes them.
+
+    Others need no rule of numbers, or hold amounts, which are no key.
+    """
+    floats = [
+        {at for at in {pair[side] for pair in pairs} if _are_floats(head[f"c{at}"])}
+        for side, head in enumerate(each.head for each in sides)
+    ]
+    return [
+        (ours, theirs)
+        for ours, theirs in pairs
+        if (ours in floats[0]) != (theirs in floats[1])
+    ]
+
+
+def _are_floats(texts: pl.Series) -> bool:
+    """Whether all texts that are not blank are such as `100004.0`."""
+    said = texts.filter(texts != "")
+    # Most columns are none, which their first value shows.
+    return all(
+        not some.is_empty() and bool(some.str.contains(FLOAT_PATTERN).all())
+        for some in (said.head(1), said)
+    )
 
 
 class _SampledValues:

@@ -22,6 +22,7 @@ from recon_engine.hint_settings import (
 from recon_engine.model import SIDES
 from recon_engine.pipeline.inbox import NEW_MARK
 from recon_engine.records import dataclass
+from recon_engine.settings_text import write_suppressions
 from recon_engine.toml_text import (
     PROPOSAL,
     PROPOSED,
@@ -124,6 +125,7 @@ def _lines(
             yield from _write_with(name, value, own.pop(name, []))
         for name, some in own.items():
             yield from _write_proposed(name, some)
+    yield from write_suppressions(options.suppressions, table)
 
 
 def _list_settings(options: Options, table: Place) -> Iterator[tuple[Place, str, Any]]:

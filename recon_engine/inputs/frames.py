@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.characters import escaped
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csvfile import FrameSlice, RowGroup
 from recon_engine.model import Rejects
@@ -98,12 +99,40 @@ def import_frame(source: object, uri: str) -> Frame:
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Polars says may quote cells
-        refusal = ConfigError(
+        refusal = _refuse_mixed(source, uri) or ConfigError(
             f"the frame cannot be read as text: {type(error).__name__}",
             file=uri,
             help="cast its columns to strings and collect it first",
         )
     raise refusal
+
+
+def _refuse_mixed(source: Any, uri: str) -> ConfigError | None:
+    """The error about the columns of a pandas frame that no type fits; None if none."""
+    columns = getattr(source, "columns", ())
+    mixed = [
+        name
+        for at, name in enumerate(columns)
+        if hasattr(source, "iloc") and not _is_readable(source.iloc[:, [at]])
+    ]
+    if not mixed:
+        return None
+    first = mixed[0]
+    return ConfigError(
+        f"column {escaped(str(first))} has values of several types"
+        + f", and so have {len(mixed) - 1:,} more" * (len(mixed) > 1),
+        file=uri,
+        help=f'make it text: frame[{first!r}] = frame[{first!r}].astype("string");'
+        " or read all columns as text, with read_csv(…, dtype=str)",
+    )
+
+
+def _is_readable(source: object) -> bool:
+    try:
+        _to_polars(source)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True
 
 
 def cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:

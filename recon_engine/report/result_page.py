@@ -252,6 +252,14 @@ def render_fragment(result: Reconciliation, more_lines: Sequence[str]) -> str:
         columns=columns[:MAX_COLUMNS],
         more=max(len(columns) - MAX_COLUMNS, 0),
         advice=advice,
+        facts=[
+            *describe_drift(("OLD", "NEW"), result.drift),
+            *(
+                f"change: {each['column']}: {each['cells']} cells: {each['formula']}"
+                for each in _build_constants(result)[:LINES_SHOWN]
+            ),
+            *(f"{each['mark']} {each['text']}" for each in _list_accepted(result)),
+        ],
         more_lines=more_lines,
         remainder=result.remainder(),
     )

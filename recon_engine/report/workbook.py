@@ -24,6 +24,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES, Suppressible
+from recon_engine.result_frames import flatten_key
 
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _list_tables(
     says it; None if none accepts any.
     """
     both = {name: name_both(name, result.new_names) for name in result.new_names}
-    cells = result.mismatches()
+    cells = flatten_key(result.frames.mismatches, result.keys)
     if both:
         cells = cells.with_columns(cells["column"].replace(both))
     words = cells["kind"].cast(pl.String).str.replace_all("_", " ", literal=True)

@@ -184,10 +184,12 @@ def test_the_page_about_python_runs(
     for code in cells:
         exec(code, names)  # noqa: S102 - as the reader does
         counts.append(names["d"].counts.mismatched_cells)
-    assert len(cells) == 6
+    assert len(cells) == 7
     assert counts[:2] == [8, 0]
     # The draft leaves half of PAID to a person; the hints are applied as they are.
-    assert counts[2:] == [2, 1, 1, 1]
+    assert counts[2:] == [2, 1, 1, 1, 1]
+    assert [each.state for each in names["second"].suppressed] == ["active", "active"]
+    assert names["second"].left.mismatches["PAID"] == 0
     assert names["total"].delta == Decimal("25.01")
     assert names["paid"]["delta"].to_list() == [Decimal("25.01")]
     read = names["read_amount"]

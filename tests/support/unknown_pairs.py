@@ -45,6 +45,7 @@ OTHER_NAMES = {
 }
 # Seeds from here on have more styles.
 FIRST_OF_MORE = 1_000
+FIRST_OF_FLOATS = 2_000
 CODES = {"A": "10", "P": "20", "D": "30"}
 
 
@@ -63,7 +64,8 @@ class Style:
 
     `comma`: OLD has a decimal comma. `whole_key`: the side that has claim and line in
     one column, with `separator` between them. `fixed`: the side whose lines have one
-    width: OLD with a header, NEW without one.
+    width: OLD with a header, NEW without one. `floats`: the side that writes claims as
+    a float column does, such as `70013.0`.
     """
 
     language: str
@@ -83,6 +85,7 @@ class Style:
     whole_key: str = ""
     separator: str = "-"
     fixed: str = ""
+    floats: str = ""
 
 
 STYLES = (
@@ -139,6 +142,9 @@ def _with_more(style: Style, seed: int) -> Style:
     # Another code table has no values by which a column could be named.
     if seed % 5 == 0 and not style.codes:
         style = replace(style, fixed=("old", "new")[seed // 5 % 2])
+    # Joined with a line, a number is a text.
+    if seed >= FIRST_OF_FLOATS and not style.whole_key:
+        style = replace(style, floats=("old", "new")[seed % 2])
     return style
 
 
@@ -190,8 +196,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     same_key = found["keys"] != ["MEMBER_ID"]
     for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
         shown = {
-            tuple(value.strip().lstrip("0") for value in row.values())
-            for row in found[f"{part}_sample"]
+            tuple(map(_normalize, row.values())) for row in found[f"{part}_sample"]
         }
         if (same_key and shown != rows) or counts[part] != len(rows):
             wrong.append(f"{part}: {counts[part]} are shown, {len(rows)} are planted")
@@ -200,7 +205,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     if style.codes and differing.pop("STATUS") != counts["matched"]:
         wrong.append("STATUS: another code table is hidden")
     cells = {
-        (tuple(value.strip().lstrip("0") for value in row["key"].values()), column)
+        (tuple(map(_normalize, row["key"].values())), column)
         for row in found["sample"]
         for column in row["payload"]
         if column != "STATUS" or not style.codes
@@ -209,6 +214,11 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     if (same_key and cells != planted.cells) or +differing != truth:
         wrong.append(f"cells: {differing} are shown, {truth} are planted")
     return wrong
+
+
+def _normalize(value: str) -> str:
+    """A value of a key without padding and the point of a float."""
+    return value.strip().lstrip("0").removesuffix(".0")
 
 
 def key_of(row: Row, style: Style) -> tuple[str, ...]:
@@ -263,7 +273,8 @@ def _change(chance: random.Random, style: Style, row: Row, planted: Planted) -> 
 
 def _as_old(row: Row, style: Style) -> Row:
     day = date.fromisoformat(row["SVC_DT"])
-    key = row["CLM_ID"].zfill(12) if style.padded_key else row["CLM_ID"]
+    key = row["CLM_ID"] + ".0" * (style.floats == "old")
+    key = key.zfill(12) if style.padded_key else key
     changed = {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
     if style.comma:
         amount = f"{float(row['PAID_AMT']):,.2f}"
@@ -278,6 +289,7 @@ def _as_new(row: Row, style: Style) -> Row:
         "SVC_DT": day.strftime(style.dates[1]),
         "PAID_AMT": f"{amount:,.2f}" if style.grouped else f"{amount:.3f}",
         "DRG": row["DRG"].lstrip("0"),
+        "CLM_ID": row["CLM_ID"] + ".0" * (style.floats == "new"),
     }
     if style.upper:
         changed["NAME"] = row["NAME"].upper()

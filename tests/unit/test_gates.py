@@ -246,6 +246,11 @@ def test_gates_decide_what_passes() -> None:
     assert strict.headline() == ("FAIL: 3 of 5 matched rows differ (60%), limit 59.9%")
     strict.to_json()
     lenient.assert_passes()
+    # A gate does not make sides agree that differ; the error says what accepts it.
+    with pytest.raises(AssertionError, match=r"^the sides differ, which gates or supp"):
+        lenient.assert_agrees()
+    with pytest.raises(AssertionError, match=r"^\*\*FAIL"):
+        strict.assert_agrees()
     with pytest.raises(AssertionError, match=r"limit 59\.9%"):
         strict.assert_passes()
 

@@ -74,6 +74,44 @@ def test_a_draft_is_the_arguments_of_a_comparison(
         assert d.counts.matched == ROWS
 
 
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("floats", ["old", "new"])
+def test_a_key_of_integers_in_one_frame_and_of_floats_in_the_other_is_found(
+    floats: str, *, typed: bool
+) -> None:
+    """A trailer makes a column of integers text; blanks make it one of floats."""
+    numbers = random.Random(3)
+    rows = [
+        (
+            70_000 + 13 * n,
+            f"M{numbers.randrange(3 * ROWS)}",
+            f"n{numbers.randrange(90)}",
+        )
+        for n in range(ROWS)
+    ]
+    plain = pl.DataFrame(rows, ["CLAIM", "MEMBER", "NOTE"], orient="row")
+    other = plain.slice(5).with_columns(pl.col("CLAIM").cast(pl.Float64))
+    if not typed:
+        plain, other = (each.cast(pl.String) for each in (plain, other))
+    pair = (other, plain) if floats == "old" else (plain, other)
+    found = rx.draft(*pair)
+    assert found["keys"] == ["CLAIM"]
+    assert found["rules"] == {"CLAIM": ["decimal"]}
+    [key] = found.decisions.filter(pl.col("decision") == "key")["evidence"]
+    assert "if number formats are ignored (decimal)" in key
+    [rule] = found.decisions.filter(pl.col("decision") == "rule CLAIM")["evidence"]
+    assert rule == f"{ROWS - 5} keys are equal by a rule only"
+    d = rx.diff(*pair, **found)
+    assert (d.counts.matched, d.counts.mismatched_rows) == (ROWS - 5, 0)
+
+
+def test_amounts_of_which_one_side_has_more_places_are_no_key() -> None:
+    amounts = [f"{n}.5" for n in range(ROWS)]
+    old = pl.DataFrame({"PAID": amounts, "ID": [f"K{n}" for n in range(ROWS)]})
+    new = old.with_columns(pl.col("PAID") + "0")
+    assert rx.draft(old, new)["keys"] == ["ID"]
+
+
 def test_a_draft_has_its_decisions_and_prints_the_table_of_init(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
