@@ -120,6 +120,22 @@ def test_blanks_and_values_written_in_another_way_are_only_counted() -> None:
     assert formulas([*moved(5), *others]) == ["5 of 25: new = old + 1.00"]
 
 
+@pytest.mark.parametrize("singly", [0, constants.FEW_CHANGES])
+def test_a_blank_that_gets_the_text_of_the_others_is_counted(
+    monkeypatch: pytest.MonkeyPatch, singly: int
+) -> None:
+    monkeypatch.setattr(constants, "FEW_CHANGES", singly)
+    longer = [(f"note {at}", f"note {at} later") for at in range(8)]
+    others = [("", "later"), (" later", ""), ("", "")]
+    said = '10 of 12: {} = {} + " later"'
+    cells = [*longer, *[("", " later")] * 2, *others]
+    back = [(new, old) for old, new in cells]
+    assert formulas(cells) == [said.format("new", "old")]
+    assert formulas(back) == [said.format("old", "new")]
+    # Blanks alone are a pattern.
+    assert formulas([*longer[:4], *[("", " later")] * 5]) == []
+
+
 def test_each_way_to_read_cells_is_by_itself() -> None:
     texts = [(f"a{at}", f"b{at}x") for at in range(30)]
     assert formulas([*moved(5), *texts]) == ["5 of 35: new = old + 1.00"]
@@ -270,6 +286,7 @@ WRITTEN: dict[str, Callable[[int], str]] = {
     "minutes": at_time("%d.%m.%Y %H:%M"),
     "clock": at_time("%H:%M"),
     "words": lambda at: f"w{at} é",
+    "nothing": lambda _: "",
     "codes": lambda at: "AB"[at % 2] + "7" * (at % 3),
 }
 # What is done to a value: to its number, or to its text.
