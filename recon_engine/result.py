@@ -397,11 +397,19 @@ class Reconciliation:
 
     @property
     def constants_to_show(self) -> tuple[Constant, ...]:
-        """The constants of columns with a cell that no active suppression covers."""
-        if not self.suppressed:
-            return self.constants
-        left = self.left.mismatches
-        return tuple(each for each in self.constants if left.get(each.column, 1))
+        """The constants, those of columns that are accepted as a whole last."""
+        accepted = self.accepted_columns
+        return tuple(sorted(self.constants, key=lambda each: each.column in accepted))
+
+    @property
+    def accepted_columns(self) -> frozenset[str]:
+        """The columns of which active suppressions cover each differing cell."""
+        left = self.left.mismatches if self.suppressed else {}
+        return frozenset(
+            each.name
+            for each in self.by_column
+            if each.mismatched and not left.get(each.name, 1)
+        )
 
     @property
     def totals(self) -> Totals:

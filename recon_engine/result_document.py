@@ -26,7 +26,7 @@ from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from recon_engine.model import Constant, Hint, RuleCount, Side, Suppressed
     from recon_engine.result import Reconciliation
@@ -94,7 +94,8 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
         ]
     if result.constants_to_show:
         common = result.constants_to_show[:LINES_SHOWN]
-        lines += ["", *(f"- {_describe_constant(each)}" for each in common)]
+        accepted = result.accepted_columns
+        lines += ["", *(f"- {_describe_constant(each, accepted)}" for each in common)]
     if result.hints_to_show:
         shown = result.hints_to_show[:LINES_SHOWN]
         lines += ["", *(f"- {advise(each)}" for each in shown)]
@@ -132,9 +133,10 @@ def _list_acceptance(
         yield ""
 
 
-def _describe_constant(constant: Constant) -> str:
+def _describe_constant(constant: Constant, accepted: Container[str]) -> str:
     """A constant change; a text, which is a part of values, is left out."""
-    text = format_constant(constant, "…" if constant.is_text else constant.by)
+    by = "…" if constant.is_text else constant.by
+    text = format_constant(constant, by, accepted=constant.column in accepted)
     return f"{_name(constant.column)}: {escape_markdown(text)}"
 
 

@@ -403,11 +403,13 @@ def _hint_lines(
 
 
 def _constant_lines(result: Reconciliation) -> Iterator[Text]:
-    """The changes that cells have in common, those of most cells first."""
-    found = sorted(result.constants_to_show, key=lambda each: -each.rows)
+    """The changes that cells have in common: open ones, then those of most cells."""
+    accepted = result.accepted_columns
+    found = sorted(result.constants, key=lambda c: (c.column in accepted, -c.rows))
     for each in found[:CONSTANTS]:
         by = _truncate_text(visible(each.by), MAX_EXAMPLE_WIDTH)
-        yield Text(f"change: {visible(each.column)}: {format_constant(each, by)}")
+        text = format_constant(each, by, accepted=each.column in accepted)
+        yield Text(f"change: {visible(each.column)}: {text}")
     more = len(found) - CONSTANTS
     if more > 0:
         yield Text(f"        … and {more} more, in the JSON", style=QUIET)

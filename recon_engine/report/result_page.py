@@ -606,11 +606,13 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_constants(result: Reconciliation) -> list[dict[str, Any]]:
+    accepted = result.accepted_columns
     return [
         {
             "column": visible(each.column),
             "cells": f"{each.rows:,} of {each.total:,}",
             "formula": each.write_formula(_format_value(each.by)),
+            "accepted": each.column in accepted,
         }
         for each in result.constants_to_show
     ]

@@ -233,9 +233,11 @@ def _summary_rows(
         ("suppression", result.describe_suppressed(each)) for each in result.suppressed
     )
     yield from (("rule", each.text) for each in result.rules_to_show)
+    accepted = result.accepted_columns
     for each in result.constants_to_show:
         name = name_both(each.column, result.new_names)
-        yield f"change of {name}", format_constant(each, each.by)
+        text = format_constant(each, each.by, accepted=each.column in accepted)
+        yield f"change of {name}", text
     yield from _sum_rows(result)
     for note in notes:
         yield "left out", note

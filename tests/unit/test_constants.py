@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import openpyxl
 import polars as pl
 import pytest
 from hypothesis import given
@@ -20,10 +21,12 @@ from recon_engine.analysis import constants, few_cells
 from recon_engine.analysis.constants import CONSTANTS
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Suppressible, Suppression
+from recon_engine.report.workbook import write_workbook
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from random import Random
 
     from recon_engine import Reconciliation
@@ -215,7 +218,7 @@ def test_a_masked_column_has_no_constant() -> None:
     assert "change:" not in str(d)
 
 
-def test_a_constant_of_accepted_cells_is_not_shown() -> None:
+def test_a_constant_of_accepted_cells_is_shown_last_and_marked(tmp_path: Path) -> None:
     accepted = Suppression(
         what=Suppressible.COLUMN,
         column="V",
@@ -223,10 +226,28 @@ def test_a_constant_of_accepted_cells_is_not_shown() -> None:
         owner="ops",
         until=date.max,
     )
-    d = compared(moved(12), suppressions=[accepted])
-    assert [each.formula for each in d.constants] == ["new = old + 1.00"]
-    assert d.constants_to_show == ()
-    assert "change:" not in str(d)
+
+    def pair(at: int) -> pl.DataFrame:
+        keys = map(str, range(12))
+        values = [each[at] for each in moved(12)]
+        others = [each[at] for each in days(9, "%Y-%m-%d")]
+        return pl.DataFrame({"ID": keys, "V": values, "W": others + ["x"] * 3})
+
+    d = rx.diff(pair(0), pair(1), keys="ID", suppressions=[accepted])
+    said = ["9 of 9 cells: new = old + 9 days", "12 of 12 cells: new = old + 1.00"]
+    said[1] += " (accepted)"
+    lines = [f"change: W: {said[0]}", f"change: V: {said[1]}"]
+    shown = [each for each in str(d).splitlines() if each.startswith("change:")]
+    assert shown == lines
+    shown = [each for each in d.to_markdown().splitlines() if "new = old" in each]
+    assert shown == [f"- `W`: {said[0]}", f"- `V`: {said[1]}"]
+    page = d.to_html()
+    assert "<code>new = old + 1.00</code> · accepted</td>" in page
+    assert page.index("new = old + 9 days") < page.index("new = old + 1.00")
+    write_workbook(d, tmp_path / "d.xlsx")
+    summary = openpyxl.load_workbook(tmp_path / "d.xlsx").worksheets[0]
+    rows = summary.iter_rows(values_only=True)
+    assert [row[1] for row in rows if "change of" in str(row[0])] == said
 
 
 def test_outputs_say_it() -> None:
