@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import polars as pl
 
-from recon_engine.analysis.constants import CONSTANTS
+from recon_engine.analysis.constants import CONSTANTS, MIN_CELLS
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
@@ -159,6 +159,8 @@ SHORT_VALUE: Final = 30
 FAILURES_NAMED: Final = 4
 # More pairs of names than these are counted.
 RENAMES_NAMED: Final = 10
+# Columns without a hint and a change in common.
+COLUMNS_NAMED: Final = 10
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -299,9 +301,10 @@ class Reconciliation:
     the comparison that hints add to, by the names of options; empty if `diff` was not
     called from Python. `new_names`: the names in NEW of columns that have another one
     in OLD; `ignored`: the columns that the option `ignore` names; `text_filters`: a
-    sentence for each filter that orders numbers as texts. They are empty for a result
-    that was read from the tables. `inputs`: reads the inputs again; None if that
-    is impossible.
+    sentence for each filter that orders numbers as texts; `examined`: the columns of
+    which hints and constants were looked for, and are not hidden by a mask. They are
+    empty for a result that was read from the tables. `inputs`: reads the inputs again;
+    None if that is impossible.
     """
 
     keys: tuple[str, ...]
@@ -329,6 +332,7 @@ class Reconciliation:
     )
     ignored: tuple[str, ...] = field(default=(), repr=False, compare=False)
     text_filters: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    examined: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -410,6 +414,32 @@ class Reconciliation:
             for each in self.by_column
             if each.mismatched and not left.get(each.name, 1)
         )
+
+    def unexplained_columns(self) -> str:
+        """The columns without a hint and a change in common, most cells first.
+
+        Such as `MEMBER_ID (16 cells), NAME (11)`. Left out are columns that are
+        accepted as a whole, those with too few cells to tell, and those of which one
+        pair of values has half of the cells.
+        """
+        told = {each.column for each in self.hints}
+        told |= {each.column for each in self.constants}
+        # A hint names one of two columns that are swapped.
+        told |= {*merge_settings(self.hints).get("map", ()), *self.accepted_columns}
+        most = {each.column: max(c.rows for c in each.top) for each in self.patterns}
+        found = [
+            each
+            for each in self.differing
+            if each.name in self.examined - told
+            and each.mismatched >= MIN_CELLS
+            and 2 * most.get(each.name, 0) < each.mismatched
+        ]
+        names = [
+            f"{each.name} ({each.mismatched:,}{'' if at else ' cells'})"
+            for at, each in enumerate(found[:COLUMNS_NAMED])
+        ]
+        more = len(found) - COLUMNS_NAMED
+        return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
 
     @property
     def totals(self) -> Totals:

@@ -92,16 +92,23 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
             "",
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
-    if result.constants_to_show:
-        common = result.constants_to_show[:LINES_SHOWN]
-        accepted = result.accepted_columns
-        lines += ["", *(f"- {_describe_constant(each, accepted)}" for each in common)]
-    if result.hints_to_show:
-        shown = result.hints_to_show[:LINES_SHOWN]
-        lines += ["", *(f"- {advise(each)}" for each in shown)]
-    if result.remainder():
-        lines += ["", f"Not explained by any hint: {result.remainder()}"]
+    lines += _list_causes(result, advise)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _list_causes(
+    result: Reconciliation, advise: Callable[[Hint], str]
+) -> Iterator[str]:
+    """Constants, columns without a cause, hints, and what no hint explains."""
+    accepted = result.accepted_columns
+    if common := result.constants_to_show[:LINES_SHOWN]:
+        yield from ("", *(f"- {_describe_constant(each, accepted)}" for each in common))
+    if names := result.unexplained_columns():
+        yield from ("", f"No hint and no common change: {escape_markdown(names)}")
+    if hints := result.hints_to_show[:LINES_SHOWN]:
+        yield from ("", *(f"- {advise(each)}" for each in hints))
+    if remainder := result.remainder():
+        yield from ("", f"Not explained by any hint: {remainder}")
 
 
 def _list_columns(result: Reconciliation) -> Iterator[str]:

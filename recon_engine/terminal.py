@@ -413,6 +413,8 @@ def _constant_lines(result: Reconciliation) -> Iterator[Text]:
     more = len(found) - CONSTANTS
     if more > 0:
         yield Text(f"        … and {more} more, in the JSON", style=QUIET)
+    if names := result.unexplained_columns():
+        yield Text(f"no hint and no common change: {readable(names)}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:

@@ -269,6 +269,27 @@ def test_outputs_say_it() -> None:
     ]
 
 
+def test_columns_without_a_cause_are_named() -> None:
+    texts = [(f"a{7 * at % 11}", f"b{5 * at % 13}") for at in range(9)]
+    said = "o hint and no common change: V (9 cells)"
+    d = compared(texts)
+    assert f"n{said}" in str(d).splitlines()
+    assert f"N{said}" in d.to_markdown().splitlines()
+    assert f"N{said}</p>" in d.to_html()
+    # Too few cells, a mask, a constant, a pair of values of half of them, and a hint.
+    trimmed = [*texts, *[(f"x{at}", f"x{at} ") for at in range(3)]]
+    for other in (
+        compared(texts[:4]),
+        compared(texts, masks={"V": "redact"}),
+        compared(moved(9)),
+        compared([*texts, *[("a", "b")] * 9]),
+        compared(trimmed),
+    ):
+        assert "common change" not in str(other)
+        assert "common change" not in other.to_markdown()
+        assert "common change" not in other.to_html()
+
+
 def test_it_is_stored_as_it_is() -> None:
     d = compared(moved(12))
     [row] = CONSTANTS.rows_to_store(d.constants)
