@@ -852,10 +852,16 @@ class Reconciliation:
         }
 
     def headline(self) -> str:
-        """The verdict in one sentence; of several failures, the first and the names."""
-        if self.failures:
-            first, *others = self.failures
-            return f"FAIL: {first}" + (self._name_failures() if others else "")
+        """The verdict in one sentence.
+
+        Of gates that fail, the first and the names. If only suppressions fail, what
+        differs and their names.
+        """
+        failed = [gate.text for gate in self.gates if not gate.passed]
+        if failed:
+            others = self._name_failures(1)
+            more = f"; and {len(self.failures) - 1:,} more: {others}" if others else ""
+            return f"FAIL: {failed[0]}{more}"
         aside = describe_aside(self.old, self.new)
         if self.agrees and aside:
             rows = max(self.old.rows, self.new.rows)
@@ -865,22 +871,23 @@ class Reconciliation:
         if self.agrees:
             return f"AGREE: {self.agreement()}"
         found = self.differences() + (f" ({aside})" if aside else "")
+        if self.failures:
+            return f"FAIL: {found}; {self._name_failures(0)}"
         if not self.passes:
             return f"DIFFER: {found}"
         return f"PASS: {found}; {self._explain_pass()}"
 
-    def _name_failures(self) -> str:
-        """The names of all failures but the first: `; and 2 more: extra<=0, …`."""
+    def _name_failures(self, first: int) -> str:
+        """The names of the failures from one on: `extra<=0, …`."""
         gates = (gate.gate for gate in self.gates if not gate.passed)
         suppressions = (
             f"{each.state} suppression of {each.suppression.describe({})}"
             for each in self.suppressed
             if each.failed
         )
-        _, *names = *gates, *suppressions
+        names = [*gates, *suppressions][first:]
         shown = ", ".join(names[:FAILURES_NAMED])
-        cut = ", …" if len(names) > FAILURES_NAMED else ""
-        return f"; and {len(names):,} more: {shown}{cut}"
+        return shown + (", …" if len(names) > FAILURES_NAMED else "")
 
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
