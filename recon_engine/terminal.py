@@ -336,6 +336,12 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
         for column in differing[:COLUMNS_SHOWN]
     ]
     *widths, kinds, example = _fit_widths(heads, lines, width)
+    if accepts and example < max(line[-1].cell_len for line in lines):
+        # An example says more than the share of cells of which some are accepted.
+        share = heads.index("%")
+        heads = (*heads[:share], *heads[share + 1 :])
+        lines = [(*line[:share], *line[share + 1 :]) for line in lines]
+        *widths, kinds, example = _fit_widths(heads, lines, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for at, each in enumerate(widths):
         justify: Literal["left", "right"] = "right" if at else "left"
@@ -462,14 +468,28 @@ def _fit_widths(
 
 
 def _format_example(values: Sequence[str], width: int) -> str:
-    """An old and a new value; long values are cut to their first difference."""
+    """An old and a new value; long values are cut to their first difference.
+
+    Few equal characters are shown before one that would not fit behind more of them.
+    """
     texts = [_format_cell(value) for value in values]
     if Text(ARROW.join(texts)).cell_len > width:
-        shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
-        if shared > CONTEXT_BEFORE:
-            texts = [f"…{text[shared - CONTEXT_BEFORE :]}" for text in texts]
-        texts = [_truncate_text(text, (width - len(ARROW)) // 2) for text in texts]
+        room = (width - len(ARROW)) // 2
+        shared = _count_shared(texts)
+        # Behind them, both may end alike.
+        ends = _count_shared([text[shared:][::-1] for text in texts])
+        differing = max(cell_len(text[shared : len(text) - ends]) for text in texts)
+        # Without two marks of a cut.
+        context = min(CONTEXT_BEFORE, max(room - 2 - differing, room // 4))
+        if shared > context:
+            texts = [f"…{text[shared - context :]}" for text in texts]
+        texts = [_truncate_text(text, room) for text in texts]
     return ARROW.join(texts)
+
+
+def _count_shared(texts: list[str]) -> int:
+    """The number of characters with which all texts begin."""
+    return len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
 
 
 def _truncate_text(value: str, width: int) -> str:
