@@ -665,6 +665,16 @@ class Reconciliation:
         return bool(self.left or self.drift or self.uncompared)
 
     @property
+    def columns_to_ignore(self) -> tuple[str, ...]:
+        """The columns of one side only, if nothing else stands against a pass.
+
+        None if both sides have some: they may be the same ones by other names.
+        """
+        sides = self.drift.only_in_old, self.drift.only_in_new
+        others = self.failures or self.gates or self.left or self.uncompared
+        return () if others or all(sides) else sides[0] + sides[1]
+
+    @property
     def columns(self) -> pl.DataFrame:
         """One row for each compared column, in the order of OLD.
 

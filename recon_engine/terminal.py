@@ -18,8 +18,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from recon_engine.characters import dotted, escapes, readable
 from recon_engine.characters import escaped as visible
-from recon_engine.characters import escapes, readable
+from recon_engine.command_line import quote_name, quoted
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
     describe_drift,
@@ -71,7 +72,6 @@ KEYS_WIDTH = 160
 MAX_EXAMPLE_WIDTH = 43
 # Equal characters shown before the first difference of a long value.
 CONTEXT_BEFORE = 5
-OUTER_BLANKS = re.compile("^ +| +$")
 COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 # Behind the cells, if some are accepted.
 ACCEPTED_HEAD = "accepted"
@@ -314,6 +314,10 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
     yield from describe_drift(SIDES, result.drift)
+    if names := result.columns_to_ignore:
+        flags = " ".join(f"--ignore {quoted(quote_name(each, ','))}" for each in names)
+        leaves = f"leaves {'it' if len(names) == 1 else 'them'} out of the verdict"
+        yield f"nothing else is open: {readable(flags)} {leaves}"
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:
@@ -519,7 +523,7 @@ def _format_cell(value: str) -> str:
     """A cell on one line: `(blank)` if empty, spaces at the ends shown as `·`."""
     if not value:
         return BLANK
-    return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
+    return dotted(visible(value))
 
 
 def _cost_line(result: Reconciliation) -> str:
@@ -748,7 +752,7 @@ def _unmatched_table(
     table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
         table.add_row(
-            Text(visible(name_both(name, new_names))), Text(visible(value) or BLANK)
+            Text(visible(name_both(name, new_names))), Text(_format_cell(value))
         )
     return table
 
@@ -779,8 +783,7 @@ def _mark_differences(
     for start, end in spans:
         marks += " " * (cell_len("".join(shown[:start])) - len(marks))
         marks += "^" * cell_len("".join(shown[start:end]))
-    text = "".join(shown)
-    lines = Text(text or BLANK, style=style)
+    lines = Text(_format_cell(value), style=style)
     return Text("\n").join([lines, Text(marks, style=BAD)]) if marks else lines
 
 

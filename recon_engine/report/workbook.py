@@ -24,6 +24,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES, Suppressible
+from recon_engine.result_frames import put_key_first
 
 
 if TYPE_CHECKING:
@@ -195,10 +196,7 @@ def _list_tables(
         (Suppressible.MISSING, result.missing()),
         (Suppressible.EXTRA, result.extra()),
     ):
-        # Not selected by name: Polars reads some names as patterns.
-        first = [name for name in result.keys if name in rows.columns]
-        names = dict.fromkeys((*first, *rows.columns))
-        ordered = pl.DataFrame([rows.get_column(name) for name in names])
+        ordered = put_key_first(rows, result.keys)
         marks = result.mark_rows(what, rows)
         yield ordered.rename(both, strict=False), marks if any(marks) else None
 
