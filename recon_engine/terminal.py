@@ -474,7 +474,7 @@ def _fit_widths(
 def _format_example(values: Sequence[str], width: int) -> str:
     """An old and a new value; long values are cut to their first difference.
 
-    Few equal characters are shown before one that would not fit behind more of them.
+    Fewer equal characters are shown before a difference that fits only behind them.
     """
     texts = [_format_cell(value) for value in values]
     if Text(ARROW.join(texts)).cell_len > width:
@@ -483,8 +483,9 @@ def _format_example(values: Sequence[str], width: int) -> str:
         # Behind them, both may end alike.
         ends = _count_shared([text[shared:][::-1] for text in texts])
         differing = max(cell_len(text[shared : len(text) - ends]) for text in texts)
-        # Without two marks of a cut.
-        context = min(CONTEXT_BEFORE, max(room - 2 - differing, room // 4))
+        # Beside two marks of a cut. What fits in no way is cut behind its beginning.
+        left = room - 2 - differing
+        context = min(CONTEXT_BEFORE, left if left > 0 else room // 2)
         if shared > context:
             texts = [f"…{text[shared - context :]}" for text in texts]
         texts = [_truncate_text(text, room) for text in texts]
