@@ -22,6 +22,7 @@ INVISIBLE: Final = (
     "\U000e0000-\U000e0fff]"
 )
 UNSEEN: Final = lazy_pattern(INVISIBLE)
+OUTER_BLANKS: Final = lazy_pattern("^ +| +$")
 SHORT: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 FOUR_DIGITS: Final = 0xFFFF
 
@@ -44,6 +45,11 @@ def escapes(text: str) -> list[str]:
         else c
         for c in text
     ]
+
+
+def dotted(text: str) -> str:
+    """A text with the spaces at its ends shown as `·`."""
+    return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), text)
 
 
 def readable(sentence: str) -> str:

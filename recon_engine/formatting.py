@@ -236,13 +236,13 @@ def list_changed_sums(total: Total, column: Column) -> list[ChangedSums]:
     return [mine, *[rest] * bool(rest.delta)]
 
 
-def format_constant(constant: Constant, by: str) -> str:
+def format_constant(constant: Constant, by: str, *, accepted: bool) -> str:
     """How many cells have a constant change: `12 of 12 cells: new = old + 1.00`.
 
-    `by`: how its number or text is spelled.
+    `by`: how its number or text is spelled. `accepted`: whether its column is.
     """
     cells = format_share(constant.rows, constant.total, "cell")
-    return f"{cells}: {constant.write_formula(by)}"
+    return f"{cells}: {constant.write_formula(by)}" + " (accepted)" * accepted
 
 
 def list_sums(total: Total, column: Column | None) -> list[str]:

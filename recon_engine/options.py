@@ -657,7 +657,8 @@ _TABLE: Final = (
         help="Also write the result to FILE. The suffix decides what is written: the"
         " result (.html, .json, .md), all differing cells (.csv, .parquet), these"
         " with all missing and extra rows as a workbook of text (.xlsx), or the gates"
-        " as JUnit XML (.xml). Repeatable.",
+        " as JUnit XML (.xml). Repeatable. An existing file is replaced. The option"
+        " takes the place of `output` of recon.toml.",
         commands=WHOLE_FILES,
         value_type=Path,
         shape=Shape.VALUES,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import polars as pl
 
-from recon_engine.analysis.constants import CONSTANTS
+from recon_engine.analysis.constants import CONSTANTS, MIN_CELLS
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
@@ -175,6 +175,8 @@ SHORT_VALUE: Final = 30
 FAILURES_NAMED: Final = 4
 # More pairs of names than these are counted.
 RENAMES_NAMED: Final = 10
+# Columns without a hint and a change in common.
+COLUMNS_NAMED: Final = 10
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -316,9 +318,10 @@ class Reconciliation:
     the comparison that hints add to, by the names of options; empty if `diff` was not
     called from Python. `new_names`: the names in NEW of columns that have another one
     in OLD; `ignored`: the columns that the option `ignore` names; `text_filters`: a
-    sentence for each filter that orders numbers as texts. They are empty for a result
-    that was read from the tables. `inputs`: reads the inputs again; None if that
-    is impossible.
+    sentence for each filter that orders numbers as texts; `examined`: the columns of
+    which hints and constants were looked for, and are not hidden by a mask. They are
+    empty for a result that was read from the tables. `inputs`: reads the inputs again;
+    None if that is impossible.
     """
 
     keys: tuple[str, ...]
@@ -346,6 +349,7 @@ class Reconciliation:
     )
     ignored: tuple[str, ...] = field(default=(), repr=False, compare=False)
     text_filters: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    examined: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     inputs: RereadInputs | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -414,11 +418,45 @@ class Reconciliation:
 
     @property
     def constants_to_show(self) -> tuple[Constant, ...]:
-        """The constants of columns with a cell that no active suppression covers."""
-        if not self.suppressed:
-            return self.constants
-        left = self.left.mismatches
-        return tuple(each for each in self.constants if left.get(each.column, 1))
+        """The constants, those of columns that are accepted as a whole last."""
+        accepted = self.accepted_columns
+        return tuple(sorted(self.constants, key=lambda each: each.column in accepted))
+
+    @property
+    def accepted_columns(self) -> frozenset[str]:
+        """The columns of which active suppressions cover each differing cell."""
+        left = self.left.mismatches if self.suppressed else {}
+        return frozenset(
+            each.name
+            for each in self.by_column
+            if each.mismatched and not left.get(each.name, 1)
+        )
+
+    def unexplained_columns(self) -> str:
+        """The columns without a hint and a change in common, most cells first.
+
+        Such as `MEMBER_ID (16 cells), NAME (11)`. Left out are columns that are
+        accepted as a whole, those with too few cells to tell, and those of which one
+        pair of values has half of the cells.
+        """
+        told = {each.column for each in self.hints}
+        told |= {each.column for each in self.constants}
+        # A hint names one of two columns that are swapped.
+        told |= {*merge_settings(self.hints).get("map", ()), *self.accepted_columns}
+        most = {each.column: max(c.rows for c in each.top) for each in self.patterns}
+        found = [
+            each
+            for each in self.differing
+            if each.name in self.examined - told
+            and each.mismatched >= MIN_CELLS
+            and 2 * most.get(each.name, 0) < each.mismatched
+        ]
+        names = [
+            f"{each.name} ({each.mismatched:,}{'' if at else ' cells'})"
+            for at, each in enumerate(found[:COLUMNS_NAMED])
+        ]
+        more = len(found) - COLUMNS_NAMED
+        return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
 
     @property
     def totals(self) -> Totals:
@@ -644,6 +682,16 @@ class Reconciliation:
         return bool(self.left or self.drift or self.uncompared)
 
     @property
+    def columns_to_ignore(self) -> tuple[str, ...]:
+        """The columns of one side only, if nothing else stands against a pass.
+
+        None if both sides have some: they may be the same ones by other names.
+        """
+        sides = self.drift.only_in_old, self.drift.only_in_new
+        others = self.failures or self.gates or self.left or self.uncompared
+        return () if others or all(sides) else sides[0] + sides[1]
+
+    @property
     def columns(self) -> pl.DataFrame:
         """One row for each compared column, in the order of OLD.
 
@@ -835,10 +883,16 @@ class Reconciliation:
         }
 
     def headline(self) -> str:
-        """The verdict in one sentence; of several failures, the first and the names."""
-        if self.failures:
-            first, *others = self.failures
-            return f"FAIL: {first}" + (self._name_failures() if others else "")
+        """The verdict in one sentence.
+
+        Of gates that fail, the first and the names. If only suppressions fail, what
+        differs and their names.
+        """
+        failed = [gate.text for gate in self.gates if not gate.passed]
+        if failed:
+            others = self._name_failures(1)
+            more = f"; and {len(self.failures) - 1:,} more: {others}" if others else ""
+            return f"FAIL: {failed[0]}{more}"
         aside = describe_aside(self.old, self.new)
         if self.agrees and aside:
             rows = max(self.old.rows, self.new.rows)
@@ -848,22 +902,23 @@ class Reconciliation:
         if self.agrees:
             return f"AGREE: {self.agreement()}"
         found = self.differences() + (f" ({aside})" if aside else "")
+        if self.failures:
+            return f"FAIL: {found}; {self._name_failures(0)}"
         if not self.passes:
             return f"DIFFER: {found}"
         return f"PASS: {found}; {self._explain_pass()}"
 
-    def _name_failures(self) -> str:
-        """The names of all failures but the first: `; and 2 more: extra<=0, …`."""
+    def _name_failures(self, first: int) -> str:
+        """The names of the failures from one on: `extra<=0, …`."""
         gates = (gate.gate for gate in self.gates if not gate.passed)
         suppressions = (
             f"{each.state} suppression of {each.suppression.describe({})}"
             for each in self.suppressed
             if each.failed
         )
-        _, *names = *gates, *suppressions
+        names = [*gates, *suppressions][first:]
         shown = ", ".join(names[:FAILURES_NAMED])
-        cut = ", …" if len(names) > FAILURES_NAMED else ""
-        return f"; and {len(names):,} more: {shown}{cut}"
+        return shown + (", …" if len(names) > FAILURES_NAMED else "")
 
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""

@@ -26,7 +26,7 @@ from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from recon_engine.model import Constant, Hint, RuleCount, Side, Suppressed
     from recon_engine.result import Reconciliation
@@ -92,15 +92,23 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
             "",
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
-    if result.constants_to_show:
-        common = result.constants_to_show[:LINES_SHOWN]
-        lines += ["", *(f"- {_describe_constant(each)}" for each in common)]
-    if result.hints_to_show:
-        shown = result.hints_to_show[:LINES_SHOWN]
-        lines += ["", *(f"- {advise(each)}" for each in shown)]
-    if result.remainder():
-        lines += ["", f"Not explained by any hint: {result.remainder()}"]
+    lines += _list_causes(result, advise)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _list_causes(
+    result: Reconciliation, advise: Callable[[Hint], str]
+) -> Iterator[str]:
+    """Constants, columns without a cause, hints, and what no hint explains."""
+    accepted = result.accepted_columns
+    if common := result.constants_to_show[:LINES_SHOWN]:
+        yield from ("", *(f"- {_describe_constant(each, accepted)}" for each in common))
+    if names := result.unexplained_columns():
+        yield from ("", f"No hint and no common change: {escape_markdown(names)}")
+    if hints := result.hints_to_show[:LINES_SHOWN]:
+        yield from ("", *(f"- {advise(each)}" for each in hints))
+    if remainder := result.remainder():
+        yield from ("", f"Not explained by any hint: {remainder}")
 
 
 def _list_columns(result: Reconciliation) -> Iterator[str]:
@@ -132,9 +140,10 @@ def _list_acceptance(
         yield ""
 
 
-def _describe_constant(constant: Constant) -> str:
+def _describe_constant(constant: Constant, accepted: Container[str]) -> str:
     """A constant change; a text, which is a part of values, is left out."""
-    text = format_constant(constant, "…" if constant.is_text else constant.by)
+    by = "…" if constant.is_text else constant.by
+    text = format_constant(constant, by, accepted=constant.column in accepted)
     return f"{_name(constant.column)}: {escape_markdown(text)}"
 
 

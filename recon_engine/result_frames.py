@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+def put_key_first(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The same columns, those of the key first."""
+    # Not selected by name: Polars reads some names as patterns.
+    first = [name for name in keys if name in rows.columns]
+    names = dict.fromkeys((*first, *rows.columns))
+    return pl.DataFrame([rows.get_column(name) for name in names])
+
+
 def flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """A frame whose first column is the struct `key`, with the key columns instead."""
     others = frame.columns[1:]

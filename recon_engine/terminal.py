@@ -18,8 +18,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from recon_engine.characters import dotted, escapes, readable
 from recon_engine.characters import escaped as visible
-from recon_engine.characters import escapes, readable
+from recon_engine.command_line import quote_name, quoted
 from recon_engine.formatting import (
     SUPPRESSION_MARKS,
     describe_drift,
@@ -71,7 +72,6 @@ KEYS_WIDTH = 160
 MAX_EXAMPLE_WIDTH = 43
 # Equal characters shown before the first difference of a long value.
 CONTEXT_BEFORE = 5
-OUTER_BLANKS = re.compile("^ +| +$")
 COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 # Behind the cells, if some are accepted.
 ACCEPTED_HEAD = "accepted"
@@ -314,6 +314,10 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
     yield from describe_drift(SIDES, result.drift)
+    if names := result.columns_to_ignore:
+        flags = " ".join(f"--ignore {quoted(quote_name(each, ','))}" for each in names)
+        leaves = f"leaves {'it' if len(names) == 1 else 'them'} out of the verdict"
+        yield f"nothing else is open: {readable(flags)} {leaves}"
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:
@@ -336,6 +340,12 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
         for column in differing[:COLUMNS_SHOWN]
     ]
     *widths, kinds, example = _fit_widths(heads, lines, width)
+    if accepts and example < max(line[-1].cell_len for line in lines):
+        # An example says more than the share of cells of which some are accepted.
+        share = heads.index("%")
+        heads = (*heads[:share], *heads[share + 1 :])
+        lines = [(*line[:share], *line[share + 1 :]) for line in lines]
+        *widths, kinds, example = _fit_widths(heads, lines, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for at, each in enumerate(widths):
         justify: Literal["left", "right"] = "right" if at else "left"
@@ -403,14 +413,18 @@ def _hint_lines(
 
 
 def _constant_lines(result: Reconciliation) -> Iterator[Text]:
-    """The changes that cells have in common, those of most cells first."""
-    found = sorted(result.constants_to_show, key=lambda each: -each.rows)
+    """The changes that cells have in common: open ones, then those of most cells."""
+    accepted = result.accepted_columns
+    found = sorted(result.constants, key=lambda c: (c.column in accepted, -c.rows))
     for each in found[:CONSTANTS]:
         by = _truncate_text(visible(each.by), MAX_EXAMPLE_WIDTH)
-        yield Text(f"change: {visible(each.column)}: {format_constant(each, by)}")
+        text = format_constant(each, by, accepted=each.column in accepted)
+        yield Text(f"change: {visible(each.column)}: {text}")
     more = len(found) - CONSTANTS
     if more > 0:
         yield Text(f"        … and {more} more, in the JSON", style=QUIET)
+    if names := result.unexplained_columns():
+        yield Text(f"no hint and no common change: {readable(names)}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
@@ -458,14 +472,29 @@ def _fit_widths(
 
 
 def _format_example(values: Sequence[str], width: int) -> str:
-    """An old and a new value; long values are cut to their first difference."""
+    """An old and a new value; long values are cut to their first difference.
+
+    Fewer equal characters are shown before a difference that fits only behind them.
+    """
     texts = [_format_cell(value) for value in values]
     if Text(ARROW.join(texts)).cell_len > width:
-        shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
-        if shared > CONTEXT_BEFORE:
-            texts = [f"…{text[shared - CONTEXT_BEFORE :]}" for text in texts]
-        texts = [_truncate_text(text, (width - len(ARROW)) // 2) for text in texts]
+        room = (width - len(ARROW)) // 2
+        shared = _count_shared(texts)
+        # Behind them, both may end alike.
+        ends = _count_shared([text[shared:][::-1] for text in texts])
+        differing = max(cell_len(text[shared : len(text) - ends]) for text in texts)
+        # Beside two marks of a cut. What fits in no way is cut behind its beginning.
+        left = room - 2 - differing
+        context = min(CONTEXT_BEFORE, left if left > 0 else room // 2)
+        if shared > context:
+            texts = [f"…{text[shared - context :]}" for text in texts]
+        texts = [_truncate_text(text, room) for text in texts]
     return ARROW.join(texts)
+
+
+def _count_shared(texts: list[str]) -> int:
+    """The number of characters with which all texts begin."""
+    return len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
 
 
 def _truncate_text(value: str, width: int) -> str:
@@ -495,7 +524,7 @@ def _format_cell(value: str) -> str:
     """A cell on one line: `(blank)` if empty, spaces at the ends shown as `·`."""
     if not value:
         return BLANK
-    return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
+    return dotted(visible(value))
 
 
 def _cost_line(result: Reconciliation) -> str:
@@ -724,7 +753,7 @@ def _unmatched_table(
     table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
         table.add_row(
-            Text(visible(name_both(name, new_names))), Text(visible(value) or BLANK)
+            Text(visible(name_both(name, new_names))), Text(_format_cell(value))
         )
     return table
 
@@ -755,8 +784,7 @@ def _mark_differences(
     for start, end in spans:
         marks += " " * (cell_len("".join(shown[:start])) - len(marks))
         marks += "^" * cell_len("".join(shown[start:end]))
-    text = "".join(shown)
-    lines = Text(text or BLANK, style=style)
+    lines = Text(_format_cell(value), style=style)
     return Text("\n").join([lines, Text(marks, style=BAD)]) if marks else lines
 
 

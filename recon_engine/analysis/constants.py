@@ -1,7 +1,8 @@
 """Constants: one and the same change of most differing cells of a column. Pure.
 
-Cells that differ only in how a value is written are not examined, nor are blanks. The
-others are read in three ways, each by itself:
+Cells that differ only in how a value is written are not examined, nor are blanks: but
+to fill a blank with the text that others get is the same change. The others are read in
+three ways, each by itself:
 
 - Numbers, as the rules of the column or else `decimal` reads them: their difference,
   and their factor if one is a multiple of the other. A number with more than 18 digits
@@ -22,6 +23,7 @@ All distinct changes are counted, whatever their order.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -38,7 +40,7 @@ from recon_engine.record_table import Field
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from recon_engine.analysis.evidence import Evidence
     from recon_engine.analysis.finding import ValueMasks
@@ -98,9 +100,13 @@ def find_constant(column: str, changes: Iterable[Change]) -> Constant | None:
     of the column read them.
     """
     counts = _Counts()
-    for change in changes:
-        counts.add(*change)
-    return counts.choose(column)
+    filled = dict[tuple[str, str], int]()
+    for old, new, kind, rows in changes:
+        counts.add(old, new, kind, rows)
+        if not (old and new):
+            filled[old, new] = filled.get((old, new), 0) + rows
+    found = counts.choose(column)
+    return found and _add_blanks(found, lambda old, new: filled.get((old, new), 0))
 
 
 def find_constant_of_many(column: str, changes: pl.DataFrame) -> Constant | None:
@@ -109,7 +115,24 @@ def find_constant_of_many(column: str, changes: pl.DataFrame) -> Constant | None
         return find_constant(column, changes.iter_rows())
     counts = _Counts()
     counts.add_many(changes)
-    return counts.choose(column)
+    found = counts.choose(column)
+
+    def count_cells(old: str, new: str) -> int:
+        same = (changes["old"] == old) & (changes["new"] == new)
+        return int(changes["rows"].filter(same).sum())
+
+    return found and _add_blanks(found, count_cells)
+
+
+def _add_blanks(found: Constant, count_cells: Callable[[str, str], int]) -> Constant:
+    """A text that others get or lose, with the cells of which it is the whole value."""
+    if found.change in {ChangeForm.APPEND, ChangeForm.PREPEND}:
+        cells = count_cells("", found.by)
+    elif found.change in {ChangeForm.CUT_END, ChangeForm.CUT_START}:
+        cells = count_cells(found.by, "")
+    else:
+        return found
+    return replace(found, rows=found.rows + cells)
 
 
 class _Counted(NamedTuple):

@@ -35,13 +35,15 @@ NEW: Final = 1
 class ColumnFindings:
     """The findings about the differing cells of a column.
 
-    `constant`: what most of them have in common; None without it.
+    `constant`: what most of them have in common; None without it. `is_examined`:
+    whether hints and the constant were looked for.
     """
 
     patterns: Patterns
     hints: tuple[Hint, ...]
     sums: SumPair
     constant: Constant | None = None
+    is_examined: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,6 +331,11 @@ class _ResultBuilder:
             new_names={ours: new for new, ours in self.layout.new_names.items()},
             ignored=self.layout.ignored,
             text_filters=describe_text_filters(self.layout),
+            examined=frozenset(
+                name
+                for name, each in self.column_findings.items()
+                if each.is_examined and name not in plan.masks.by_column
+            ),
             applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences

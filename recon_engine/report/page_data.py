@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from recon_engine.formatting import ACCEPTED_WORDS
 from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.model import Suppressible
+from recon_engine.result_frames import put_key_first
 
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _unmatched_rows(result: Reconciliation, what: Suppressible) -> dict[str, Any
     """
     frames = result.frames
     rows = frames.missing if what is Suppressible.MISSING else frames.extra
-    rows = rows.head(UNMATCHED_ROWS)
+    rows = put_key_first(rows.head(UNMATCHED_ROWS), result.keys)
     marks = result.mark_rows(what, rows)
     values, indices = [], []
     for column in rows.iter_columns():

@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+from recon_engine.characters import dotted, readable
 from recon_engine.characters import escaped as visible
-from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     LINES_SHOWN,
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import Options
-    from recon_engine.model import Column, PastRun, Pattern, Reads, Side
+    from recon_engine.model import Column, PastRun, Pattern, Patterns, Reads, Side
     from recon_engine.result import Reconciliation
 
 
@@ -388,14 +388,14 @@ def _build_side(side: Side) -> dict[str, str]:
 
 def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
     n, old, new, left = result.counts, result.old, result.new, result.left
-    accepted = (
-        f"and {result.accepted_rows:,} accepted; " if result.accepted_rows else ""
-    )
+    accepted = ""
+    if result.accepted_rows:
+        accepted = f"and {format_count(result.accepted_rows, 'accepted row')}; "
     columns = sum(1 for column in result.by_column if column.mismatched)
     cells = format_count(n.mismatched_cells, "cell")
+    cells += f" in {format_count(columns, 'column')}"
     if result.accepted_cells:
-        still_open = n.mismatched_cells - result.accepted_cells
-        cells = f"{still_open:,} open of {cells}"
+        cells += f", {n.mismatched_cells - result.accepted_cells:,} of them open"
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
         {
@@ -432,7 +432,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
             # As the headline counts them; the cells are those of all these rows.
             "name": "Rows that differ",
             "count": left.mismatched_rows,
-            "note": f"{accepted}{cells} in {format_count(columns, 'column')}",
+            "note": f"{accepted}{cells}",
             "bad": left.mismatched_rows > 0,
         },
     ]
@@ -614,11 +614,13 @@ def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_constants(result: Reconciliation) -> list[dict[str, Any]]:
+    accepted = result.accepted_columns
     return [
         {
             "column": visible(each.column),
             "cells": f"{each.rows:,} of {each.total:,}",
-            "formula": each.write_formula(_format_value(each.by)),
+            "formula": each.write_formula(visible(excerpt_values(None, each.by)[1])),
+            "accepted": each.column in accepted,
         }
         for each in result.constants_to_show
     ]
@@ -630,6 +632,7 @@ def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "column": visible(each.column),
             "distinct": each.distinct,
+            "others": _count_others(each, repeating),
             "top": [
                 _build_change(change)
                 | {"settled": not open_cells.get((each.column, change.kind), 1)}
@@ -640,6 +643,16 @@ def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
         # A change of one row is no pattern.
         if (repeating := [change for change in each.top if change.rows > 1])
     ]
+
+
+def _count_others(patterns: Patterns, repeating: Sequence[Pattern]) -> str:
+    """How many changes are not listed: `and 2 more, once each`; empty without any."""
+    more = patterns.distinct - len(repeating[:MAX_CHANGES])
+    if not more:
+        return ""
+    # One that occurs once is among the most frequent, so all others occur once.
+    are_single = len(repeating) <= MAX_CHANGES and len(repeating) < len(patterns.top)
+    return f"and {more:,} more" + (", once" + " each" * (more > 1)) * are_single
 
 
 def _build_change(change: Pattern) -> dict[str, Any]:
@@ -788,7 +801,7 @@ def _format_cost(result: Reconciliation) -> str:
 
 def _format_value(value: str | None) -> str:
     """The value of a cell as the page shows it, escaped; `(blank)` if it is empty."""
-    return visible(excerpt_values(None, value)[1]) if value else "(blank)"
+    return dotted(visible(excerpt_values(None, value)[1])) if value else "(blank)"
 
 
 def _format_rate(part: int, whole: int) -> str:

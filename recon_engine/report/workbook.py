@@ -24,7 +24,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES, Suppressible
-from recon_engine.result_frames import flatten_key
+from recon_engine.result_frames import flatten_key, put_key_first
 
 
 if TYPE_CHECKING:
@@ -196,10 +196,7 @@ def _list_tables(
         (Suppressible.MISSING, result.missing()),
         (Suppressible.EXTRA, result.extra()),
     ):
-        # Not selected by name: Polars reads some names as patterns.
-        first = [name for name in result.keys if name in rows.columns]
-        names = dict.fromkeys((*first, *rows.columns))
-        ordered = pl.DataFrame([rows.get_column(name) for name in names])
+        ordered = put_key_first(rows, result.keys)
         marks = result.mark_rows(what, rows)
         yield ordered.rename(both, strict=False), marks if any(marks) else None
 
@@ -234,9 +231,11 @@ def _summary_rows(
         ("suppression", result.describe_suppressed(each)) for each in result.suppressed
     )
     yield from (("rule", each.text) for each in result.rules_to_show)
+    accepted = result.accepted_columns
     for each in result.constants_to_show:
         name = name_both(each.column, result.new_names)
-        yield f"change of {name}", format_constant(each, each.by)
+        text = format_constant(each, each.by, accepted=each.column in accepted)
+        yield f"change of {name}", text
     yield from _sum_rows(result)
     for note in notes:
         yield "left out", note

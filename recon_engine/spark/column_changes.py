@@ -123,6 +123,7 @@ class ColumnChanges:
             () if whole is None else find_rule_hints(name, whole, self.plan),
             functools.reduce(totals.add_sum_pairs, (each.sums for each in shares)),
             None if whole is None else find_constant(name, whole, self.plan),
+            is_examined=whole is not None,
         )
         return Packet.for_driver(column, Findings(column_findings={name: found}))
 

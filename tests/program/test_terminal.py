@@ -6,6 +6,8 @@ import io
 import re
 import subprocess
 import sys
+from datetime import date
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,6 +18,7 @@ from support.screen import environment, on_terminal
 
 import recon_engine as rx
 from recon_engine import terminal
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline.demo import KEYS, write_pair
 from recon_engine.report import result_page
 from recon_engine.terminal import print_breaks, print_result, print_table
@@ -202,6 +205,41 @@ def render(result: rx.Reconciliation, *, every_rule: bool = False) -> str:
     console = Console(file=stream, width=100, highlight=False, markup=False)
     print_result(console, result, every_rule=every_rule)
     return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('the note of this claim "x"', 'the note of this claim "x" later'),
+        ("20240507", "16/05/2024"),
+        ("the note of this claim, which was paid", "the note of this claim. It is"),
+        ("a long text 1 that ends alike", "a long text 2 that ends alike"),
+        ("beginning A", "beginning of the text B, which is long"),
+    ],
+)
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_cut_example_shows_the_difference(old: str, new: str, width: int) -> None:
+    """Also beside a column of accepted cells, where the share makes room for it."""
+    cells = [(old, new)] * 3 + [("", "x"), ("a", "b")]
+    sides = [
+        pl.DataFrame({"ID": list("12345"), "REMARKS_OF_IT": texts})
+        for texts in zip(*cells, strict=True)
+    ]
+    accepted = Suppression(
+        what=Suppressible.COLUMN, column="REMARKS_OF_IT", kind="blank_to_value",
+        reason="known", owner="ops", until=date.max,
+    )  # fmt: skip
+    for suppressions in ([], [accepted]):
+        d = rx.diff(*sides, keys="ID", suppressions=suppressions)
+        lines = terminal.render_text(d, width).splitlines()
+        [row] = [each for each in lines if each.startswith("REMARKS_OF_IT")]
+        ours, theirs = row.rpartition("  ")[2].split(" → ")
+        assert ours != theirs
+        bare = [each.removeprefix("…").removesuffix("…") for each in (ours, theirs)]
+        at = [old.find(bare[0]), new.find(bare[1])]
+        assert min(at) >= 0
+        first = len(commonprefix([old, new]))  # noqa: RUF071 - of texts
+        assert at[1] <= first < at[1] + len(bare[1])
 
 
 def test_the_first_ten_keys_of_unmatched_rows_are_shown() -> None:

@@ -472,7 +472,17 @@ def test_a_diff_names_the_rows_that_differ_and_how_to_see_one(tmp_path: Path) ->
     shown = recon("diff", "old.csv", "new.csv", cwd=tmp_path).stdout
     command = shown.partition("\nnext: recon ")[2].partition("\n")[0]
     assert "--delimiter" not in command
+    assert "--config" not in command
     assert recon(*shlex.split(command), cwd=tmp_path).returncode == 1
+    # Another file is named, and any where a variable names one.
+    (tmp_path / "recon.toml").rename(tmp_path / "other.toml")
+    (tmp_path / "recon.toml").write_text('keys = ["LINE"]\n')
+    named = ("diff", "old.csv", "new.csv", "--config")
+    shown = recon(*named, "other.toml", cwd=tmp_path).stdout
+    assert "\nnext: recon explain old.csv new.csv --config other.toml --" in shown
+    (tmp_path / "other.toml").rename(tmp_path / "recon.toml")
+    shown = recon(*named, "recon.toml", cwd=tmp_path, RECON_CONFIG="x.toml").stdout
+    assert "\nnext: recon explain old.csv new.csv --config recon.toml --" in shown
 
 
 def test_explain_without_a_value_shows_what_to_give(pair: Path) -> None:

@@ -291,6 +291,11 @@ def constant_of(changes: list[tuple[str, str, str, int]]) -> Constant | None:
     if not best:
         return None
     rows, form, by = min(best, key=lambda each: (-each[0], FORMS.index(each[1])))
+    # The text alone, from a blank or to one.
+    whole = {"append": ("", by), "prepend": ("", by)}
+    whole |= {"cut_end": (by, ""), "cut_start": (by, "")}
+    if form in whole:
+        rows += sum(n for old, new, _, n in changes if (old, new) == whole[form])
     return form, by, rows, every
 
 

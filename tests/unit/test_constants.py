@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import openpyxl
 import polars as pl
 import pytest
 from hypothesis import given
@@ -20,10 +21,12 @@ from recon_engine.analysis import constants, few_cells
 from recon_engine.analysis.constants import CONSTANTS
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Suppressible, Suppression
+from recon_engine.report.workbook import write_workbook
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from random import Random
 
     from recon_engine import Reconciliation
@@ -120,6 +123,22 @@ def test_blanks_and_values_written_in_another_way_are_only_counted() -> None:
     assert formulas([*moved(5), *others]) == ["5 of 25: new = old + 1.00"]
 
 
+@pytest.mark.parametrize("singly", [0, constants.FEW_CHANGES])
+def test_a_blank_that_gets_the_text_of_the_others_is_counted(
+    monkeypatch: pytest.MonkeyPatch, singly: int
+) -> None:
+    monkeypatch.setattr(constants, "FEW_CHANGES", singly)
+    longer = [(f"note {at}", f"note {at} later") for at in range(8)]
+    others = [("", "later"), (" later", ""), ("", "")]
+    said = '10 of 12: {} = {} + " later"'
+    cells = [*longer, *[("", " later")] * 2, *others]
+    back = [(new, old) for old, new in cells]
+    assert formulas(cells) == [said.format("new", "old")]
+    assert formulas(back) == [said.format("old", "new")]
+    # Blanks alone are a pattern.
+    assert formulas([*longer[:4], *[("", " later")] * 5]) == []
+
+
 def test_each_way_to_read_cells_is_by_itself() -> None:
     texts = [(f"a{at}", f"b{at}x") for at in range(30)]
     assert formulas([*moved(5), *texts]) == ["5 of 35: new = old + 1.00"]
@@ -199,7 +218,7 @@ def test_a_masked_column_has_no_constant() -> None:
     assert "change:" not in str(d)
 
 
-def test_a_constant_of_accepted_cells_is_not_shown() -> None:
+def test_a_constant_of_accepted_cells_is_shown_last_and_marked(tmp_path: Path) -> None:
     accepted = Suppression(
         what=Suppressible.COLUMN,
         column="V",
@@ -207,10 +226,28 @@ def test_a_constant_of_accepted_cells_is_not_shown() -> None:
         owner="ops",
         until=date.max,
     )
-    d = compared(moved(12), suppressions=[accepted])
-    assert [each.formula for each in d.constants] == ["new = old + 1.00"]
-    assert d.constants_to_show == ()
-    assert "change:" not in str(d)
+
+    def pair(at: int) -> pl.DataFrame:
+        keys = map(str, range(12))
+        values = [each[at] for each in moved(12)]
+        others = [each[at] for each in days(9, "%Y-%m-%d")]
+        return pl.DataFrame({"ID": keys, "V": values, "W": others + ["x"] * 3})
+
+    d = rx.diff(pair(0), pair(1), keys="ID", suppressions=[accepted])
+    said = ["9 of 9 cells: new = old + 9 days", "12 of 12 cells: new = old + 1.00"]
+    said[1] += " (accepted)"
+    lines = [f"change: W: {said[0]}", f"change: V: {said[1]}"]
+    shown = [each for each in str(d).splitlines() if each.startswith("change:")]
+    assert shown == lines
+    shown = [each for each in d.to_markdown().splitlines() if "new = old" in each]
+    assert shown == [f"- `W`: {said[0]}", f"- `V`: {said[1]}"]
+    page = d.to_html()
+    assert "<code>new = old + 1.00</code> · accepted</td>" in page
+    assert page.index("new = old + 9 days") < page.index("new = old + 1.00")
+    write_workbook(d, tmp_path / "d.xlsx")
+    summary = openpyxl.load_workbook(tmp_path / "d.xlsx").worksheets[0]
+    rows = summary.iter_rows(values_only=True)
+    assert [row[1] for row in rows if "change of" in str(row[0])] == said
 
 
 def test_outputs_say_it() -> None:
@@ -230,6 +267,27 @@ def test_outputs_say_it() -> None:
             "formula": 'new = old + " <later>"',
         }
     ]
+
+
+def test_columns_without_a_cause_are_named() -> None:
+    texts = [(f"a{7 * at % 11}", f"b{5 * at % 13}") for at in range(9)]
+    said = "o hint and no common change: V (9 cells)"
+    d = compared(texts)
+    assert f"n{said}" in str(d).splitlines()
+    assert f"N{said}" in d.to_markdown().splitlines()
+    assert f"N{said}</p>" in d.to_html()
+    # Too few cells, a mask, a constant, a pair of values of half of them, and a hint.
+    trimmed = [*texts, *[(f"x{at}", f"x{at} ") for at in range(3)]]
+    for other in (
+        compared(texts[:4]),
+        compared(texts, masks={"V": "redact"}),
+        compared(moved(9)),
+        compared([*texts, *[("a", "b")] * 9]),
+        compared(trimmed),
+    ):
+        assert "common change" not in str(other)
+        assert "common change" not in other.to_markdown()
+        assert "common change" not in other.to_html()
 
 
 def test_it_is_stored_as_it_is() -> None:
@@ -270,6 +328,7 @@ WRITTEN: dict[str, Callable[[int], str]] = {
     "minutes": at_time("%d.%m.%Y %H:%M"),
     "clock": at_time("%H:%M"),
     "words": lambda at: f"w{at} é",
+    "nothing": lambda _: "",
     "codes": lambda at: "AB"[at % 2] + "7" * (at % 3),
 }
 # What is done to a value: to its number, or to its text.

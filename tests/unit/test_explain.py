@@ -212,6 +212,16 @@ def test_the_command_marks_characters_and_keeps_its_schema(tmp_path: Path) -> No
     assert (gone.returncode, "SECRET" in gone.stderr) == (2, False)
 
 
+def test_blanks_at_the_ends_of_a_value_are_seen(tmp_path: Path) -> None:
+    files(tmp_path, "ID,A\n1,\n2, x \n", "ID,A\n1, later\n")
+    command = ("explain", "old.csv", "new.csv", "-k", "ID")
+    lines = recon(*command, "1", cwd=tmp_path).stdout.splitlines()
+    assert lines[3].split() == ["A", "(blank)", "·later", "blank", "to", "value"]
+    # As many marks as characters.
+    assert lines[4].split() == ["^" * 6]
+    assert "·x·" in recon(*command, "2", cwd=tmp_path).stdout
+
+
 def test_the_context_is_what_is_not_compared_with_masks() -> None:
     old = pl.DataFrame({"ID": ["1", "2"], "A": ["x", "y"], "SSN": ["123456789"] * 2})
     new = pl.DataFrame({"ID": ["1", "3"], "A": ["z", "y"], "EXTRA": ["e", "f"]})

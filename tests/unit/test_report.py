@@ -453,6 +453,16 @@ def test_a_change_that_happened_once_does_not_repeat() -> None:
     [section] = re.findall(r'<h2 id="patterns">.*?</section>', text, re.DOTALL)
     assert "5.0 → 5 number format 2" in words(section)
     assert "7.0" not in section
+    assert "and 1 more, once" in words(section)
+    ends = {
+        "and 2 more, once each": ["a", "a", "b", "c"],
+        "and 2 more": [at for at in "abcdefgh" for _ in "12"],
+        "": ["a", "a"],
+    }
+    for end, old in ends.items():
+        page = result_page.render_result(pair(old, [f"x{each}y" for each in old]))
+        [section] = re.findall(r'<h2 id="patterns">.*?</section>', page, re.DOTALL)
+        assert re.findall("and .*", words(section).strip()) == [end] * bool(end)
     assert 'id="patterns"' not in result_page.render_result(pair(["a"], ["b"]))
 
 
@@ -520,6 +530,39 @@ def test_columns_that_are_not_compared_are_named_everywhere() -> None:
     assert ignored not in found.to_json()
     shown = diff(old, new, keys="ID", ignore=("UNITS", "GONE", "CAME"))
     assert "not compared: UNITS, GONE, CAME (ignore)" in str(shown)
+
+
+def test_what_keeps_a_result_from_a_pass_is_named_with_its_remedy() -> None:
+    old = pl.DataFrame({"ID": ["1", "2"], "A": ["2", "2"], "GONE": ["3", "3"]})
+    compare: dict[str, Any] = {"keys": "ID", "on_schema_drift": "compare"}
+    found = diff(old, old.drop("GONE"), **compare)
+    said = 'nothing else is open: ignore="GONE" leaves it out of the verdict'
+    assert str(found).count(said) == 1
+    followed = diff(old, old.drop("GONE"), keys="ID", ignore="GONE")
+    assert (found.passes, followed.passes) == (False, True)
+    # Not if a row is missing, if a gate decides, or if it may have another name.
+    for other in (
+        diff(old, old.drop("GONE").head(1), **compare),
+        diff(old, old.drop("GONE"), gates="missing<=0", **compare),
+        diff(old, old.rename({"GONE": "CAME"}), **compare),
+    ):
+        assert "out of the verdict" not in str(other)
+
+
+def test_the_key_comes_first_in_rows_of_one_side() -> None:
+    old = pl.DataFrame({"A": ["1"], "^B$": ["2"], "ID": ["3"]})
+    page = result_page.render_result(diff(old, old.head(0), keys="ID"))
+    assert island(page)["missing"]["columns"] == ["ID", "A", "^B$"]
+    assert "<td>3</td><td>1</td><td>2</td>" in unscripted(page)
+
+
+def test_blanks_at_the_ends_of_a_value_are_seen() -> None:
+    old = table(ID=["1", "2", "3"], V=["", "", "x"])
+    new = table(ID=["1", "2"], V=[" later", " later"])
+    found = diff(old.with_columns(V=pl.col("V") + " "), new, keys="ID")
+    page = result_page.render_result(found)
+    assert '<bdi class="was">·</bdi> → <bdi class="is">·later</bdi>' in page
+    assert "<td>x·</td>" in unscripted(page)
 
 
 def test_the_page_says_how_new_calls_the_columns() -> None:

@@ -389,4 +389,7 @@ def test_of_too_many_only_hints_are_left_out(
         for each in here.hints
         if each.kind == HintKind.RULE and distinct[each.column] <= 20
     }
+    few = frozenset(name for name, changes in distinct.items() if changes <= 20)
+    assert (here.examined, there.examined) == (frozenset(distinct), few)
+    assert few < here.examined
     assert not any(each.kind == HintKind.KEY_RULE for each in there.hints)

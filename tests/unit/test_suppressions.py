@@ -196,9 +196,14 @@ def test_it_holds_on_its_last_day_and_fails_on_the_next() -> None:
     late = suppressed(last, gates=gate, today=date(2026, 11, 26))
     assert states(late) == [("expired", 2)]
     assert (late.passes, late.verdict) == (False, "gates_failed")
-    assert "expired suppression: missing: 2 rows found, accepted until 2026-11-25" in (
-        late.headline()
+    said = "expired suppression: missing: 2 rows found, accepted until 2026-11-25"
+    assert said in late.failures[0]
+    # With what differs, and each sentence once.
+    assert late.headline() == (
+        "FAIL: 3 of 5 matched rows differ, 2 missing, 1 extra;"
+        " expired suppression of missing"
     )
+    assert str(late).count("suppression: missing") == 1
     assert late.left.missing == 2
 
 
@@ -551,7 +556,7 @@ def test_kinds_and_short_values_of_a_suppression_are_words_for_people() -> None:
     )
     late = suppressed(known("column", column="PAID", kind="number_format",
                             until=date.min))  # fmt: skip
-    assert "expired suppression: PAID number format: 2 cells" in late.headline()
+    assert "expired suppression of PAID number format" in late.headline()
 
 
 def test_open_cells_are_in_markdown_junit_and_a_notebook() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -338,6 +339,7 @@ def _explaining(
     of settings from several places it is not known which of them the command needs.
     """
     from recon_engine.command_line import option_words, quoted
+    from recon_engine.config_place import find_config_file
 
     files = all(Path(each).is_file() for each in (old, new))
     if not result.sample or asked.masks or not files:
@@ -345,7 +347,9 @@ def _explaining(
     if not settings.source:
         words = [*option_words(asked, explain.__name__)]
     elif settings.are_from_file:
-        words = [*_file_words(settings.source)]
+        # A variable stands before the file that is found by itself.
+        found = None if "RECON_CONFIG" in os.environ else find_config_file()
+        words = [*_file_words(settings.source, found)]
     else:
         return ""
     shown, accepted = result.split_sample()
@@ -355,9 +359,13 @@ def _explaining(
     return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
 
 
-def _file_words(source: Mapping[str, str]) -> Iterator[str]:
-    """The options that name a configuration file, and the dataset of it."""
-    yield from ("--config", source["file"])
+def _file_words(source: Mapping[str, str], found: Path | None = None) -> Iterator[str]:
+    """The options that name a configuration file, and the dataset of it.
+
+    `found`: the file that needs no option.
+    """
+    if found is None or source["file"] != str(found):
+        yield from ("--config", source["file"])
     if "dataset" in source:
         yield from ("--dataset", source["dataset"])
 
