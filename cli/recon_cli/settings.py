@@ -122,6 +122,17 @@ class Settings:
         return config_lookup.describe_file(self._ctx)
 
     @property
+    def file_words(self) -> tuple[str, ...]:
+        """The options that name the configuration file, and the dataset of it."""
+        source = self.source
+        return tuple(
+            word
+            for flag, fact in (("--config", "file"), ("--dataset", "dataset"))
+            if fact in source
+            for word in (flag, source[fact])
+        )
+
+    @property
     def config_file(self) -> str | None:
         """The configuration file that was used, if any."""
         return self.source.get("file")

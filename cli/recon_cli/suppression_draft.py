@@ -10,6 +10,7 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import write_ignore
 from recon_engine.model import SIDES, Suppressible
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
@@ -44,6 +45,11 @@ def print_for_columns(
     """
     compared = [column.name for column in result.by_column]
     for name in names:
+        if name in {*result.drift.only_in_old, *result.drift.only_in_new}:
+            raise ConfigError(
+                f"--suppress {name}: the column is on one side only, and not compared",
+                help=f"leave it out: {write_ignore([name])} in recon.toml, or --ignore",
+            )
         if name not in {*compared, Suppressible.MISSING, Suppressible.EXTRA}:
             raise ConfigError(
                 f"--suppress {name}: no such column is compared"
@@ -62,7 +68,8 @@ def print_for_columns(
             announce(f"{name}: no difference is left to accept")
             continue
         printed = True
-        echo(f"[{header}]")
+        # A blank line: the tables may be appended to a file.
+        echo(f"\n[{header}]")
         if name in compared:
             kinds = [*map(str, found)]
             echo('what = "column"')
@@ -84,7 +91,7 @@ def _print_end(count: int) -> None:
         echo(line)
     echo(write_setting("max", count))
     until = date.today() + timedelta(DAYS)  # noqa: DTZ011 - a person's day
-    echo(f"until = {until}\n")
+    echo(f"until = {until}")
 
 
 def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None:
@@ -100,14 +107,15 @@ def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None
     rows.sort(key=_group_of)
     for _, each in groupby(rows, key=_group_of):
         group = list(each)
-        echo(f"[{header}]")
+        echo(f"\n[{header}]")
         for line in _write_table(group, page.key_columns):
             echo(line)
         _print_end(sum(row["cells"] for row in group))
-    announce(
-        f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
-        " they apply from the next run"
-    )
+    if rows:
+        announce(
+            f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
+            " they apply from the next run"
+        )
 
 
 def _group_of(row: dict[str, Any]) -> tuple[str, str]:

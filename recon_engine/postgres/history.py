@@ -234,18 +234,28 @@ def _describe_streak(connection: psycopg.Connection, dataset: str) -> str:
     """How many of the last results in a row are clean, as measured by their runs.
 
     A result that a later run of the same files replaced does not count, and a run
-    without a result measured nothing.
+    without a result measured nothing. Without a clean last result, the last clean one.
     """
     limit = STREAK_RUNS
     while True:
         runs = list_runs(connection, dataset, limit, results=True)
         counted = [run for run in runs if not run.replaced]
         clean = [*takewhile(lambda run: run.clean, counted)]
-        if len(clean) < len(counted) or len(runs) < limit:
+        ended = len(clean) < len(counted) and any(run.clean for run in counted)
+        if ended or len(runs) < limit:
             break
         limit *= 4
-    since = f", since {clean[-1].started:%Y-%m-%d}" if clean else ""
-    return f"clean in a row: {format_count(len(clean), 'run')}{since}"
+    line = f"clean in a row: {format_count(len(clean), 'run')}"
+    if clean:
+        return f"{line}, since {clean[-1].started:%Y-%m-%d}"
+    for run in counted:
+        if run.clean:
+            return f"{line}; the last clean one is of {run.started:%Y-%m-%d}"
+    known = [run for run in counted if run.clean is not None]
+    if not known:
+        return line
+    results = format_count(len(known), "result")
+    return f"{line}; never clean in {results} since {known[-1].started:%Y-%m-%d}"
 
 
 def load_result(

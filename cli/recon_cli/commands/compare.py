@@ -26,7 +26,7 @@ from recon_engine.errors import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
     from recon_cli.settings import Settings
@@ -345,7 +345,7 @@ def _explaining(
     if not settings.source:
         words = [*option_words(asked, explain.__name__)]
     elif settings.are_from_file:
-        words = [*_file_words(settings.source)]
+        words = [*settings.file_words]
     else:
         return ""
     shown, accepted = result.split_sample()
@@ -355,17 +355,8 @@ def _explaining(
     return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
 
 
-def _file_words(source: Mapping[str, str]) -> Iterator[str]:
-    """The options that name a configuration file, and the dataset of it."""
-    yield from ("--config", source["file"])
-    if "dataset" in source:
-        yield from ("--dataset", source["dataset"])
-
-
 def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
-    source = settings.source
-    from_file = source and settings.are_from_file
-    words = (*_file_words(source),) if from_file else ()
+    words = settings.file_words if settings.are_from_file else ()
     return PageFacts(options=asked, timed=True, words=words, started=started)
