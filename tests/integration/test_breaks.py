@@ -636,7 +636,7 @@ def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
     look(site, "3", "1,10,a", "2,20,b", "3,33,c", "5,1,x")
     runs = site.rows("SELECT run_id FROM metrics.pipeline_run_log ORDER BY run_ts")
 
-    def of(run: int, *words: str) -> dict[tuple[str, str | None], tuple[str, str]]:
+    def of(run: int, *words: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         asked = ("--run", str(runs[run - 1]["run_id"]), *words, "-f", "json")
         found = json.loads(ran(site, "breaks", *asked).stdout)
         return {
@@ -677,7 +677,7 @@ def test_the_key_of_a_break_is_explained_with_the_settings_of_the_dataset(
 ) -> None:
     """From another folder, with the delimiter that only the file has."""
     texts = [each.replace(b",", b";") for each in (OLD, csv("1,11,x", "3,30,c"))]
-    site.deliver(*texts, "1")
+    site.deliver(texts[0], texts[1], "1")
     outcome = site.run(options=Options(keys=("ID",), delimiter=";"))
     assert outcome.error is None
     file = tmp_path / "settings" / "recon.toml"

@@ -87,16 +87,16 @@ def test_what_was_not_compared_is_not_clean(site: FolderSite, tmp_path: Path) ->
         'not clean: 1 column is on one side only; to leave out: ignore = ["MORE"]'
     )
     with open_connection(site.database) as connection:
-        [run] = history.list_runs(connection, "claims", 1)
-        page = render_result(*history.load_result(connection, run.run_id))
+        [past] = history.list_runs(connection, "claims", 1)
+        page = render_result(*history.load_result(connection, past.run_id))
     assert "to leave out: ignore = [&#34;MORE&#34;]" in page
     for words in (("--column", "MORE"), ("--column", "MORE", "--suppress")):
-        listed = recon("breaks", *words, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+        shown = recon("breaks", *words, cwd=tmp_path, RECON_DATABASE_URL=site.database)
         assert (
             "not compared, on one side only: MORE;"
             ' to leave out: ignore = ["MORE"] in recon.toml, or --ignore'
-        ) in listed.stderr
-        assert "fill in" not in listed.stderr
+        ) in shown.stderr
+        assert "fill in" not in shown.stderr
     said = state_after(site, 1, more, ignore=("MORE",))
     assert said == "clean: no open break that is not accepted, no gate is set"
     expired = known(Suppressible.COLUMN, date(2020, 1, 1), "NOTE")
