@@ -10,6 +10,7 @@ from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, HintKind, SuppressionState
 from recon_engine.suggestions import join_names
+from recon_engine.toml_text import write_value
 
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def format_count(count: int, noun: str, predicate: str = "") -> str:
 def format_share(part: int, whole: int, noun: str, predicate: str = "") -> str:
     """A part of a count: `1 of 6 old rows is missing`, `2 of 6 old rows are …`."""
     words = f"{part:,} of {whole:,} {pluralize(whole, noun)}"
-    return f"{words} {conjugate(part, predicate)}" if predicate else words
+    # `0 of 1 cell is open`: of one thing, none is.
+    number = 1 if whole == 1 else part
+    return f"{words} {conjugate(number, predicate)}" if predicate else words
 
 
 def describe_side(name: str, side: Side) -> Iterator[str]:
@@ -142,6 +145,11 @@ def describe_ignored(columns: Sequence[str]) -> Iterator[str]:
     """A sentence for the columns that an option leaves out, if there are some."""
     if columns:
         yield f"not compared: {join_names(columns)} (ignore)"
+
+
+def write_ignore(columns: Sequence[str]) -> str:
+    """The setting that leaves out columns, in one line."""
+    return readable(f"ignore = {write_value([*columns])}")
 
 
 def unused_frame_options(result: _WithSides) -> Iterator[str]:

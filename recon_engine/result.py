@@ -1001,10 +1001,7 @@ class Reconciliation:
 
     @property
     def mapped_names(self) -> dict[str, str]:
-        """The names in NEW of the columns that `renames` or `--map` pairs, by OLD.
-
-        Empty for a result that was read from the tables.
-        """
+        """The names in NEW of the columns that `renames` or `--map` pairs, by OLD."""
         formed = dict(self.name_pairs)
         pairs = self.new_names.items()
         return {own: new for own, new in pairs if formed.get(own) != new}

@@ -35,11 +35,11 @@ def find_other_side(old: str, new: str, asked: Options, limits: Limits) -> str |
     if _are_read_alike(asked) or not all(Path(each).is_file() for each in paths):
         return None
     sides = list(zip(paths, SIDES, strict=True))
-    own = [_fits(path, side, asked, limits) for path, side in sides]
+    own = [_find_columns(path, side, asked, limits) for path, side in sides]
     if all(own):
         return None
     swapped = zip(paths, reversed(SIDES), strict=True)
-    others = [_fits(path, side, asked, limits) for path, side in swapped]
+    others = [_find_columns(path, side, asked, limits) for path, side in swapped]
     if all(others):
         return (
             f"the settings of NEW fit {old}, and those of OLD fit {new}: are the two"
@@ -47,9 +47,10 @@ def find_other_side(old: str, new: str, asked: Options, limits: Limits) -> str |
         )
     for side, is_own, is_other in zip(SIDES, own, reversed(others), strict=True):
         if is_own and is_other:
+            known = is_own | is_other
             return (
                 f"the settings of {side.upper()} fit both files: are both of"
-                f" {side.upper()}? {_compare_one_side(old, new, asked, side)}"
+                f" {side.upper()}? {_compare_one_side(old, new, asked, side, known)}"
             )
     return None
 
@@ -64,8 +65,11 @@ def _are_read_alike(asked: Options) -> bool:
     )
 
 
-def _fits(path: str, side: str, asked: Options, limits: Limits) -> bool:
-    """Whether a file with the settings of a side has the columns of the key."""
+def _find_columns(path: str, side: str, asked: Options, limits: Limits) -> set[str]:
+    """The folded columns of a file that the settings of a side fit; else none.
+
+    They fit if it has the columns of the key, and those that are renamed.
+    """
     makes = {
         name: made.sources
         for made in map(parse_derivation, asked.side(side).derive)
@@ -74,16 +78,17 @@ def _fits(path: str, side: str, asked: Options, limits: Limits) -> bool:
     names = asked.renames if side == "new" else {}
     needed = [
         source
-        for key in asked.keys
-        for name in [names.get(key, key)]
+        for column in (*asked.keys, *asked.renames)
+        for name in [names.get(column, column)]
         for source in makes.get(name, (name,))
     ]
     with suppress(ReconError), ExitStack() as stack:
         table = open_side(path, side, asked, limits, stack, SILENT, hashes=False)
         forms = asked.match_names
         known = {fold_name(name, forms) for name in table.columns}
-        return known.issuperset(fold_name(name, forms) for name in needed)
-    return False
+        if known.issuperset(fold_name(name, forms) for name in needed):
+            return known
+    return set()
 
 
 def _swap_files(old: str, new: str) -> str:
@@ -94,10 +99,13 @@ def _swap_files(old: str, new: str) -> str:
     return " ".join(map(quoted, ("recon", *words)))
 
 
-def _compare_one_side(old: str, new: str, asked: Options, side: str) -> str:
+def _compare_one_side(
+    old: str, new: str, asked: Options, side: str, known: set[str]
+) -> str:
     """The command that compares two files of one side, without the settings of a file.
 
-    Gates and suppressions are of the two sides.
+    Gates and suppressions are of the two sides, and so are columns that are ignored in
+    the other one: no file may have them. `known`: the folded columns of the files.
     """
     if side == "new" and asked.renames:
         return "give them settings of their own: --config FILE"
@@ -109,6 +117,9 @@ def _compare_one_side(old: str, new: str, asked: Options, side: str) -> str:
         old=asked.side(side),
         new=asked.side(side),
         renames={},
+        ignore=tuple(
+            name for name in asked.ignore if fold_name(name, asked.match_names) in known
+        ),
         gates=(),
         suppressions=(),
     )

@@ -308,12 +308,13 @@ def describe_outcome(clock: RunClock) -> str:
         readable(ended.result.headline()) if ended.result else None,
         f"breaks: new {counts.new:,}, reopened {counts.reopened:,}" if counts else None,
         clock.clean_state,
-        _describe_end(ended),
+        # The verdict has said which gate failed, and the exit code that one did.
+        _describe_end(ended, short=True),
     )
     return f"{ended.record.dataset}: " + " · ".join(fact for fact in facts if fact)
 
 
-def _describe_end(ended: Outcome) -> str:
+def _describe_end(ended: Outcome, *, short: bool = False) -> str:
     """One line on how the run ended. It never uses the words of a verdict.
 
     A successful run may have found differences or a failed gate: `complete` is said of
@@ -321,10 +322,12 @@ def _describe_end(ended: Outcome) -> str:
     """
     record = ended.record
     if record.status is RunStatus.SUCCEEDED:
-        what = "run complete (SUCCEEDED): result recorded, inputs archived"
+        recorded = "" if short else ": result recorded, inputs archived"
+        what = f"run complete (SUCCEEDED){recorded}"
     else:
         what = f"run ended as {record.status}"
-    gates = "a gate failed: exit code 1" if record.exit_code == 1 else None
+    failed = record.exit_code == 1 and not (short and ended.result)
+    gates = "a gate failed: exit code 1" if failed else None
     facts = (what, f"run {record.run_id}", record.message, gates)
     return " · ".join(fact for fact in facts if fact)
 
@@ -509,10 +512,11 @@ def show_rows(
             echo(format_record(line), end="")
 
 
-def show_breaks(page: BreakPage, form: Format) -> None:
+def show_breaks(page: BreakPage, form: Format, words: Sequence[str] = ()) -> None:
     """Print breaks on stdout, and on stderr how many there are and as of when.
 
-    A terminal shows what fits; all fields with -v, and elsewhere.
+    A terminal shows what fits; all fields with -v, and elsewhere. `words`: the options
+    that the command which explains a break needs besides its key.
     """
     if form is Format.TABLE and make_console().is_terminal and not shows_details():
         from recon_engine.terminal import print_breaks
@@ -533,16 +537,15 @@ def show_breaks(page: BreakPage, form: Format) -> None:
     if page.rows and page.keys and form is Format.TABLE:
         from recon_engine.command_line import key_flags, quoted
 
-        [key] = (
-            dict(zip(page.names, row, strict=True))["key"] for row in page.rows[:1]
-        )
+        rows = [dict(zip(page.names, row, strict=True)) for row in page.rows]
         inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
-        command = f"recon explain {inputs} {key_flags(page.keys)} {quoted(key)}"
-        announce(f"next: {command}")
-        announce(
-            "accept them for a time: add --suppress, which prints [[suppress]] tables"
-            " for recon.toml (docs/gates.md, Suppressions)"
-        )
+        named = " ".join((key_flags(page.keys), *map(quoted, words)))
+        announce(f"next: recon explain {inputs} {named} {quoted(rows[0]['key'])}")
+        if any(not (row["ended"] or row["accepted"]) for row in rows):
+            announce(
+                "accept them for a time: add --suppress, which prints [[suppress]]"
+                " tables for recon.toml (docs/gates.md, Suppressions)"
+            )
 
 
 def note_breaks(page: BreakPage) -> None:

@@ -137,6 +137,9 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
     if outcome.artifacts_at:
         yield f"artifacts: {outcome.artifacts_at}"
         yield f"report:    {outcome.artifacts_at}report.html"
+        # That page is written before the breaks are known.
+        command = f"{program} report {outcome.record.run_id}"
+        yield f"page:      {command} writes it with the state and the breaks"
     yield f"next:      {program} {_next_command(outcome)}"
 
 

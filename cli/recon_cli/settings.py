@@ -12,6 +12,7 @@ from recon_cli import config_lookup, parsing, session
 from recon_cli.narrowing import leave_out_excluded
 from recon_engine.command_line import quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
+from recon_engine.config_place import find_config_file
 from recon_engine.model import SIDES
 from recon_engine.options import (
     OPTIONS,
@@ -120,6 +121,25 @@ class Settings:
     def source(self) -> dict[str, str]:
         """The configuration file and the dataset of it that were used."""
         return config_lookup.describe_file(self._ctx)
+
+    @property
+    def file_words(self) -> tuple[str, ...]:
+        """The options that name the configuration file, and the dataset of it."""
+        source = self.source
+        return tuple(
+            word
+            for flag, fact in (("--config", "file"), ("--dataset", "dataset"))
+            if fact in source
+            for word in (flag, source[fact])
+        )
+
+    @property
+    def words_here(self) -> tuple[str, ...]:
+        """The same without the file that a command in this folder finds by itself."""
+        words = self.file_words
+        # A variable stands before that file.
+        found = None if "RECON_CONFIG" in os.environ else find_config_file()
+        return words[2:] if found and self.config_file == str(found) else words
 
     @property
     def config_file(self) -> str | None:

@@ -10,6 +10,7 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import write_ignore
 from recon_engine.model import SIDES
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
@@ -41,6 +42,12 @@ def print_for_columns(
     `names`: columns, or `missing` and `extra` for rows. `file`: the configuration file
     that they are for, if there is one. Raises ConfigError for another name.
     """
+    one_sided = {*result.drift.only_in_old, *result.drift.only_in_new}
+    for name in filter(one_sided.__contains__, names):
+        raise ConfigError(
+            f"--suppress {name}: the column is on one side only, and not compared",
+            help=f"leave it out: {write_ignore([name])} in recon.toml, or --ignore",
+        )
     drafted = {name: _draft(result, name) for name in names}
     header = write_header(_find_place(dataset, file))
     printed = False
@@ -49,7 +56,8 @@ def print_for_columns(
             announce(f"{name}: no difference is left to accept")
             continue
         printed = True
-        echo(f"[{header}]")
+        # A blank line: the tables may be appended to a file.
+        echo(f"\n[{header}]")
         kinds = each.kinds and [*each.kinds]
         if kinds:
             echo('what = "column"')
@@ -81,7 +89,7 @@ def _print_end(count: int) -> None:
         echo(line)
     echo(write_setting("max", count))
     until = date.today() + timedelta(DAYS)  # noqa: DTZ011 - a person's day
-    echo(f"until = {until}\n")
+    echo(f"until = {until}")
 
 
 def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None:
@@ -97,14 +105,15 @@ def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None
     rows.sort(key=_group_of)
     for _, each in groupby(rows, key=_group_of):
         group = list(each)
-        echo(f"[{header}]")
+        echo(f"\n[{header}]")
         for line in _write_table(group, page.key_columns):
             echo(line)
         _print_end(sum(row["cells"] for row in group))
-    announce(
-        f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
-        " they apply from the next run"
-    )
+    if rows:
+        announce(
+            f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
+            " they apply from the next run"
+        )
 
 
 def _group_of(row: dict[str, Any]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -175,9 +176,12 @@ def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
     home = folder.path if folder.path.is_dir() else folder.path.parent
     try:
         with tempfile.TemporaryFile(dir=home):
-            yield CheckResult(
-                name, CheckState.OK, f"{folder.path} can be read and written"
+            found = (
+                "can be read and written"
+                if home == folder.path
+                else "does not exist yet: the first run creates it"
             )
+            yield CheckResult(name, CheckState.OK, f"{folder.path} {found}")
     except OSError:
         remedy = f"let this account write to {home}"
         yield CheckResult(
@@ -357,7 +361,10 @@ def _check_pooler(
 
 def _check_disk(inbound: str | None) -> Iterator[CheckResult]:
     work = Path(tempfile.gettempdir())
-    sizes = [f.size for f in open_storage(inbound).files()] if inbound else []
+    sizes: list[int] = []
+    # Its own check has said that inbound cannot be read.
+    with suppress(ReconError):
+        sizes = [f.size for f in open_storage(inbound).files()] if inbound else []
     needed = COPIES_ON_DISK * sum(sizes) + SPARE_BYTES
     free = shutil.disk_usage(work).free
     found = f"{free / GIB:.1f} GiB free in {work}, {needed / GIB:.1f} GiB needed"

@@ -106,7 +106,7 @@ def select_by_patterns(
     for name in others:
         log.warning("ignored_file", extra={"file": name})
     _refuse_unusable([file for each in found for file in each])
-    why = f"--old-pattern is {old}, --new-pattern is {new}"
+    why = f"the pattern of OLD is {old}, that of NEW is {new}"
     if not chosen:
         if not any(map(_is_delivery, others)):
             return NoData(tuple(others))

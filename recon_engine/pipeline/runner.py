@@ -274,7 +274,8 @@ class _Attempt:
         out.mkdir()
         stored = []
         whole = parts is None
-        facts = self.page_facts(artifacts.FILES if whole else artifacts.PARTS)
+        files = artifacts.FILES if whole else artifacts.PARTS
+        facts = self.page_facts(result, files)
         for each in artifacts.write_artifacts(result, out, facts, whole=whole):
             failpoint("artifact")
             uri = self.locations.out.put(each.path, f"{prefix}/{each.name}")
@@ -289,7 +290,7 @@ class _Attempt:
         self.artifacts_at = f"{self.locations.out.url}{prefix}/"
         return stored
 
-    def page_facts(self, files: Mapping[str, str]) -> PageFacts:
+    def page_facts(self, result: Reconciliation, files: Mapping[str, str]) -> PageFacts:
         """What the report shows besides the result: no time and no id."""
         past = history.list_runs(
             self.run_log.connection,
@@ -297,12 +298,14 @@ class _Attempt:
             TREND_RUNS,
             before=self.attempt.run_id,
             results=True,
+            replacing=result,
         )
         return PageFacts(
             dataset=self.config.dataset,
             options=self.config.options,
             past=past,
             files=files,
+            before_recorded=True,
         )
 
     def publication(

@@ -73,6 +73,12 @@ UNCHANGED: Final = {
     Tracking.OVER_LIMIT: "its differences are over --break-limit",
     Tracking.SUPERSEDED: "a later pair has been tracked since",
 }
+# Which breaks became what in a run, as far as the table of breaks has it.
+STATES_OF_RUN: Final = {
+    BreakState.NEW: "first_seen_run = %(of_run)s",
+    BreakState.RESOLVED: "state = 'resolved' AND as_of_run = %(of_run)s",
+    BreakState.GONE: "state = 'gone' AND as_of_run = %(of_run)s",
+}
 ENDED: Final = "('resolved', 'gone')"
 
 SEEN_SCHEMA: Final = pa.schema(
@@ -330,7 +336,8 @@ WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
 # masked: its values then find no row.
 KEY_OF_RUN: Final = """
 SELECT s.keys, r.config->'options',
-    coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
+    coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false),
+    s.only_in_old || s.only_in_new
 FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
 WHERE s.run_id = %s
 """
@@ -373,7 +380,7 @@ SELECT key_text AS key, column_name AS "column", kind, state,
     greatest(CASE WHEN open THEN %(as_of)s::date ELSE as_of END - first_seen, 0)
         AS age_days,
     first_seen, last_seen, runs_seen, old_value AS old, new_value AS new, uncertain,
-    {ACCEPTED} AS accepted, occurrences
+    {ACCEPTED} AS accepted, CASE WHEN NOT open THEN as_of END AS ended, occurrences
 FROM metrics.break WHERE book = %(book)s AND {{which}}
 ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
 """  # noqa: S608 - constants above
@@ -632,7 +639,9 @@ class BreakFilter:
     `extra`. `key`: the values of the key columns, or one JSON array, as results show
     keys, or another text of the same key under the rules of the last run.
     `not_columns`, `not_kinds`: what is left out. `accepted`: whether open breaks that a
-    suppression accepts are listed too.
+    suppression accepts are listed too. `run`: only breaks that were new in this run,
+    and those that it ended and no later run reopened. The table has other states of the
+    last run only.
     """
 
     states: Sequence[BreakState] = ()
@@ -642,9 +651,17 @@ class BreakFilter:
     not_columns: Sequence[str] = ()
     not_kinds: Sequence[str] = ()
     accepted: bool = False
+    run: UUID | None = None
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for a kind that does not exist."""
+        """Raise ConfigError for an unknown kind, or a state that no run is known of."""
+        unknown = [state for state in self.states if state not in STATES_OF_RUN]
+        if self.run is not None and unknown:
+            raise ConfigError(
+                f"--run with --state {unknown[0]}: it is not known which breaks were",
+                why="the table of breaks has this state of the last run only",
+                help=f"--state takes {', '.join(STATES_OF_RUN)} here",
+            )
         known = [*KINDS, "missing", "extra"]
         for kind in (*self.kinds, *self.not_kinds):
             if kind not in known:
@@ -659,8 +676,10 @@ class BreakFilter:
         """The condition in SQL, with `values`, whatever is accepted."""
         # A missing or extra row has no column: NULL is no column that is left out.
         other = "(column_name IS NULL OR column_name <> ALL(%(not_columns)s))"
+        of_run = (STATES_OF_RUN[state] for state in self.states or tuple(STATES_OF_RUN))
+        state = "state = ANY(%(states)s)" if self.states else "open"
         conditions = (
-            ("state = ANY(%(states)s)" if self.states else "open"),
+            (state if self.run is None else f"({' OR '.join(of_run)})"),
             ("column_name = ANY(%(columns)s)" if self.columns else ""),
             ("kind = ANY(%(kinds)s)" if self.kinds else ""),
             ("key_text = ANY(%(keys)s)" if self.key else ""),
@@ -670,9 +689,10 @@ class BreakFilter:
         return " AND ".join(filter(None, conditions))
 
     @property
-    def values(self) -> dict[str, list[str]]:
+    def values(self) -> dict[str, object]:
         """The values of `condition`."""
         return {
+            "of_run": self.run,
             "states": list(self.states),
             "columns": list(self.columns),
             "kinds": list(self.kinds),
@@ -694,7 +714,8 @@ class BreakPage:
     first break was last seen in; empty if they are unknown. `suppressions`: those of
     the run log that decide what is accepted, each as `Suppression.public`; None if
     they are unknown. `key_columns`: as `keys`, also if they are masked. `occurrences`:
-    how many cells or rows each break is.
+    how many cells or rows each break is. `drifted`: the columns that one side only had
+    in the last run.
     """
 
     names: tuple[str, ...]
@@ -709,6 +730,7 @@ class BreakPage:
     suppressions: list[dict[str, object]] | None = None
     key_columns: tuple[str, ...] = ()
     occurrences: tuple[int, ...] = ()
+    drifted: tuple[str, ...] = ()
 
 
 def list_breaks(
@@ -728,7 +750,7 @@ def list_breaks(
         if latest is not None:
             book, tracking, as_of, run_id, tracked_run = latest
             found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
-            keys, options, masked = found or ((), {}, False)
+            keys, options, masked, drifted = found or ((), {}, False, ())
             texts: list[str] = []
             if keys and not masked and wanted is not None and wanted.key:
                 texts = find_key_texts(connection, book, wanted.key, keys, options)
@@ -747,6 +769,7 @@ def list_breaks(
                 page,
                 keys=() if masked else tuple(keys),
                 key_columns=tuple(keys),
+                drifted=tuple(drifted),
                 inputs=_find_inputs(connection, book, page),
                 suppressions=set_to[0] if set_to else None,
             )
@@ -814,9 +837,9 @@ def _listing(
     other texts of the key of the filter.
     """
     wanted = wanted or BreakFilter()
-    values = {"book": book, "as_of": as_of, "limit": limit, "run": run_id}
-    values |= wanted.values
-    values["keys"] = [*wanted.values["keys"], *key_texts]
+    values: dict[str, Any] = {"book": book, "as_of": as_of, "limit": limit}
+    values |= {"run": run_id, **wanted.values}
+    values["keys"] = [*values["keys"], *key_texts]
     # A condition is made of the texts above: values are bound, not formatted.
     which, left_out = wanted.condition, 0
     if not wanted.accepted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.formatting import format_count, format_share
+from recon_engine.formatting import format_count, format_share, write_ignore
 from recon_engine.model import Tracking
 from recon_engine.postgres.breaks import (
     ACCEPTED,
@@ -20,15 +20,17 @@ from recon_engine.postgres.connection import translate_database_errors
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     import psycopg
 
+# With more, the line would be mostly their names.
+DRIFTED_NAMED: Final = 4
 
 MEASURED: Final = """
 SELECT s.matched, s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new,
-    cardinality(s.only_in_old) + cardinality(s.only_in_new),
+    s.only_in_old || s.only_in_new,
     count(g.run_id), count(g.run_id) FILTER (WHERE NOT g.passed)
 FROM metrics.recon_summary s LEFT JOIN metrics.gate_result g USING (run_id)
 WHERE s.run_id = %s GROUP BY s.run_id
@@ -81,7 +83,7 @@ def describe_clean_state(connection: psycopg.Connection, run_id: UUID) -> str:
                     format_count(failed, "suppression", "are expired or exceeded"),
                 ),
                 (uncompared, format_count(uncompared, "row", "were not compared")),
-                (drifted, format_count(drifted, "column", "are on one side only")),
+                (len(drifted), _describe_drifted(drifted)),
                 (not matched, "no row is matched"),
             )
             if count
@@ -93,6 +95,14 @@ def describe_clean_state(connection: psycopg.Connection, run_id: UUID) -> str:
         end = f", the first until {until}" if until else ""
         facts.append(f"{format_count(accepted, 'break', 'are')} accepted{end}")
     return f"{'not clean' if problems else 'clean'}: {' · '.join(facts)}"
+
+
+def _describe_drifted(columns: Sequence[str]) -> str:
+    """That columns are on one side only, and the setting that leaves them out."""
+    are = format_count(len(columns), "column", "are on one side only")
+    if len(columns) > DRIFTED_NAMED:
+        return f"{are}; ignore leaves them out"
+    return f"{are}; to leave out: {write_ignore(columns)}"
 
 
 def _describe_breaks(

@@ -36,6 +36,7 @@ from recon_engine.model import (
     Suppressible,
     SuppressionState,
 )
+from recon_engine.name_forms import fold_name
 from recon_engine.postgres.breaks import format_breaks, read_breaks_of_run
 from recon_engine.postgres.clean_state import describe_clean_state
 from recon_engine.postgres.connection import translate_database_errors
@@ -61,11 +62,13 @@ if TYPE_CHECKING:
     import psycopg
 
     from recon_engine.model import RuleCount
+    from recon_engine.name_forms import NameForm
     from recon_engine.record_table import Record, RecordTable, Row
     from recon_engine.rules.chains import Chain
 
 
 RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
+PAIR_FACTS: Final = ("uri", "sha256")
 BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 # `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
 # no suppression failed. Without gates, active suppressions have to cover all that
@@ -94,13 +97,17 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
         ELSE b.oldest_unaccepted_days END AS oldest_unaccepted_days,
     coalesce(s.accepted_rows, CASE WHEN NOT u.any THEN 0 END) AS accepted_rows,
     u.missing AS accepted_missing, u.extra AS accepted_extra, r.old_uri,
-    s.run_id IS NOT NULL AND EXISTS (
+    s.run_id IS NOT NULL AND (coalesce(
+        (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
+            = (%(old_uri)s, %(new_uri)s, %(old_sha256)s, %(new_sha256)s),
+        false
+    ) OR EXISTS (
         SELECT FROM metrics.pipeline_run_log l
             JOIN metrics.recon_summary USING (run_id)
         WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
             AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
                 = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
-    ) AS replaced,
+    )) AS replaced,
     CASE WHEN s.run_id IS NOT NULL THEN
         s.matched > 0
         AND s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new = 0
@@ -178,12 +185,18 @@ def list_runs(
     *,
     before: UUID | None = None,
     results: bool = False,
+    replacing: Reconciliation | None = None,
 ) -> list[PastRun]:
     """Runs of a dataset that are not in progress, latest first, at most `limit`.
 
     `before`: only runs that started before it. `results`: only runs with a result.
+    `replacing`: the result of a run that is not recorded yet: it takes the place of
+    earlier ones of the same files.
     """
     values = {"dataset": dataset, "limit": limit, "before": before, "results": results}
+    for side in SIDES:
+        now = getattr(replacing, side, None)
+        values |= {f"{side}_{fact}": getattr(now, fact, None) for fact in PAIR_FACTS}
     return [
         PastRun(
             row["run_id"],
@@ -221,18 +234,28 @@ def _describe_streak(connection: psycopg.Connection, dataset: str) -> str:
     """How many of the last results in a row are clean, as measured by their runs.
 
     A result that a later run of the same files replaced does not count, and a run
-    without a result measured nothing.
+    without a result measured nothing. Without a clean last result, the last clean one.
     """
     limit = STREAK_RUNS
     while True:
         runs = list_runs(connection, dataset, limit, results=True)
         counted = [run for run in runs if not run.replaced]
         clean = [*takewhile(lambda run: run.clean, counted)]
-        if len(clean) < len(counted) or len(runs) < limit:
+        ended = len(clean) < len(counted) and any(run.clean for run in counted)
+        if ended or len(runs) < limit:
             break
         limit *= 4
-    since = f", since {clean[-1].started:%Y-%m-%d}" if clean else ""
-    return f"clean in a row: {format_count(len(clean), 'run')}{since}"
+    line = f"clean in a row: {format_count(len(clean), 'run')}"
+    if clean:
+        return f"{line}, since {clean[-1].started:%Y-%m-%d}"
+    for run in counted:
+        if run.clean:
+            return f"{line}; the last clean one is of {run.started:%Y-%m-%d}"
+    known = [run for run in counted if run.clean is not None]
+    if not known:
+        return line
+    results = format_count(len(known), "result")
+    return f"{line}; never clean in {results} since {known[-1].started:%Y-%m-%d}"
 
 
 def load_result(
@@ -289,6 +312,12 @@ def load_result(
         acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
         coverage=_load_coverage(counts, suppressed, summary["accepted_rows"]),
         name_pairs=tuple(sorted(summary["name_pairs"].items())),
+        new_names=_restore_new_names(
+            renames,
+            [*summary["keys"], *names],
+            options.match_names if options else (),
+        ),
+        ignored=tuple(kept.get("ignore", ())),
         applied=tuple(
             Applied(**each) for _, each in sorted(summary["applied"].items())
         ),
@@ -424,6 +453,19 @@ def _load_side(summary: Row, name: str) -> Side:
         folded_away=summary[f"folded_away_{name}"],
         unpairable=summary[f"unpairable_{name}"],
     )
+
+
+def _restore_new_names(
+    renames: dict[str, str], columns: Sequence[str], forms: Sequence[NameForm]
+) -> dict[str, str]:
+    """The names in NEW of columns with another one in OLD, in the order of columns.
+
+    A rename of the options may have another form of the name in OLD. Its name in NEW is
+    as in the options: the tables do not hold the header of NEW.
+    """
+    by_form = {fold_name(own, forms): new for own, new in renames.items()}
+    theirs = ((own, by_form.get(fold_name(own, forms), own)) for own in columns)
+    return {own: new for own, new in theirs if own != new}
 
 
 def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | None:

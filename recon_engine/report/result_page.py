@@ -118,7 +118,8 @@ class PageFacts:
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
     `words`: the options of the command that repeats the comparison, if a configuration
-    file has all of them.
+    file has all of them. `before_recorded`: the page is written before its run is
+    recorded, and says where its state and its breaks are.
     """
 
     dataset: str | None = None
@@ -132,6 +133,7 @@ class PageFacts:
     words: tuple[str, ...] = ()
     title: str | None = None
     in_python: bool = False
+    before_recorded: bool = False
 
 
 NO_FACTS: Final = PageFacts()
@@ -175,6 +177,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
             for g in result.gates
         ],
         breaks=facts.breaks and _build_breaks(facts.breaks, result.keys),
+        before_recorded=facts.before_recorded,
         columns=_build_columns(result),
         agreeing=_count_agreeing(result),
         chart=_draw_trend(result, facts),

@@ -117,6 +117,8 @@ def test_what_is_accepted_is_open_and_counted_apart(site: FolderSite) -> None:
     assert "verdict:   DIFFER: 8 of 50 matched rows differ" in lines[1]
     assert "(42 more only by an accepted difference)" in lines[1]
     assert lines[-1] == "next:      recon breaks --dataset claims --state new"
+    command = f"recon report {last.record.run_id}"
+    assert lines[-2] == f"page:      {command} writes it with the state and the breaks"
 
 
 def test_breaks_leaves_accepted_ones_out_and_says_how_many(

@@ -626,6 +626,73 @@ def test_the_key_of_a_break_is_explained_as_it_is_listed(
     assert explained.stdout.startswith("ID=1: 1 matched\n")
 
 
+def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    """With the state they have now; what is not known is refused."""
+    day = f"{datetime.now(UTC):%F}"
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c", "4,1,x")
+    look(site, "2", "1,10,a", "2,22,b", "3,33,c", feed=Feed.FULL)
+    look(site, "3", "1,10,a", "2,20,b", "3,33,c", "5,1,x")
+    runs = site.rows("SELECT run_id FROM metrics.pipeline_run_log ORDER BY run_ts")
+
+    def of(run: int, *words: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        asked = ("--run", str(runs[run - 1]["run_id"]), *words, "-f", "json")
+        found = json.loads(ran(site, "breaks", *asked).stdout)
+        return {
+            (each["key"], each["column"]): (each["state"], each["ended"])
+            for each in found
+        }
+
+    paid, ended = "PAID", ("resolved", day)
+    assert (
+        of(1)
+        == of(1, "--state", "new")
+        == {
+            ("1", paid): ended,
+            ("2", paid): ended,
+            ("4", None): ("gone", day),
+        }
+    )
+    assert of(2, "--state", "new") == {("3", paid): ("recurring", None)}
+    assert of(2, "--state", "resolved") == {("1", paid): ended}
+    assert of(2, "--state", "gone") == {("4", None): ("gone", day)}
+    assert len(of(2)) == 3
+    assert of(3) == {("2", paid): ended, ("5", None): ("new", None)}
+    latest = ran(site, "breaks", "--run", "latest", "--state", "resolved")
+    assert latest.stdout.count("\n") == 2
+    assert "accept them for a time" not in latest.stderr
+    assert "accept them for a time" in ran(site, "breaks").stderr
+    refused = recon(
+        *("breaks", "--run", "latest", "--state", "changed"),
+        cwd=tmp_path,
+        RECON_DATABASE_URL=site.database,
+    )
+    assert refused.returncode == 2
+    assert "--state takes new, resolved, gone here" in refused.stderr
+
+
+def test_the_key_of_a_break_is_explained_with_the_settings_of_the_dataset(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    """From another folder, with the delimiter that only the file has."""
+    texts = [each.replace(b",", b";") for each in (OLD, csv("1,11,x", "3,30,c"))]
+    site.deliver(texts[0], texts[1], "1")
+    outcome = site.run(options=Options(keys=("ID",), delimiter=";"))
+    assert outcome.error is None
+    file = tmp_path / "settings" / "recon.toml"
+    file.parent.mkdir()
+    file.write_text('[dataset.claims]\nkeys = ["ID"]\ndelimiter = ";"\n')
+    listed = recon(
+        *("breaks", "--config", str(file), "--column=PAID"),
+        cwd=tmp_path,
+        RECON_DATABASE_URL=site.database,
+    )
+    [command] = re.findall(r"^next: recon (.+)$", listed.stderr, re.MULTILINE)
+    explained = recon(*shlex.split(command), cwd=tmp_path)
+    assert explained.stdout.startswith("ID=1: 1 matched\n"), explained.stderr
+
+
 def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     day = datetime.now(UTC).date()
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")

@@ -14,6 +14,7 @@ from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres import history
 from recon_engine.postgres.clean_state import describe_clean_state
 from recon_engine.postgres.connection import open_connection
+from recon_engine.report.result_page import render_result
 
 
 if TYPE_CHECKING:
@@ -79,10 +80,25 @@ def test_a_run_is_clean_if_gates_pass_and_no_open_break_is_left(
     )
 
 
-def test_what_was_not_compared_is_not_clean(site: FolderSite) -> None:
+def test_what_was_not_compared_is_not_clean(site: FolderSite, tmp_path: Path) -> None:
     more = b"ID,PAID,NOTE,MORE\n1,10.00,a,\n2,20.00,b,\n3,30.00,c,\n4,40.00,,\n"
     said = state_after(site, 1, more, on_schema_drift=OnSchemaDrift.COMPARE)
-    assert said == "not clean: 1 column is on one side only"
+    assert said == (
+        'not clean: 1 column is on one side only; to leave out: ignore = ["MORE"]'
+    )
+    with open_connection(site.database) as connection:
+        [past] = history.list_runs(connection, "claims", 1)
+        page = render_result(*history.load_result(connection, past.run_id))
+    assert "to leave out: ignore = [&#34;MORE&#34;]" in page
+    for words in (("--column", "MORE"), ("--column", "MORE", "--suppress")):
+        shown = recon("breaks", *words, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+        assert (
+            "not compared, on one side only: MORE;"
+            ' to leave out: ignore = ["MORE"] in recon.toml, or --ignore'
+        ) in shown.stderr
+        assert "fill in" not in shown.stderr
+    said = state_after(site, 1, more, ignore=("MORE",))
+    assert said == "clean: no open break that is not accepted, no gate is set"
     expired = known(Suppressible.COLUMN, date(2020, 1, 1), "NOTE")
     said = state_after(site, 2, suppressions=(expired,))
     assert "1 suppression is expired or exceeded" in said
@@ -125,12 +141,13 @@ def test_the_clean_runs_in_a_row_are_counted_back_from_the_last(
     def in_a_row() -> str:
         with open_connection(site.database) as connection:
             *_, line = history.describe_last_state(connection, "claims")
-        return line.partition(", since ")[0]
+        return line.partition(", since ")[0].replace(f"{datetime.now(UTC):%F}", "DAY")
 
     state_after(site, 1, OLD, gates=GATES)
     assert in_a_row() == "clean in a row: 1 run"
     state_after(site, 2, gates=GATES)
-    assert in_a_row() == "clean in a row: 0 runs"
+    last_clean = "clean in a row: 0 runs; the last clean one is of DAY"
+    assert in_a_row() == last_clean
     for day in (3, 4, 5):
         state_after(site, day, gates=GATES, suppressions=EVERYTHING)
     site.run()
@@ -146,6 +163,19 @@ def test_the_clean_runs_in_a_row_are_counted_back_from_the_last(
     states = [each["state"] for each in json.loads(said.stdout)]
     clean, no = "clean", "not clean"
     assert states == [clean, None, clean, clean, clean, no, clean]
+
+
+def test_a_dataset_that_was_never_clean_says_so(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "STREAK_RUNS", 2)
+    for day in (1, 2, 3):
+        state_after(site, day, gates=GATES)
+        with open_connection(site.database) as connection:
+            *_, line = history.describe_last_state(connection, "claims")
+        results = "1 result" if day == 1 else f"{day} results"
+        since = f"never clean in {results} since {datetime.now(UTC):%F}"
+        assert line == f"clean in a row: 0 runs; {since}"
 
 
 def test_the_state_of_a_run_of_an_earlier_version_is_unknown(site: FolderSite) -> None:

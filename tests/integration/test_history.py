@@ -328,6 +328,56 @@ def test_a_page_from_the_tables_says_where_the_unmatched_rows_are(
     assert b'"missing":"missing.csv"' in beside
 
 
+def test_a_page_from_the_tables_names_what_the_page_of_the_run_names(
+    site: FolderSite,
+) -> None:
+    """Ignored and renamed columns are shown, and the rename is in another form."""
+    old = OLD.replace(b"PAID,NOTE", b"PAID,Text") + b"6,1,x\n"
+    new = b"id,amount,LOADED,TEXT\n1,10,5,A\n2,20.00,5,b\n"
+    site.deliver(old, new)
+    asked = Options(
+        keys=("ID",),
+        renames={"Paid": "amount"},
+        ignore=("LOADED",),
+        match_names=(NameForm.CASEFOLD,),
+    )
+    outcome = site.run(options=asked)
+    live = outcome.result
+    assert live is not None
+    with open_connection(site.database) as connection:
+        stored = history.load_result(connection, outcome.record.run_id)
+    kept, _ = stored
+    assert (kept.new_names, kept.ignored) == (live.new_names, live.ignored)
+    assert kept.renaming() == live.renaming() == ("renamed: PAID is amount in NEW",)
+    beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
+    recorded = result_page.render_result(*stored)
+    for page in (beside.decode(), recorded):
+        assert "not compared: LOADED (ignore)" in page
+        assert "renamed: PAID is amount in NEW" in page
+        assert "<code>PAID (amount)</code>" in page
+    hint = "The page with the day, the state and the breaks: <code>recon report RUN"
+    assert hint in beside.decode()
+    assert hint not in recorded
+    assert str(outcome.record.run_id) in recorded
+
+
+def test_a_page_counts_files_that_are_compared_again_once(site: FolderSite) -> None:
+    """Also the page of the run that replaces a result and is not recorded yet."""
+    site.deliver(OLD, OLD, day="20261121")
+    site.run(options=OPTIONS)
+    for options in (Options(keys=("ID",)), OPTIONS):
+        site.deliver(OLD, NEW, day="20261122")
+        outcome = site.run(options=options)
+        assert outcome.error is None
+    with open_connection(site.database) as connection:
+        recorded = result_page.render_result(
+            *history.load_result(connection, outcome.record.run_id)
+        )
+    beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
+    for page in (beside.decode(), recorded):
+        assert re.findall(r"the last \d+ results", page) == ["the last 2 results"]
+
+
 def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
     nothing = three_days(site)[1].record.run_id
     with (

@@ -88,7 +88,7 @@ def test_what_the_patterns_do_not_tell_apart_is_refused(
     with pytest.raises(InputError) as caught:
         select_by_patterns(map(file, names), "old*", "*new*")
     assert caught.value.status == status
-    assert "--old-pattern is old*" in str(caught.value.why)
+    assert "the pattern of OLD is old*" in str(caught.value.why)
     assert isinstance(select_by_patterns(map(file, ["README"]), "a", "b"), NoData)
 
 

@@ -120,7 +120,7 @@ def test_a_draft_is_for_the_file_that_is_used(
 ) -> None:
     (folder / name).write_text(before)
     text, _ = draft(folder, "DRG")
-    assert text.startswith(f"{place}\n")
+    assert text.startswith(f"\n{place}\n")
     accept(folder, text, before, name)
     assert "≈ accepted: DRG" in recon(*DIFF, cwd=folder).stdout
 
@@ -131,6 +131,19 @@ def test_a_column_that_is_not_compared_has_no_draft(folder: Path) -> None:
         assert (ended.returncode, ended.stdout) == (2, "")
         said = f"--suppress {name}: no such column is compared{meant}\n"
         assert said in ended.stderr
+
+
+def test_a_column_on_one_side_only_is_left_out_and_not_accepted(folder: Path) -> None:
+    more = folder / "more.csv"
+    new = (folder / "new.csv").read_text().splitlines()
+    more.write_text(
+        "".join(f"{line},{'MORE' * (not at)}\n" for at, line in enumerate(new))
+    )
+    words = ("diff", "old.csv", "more.csv", *KEYS, "--on-schema-drift", "compare")
+    ended = recon(*words, "--suppress", "MORE", cwd=folder)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--suppress MORE: the column is on one side only" in ended.stderr
+    assert 'leave it out: ignore = ["MORE"] in recon.toml, or --ignore' in ended.stderr
 
 
 def test_a_setting_names_what_each_comparison_writes(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
     assert "| `PAID` | 1 | number format |" in ended.stdout
     assert (
-        "0 of 1 differing cell are not explained by a hint; "
+        "0 of 1 differing cell is not explained by a hint; "
         "1 of the 1 differing cell is the same value written another way\n"
         in ended.stdout
     )

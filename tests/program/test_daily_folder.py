@@ -107,8 +107,10 @@ def test_a_quiet_run_prints_one_line_if_its_exit_code_is_not_0(
     assert said.startswith(
         "claims: FAIL: 1 of 3 old rows is missing, limit 0; and 1 more: extra<=0 · "
         "breaks: new 3, reopened 0 · not clean: 3 open breaks are not accepted"
-        " (1 missing, 1 extra, 1 cell) · 2 of 2 gates fail · run complete (SUCCEEDED): "
+        " (1 missing, 1 extra, 1 cell) · 2 of 2 gates fail"
+        " · run complete (SUCCEEDED) · run "
     )
+    assert "exit code" not in said
     deliver(folder)
     code, out, said = run()
     assert (code, out, said.count("\n")) == (1, "", 1)
@@ -137,7 +139,32 @@ def test_a_quiet_doctor_names_the_failed_checks(folder: Path) -> None:
     (folder / "inbound").rmdir()
     ended = recon("doctor", "-q", cwd=folder)
     assert ended.returncode != 0
-    assert (ended.stdout, ended.stderr) == ("", "checks failed: inbound, disk\n")
+    assert (ended.stdout, ended.stderr) == ("", "checks failed: inbound\n")
+
+
+def test_the_doctor_says_which_folders_do_not_exist_yet(folder: Path) -> None:
+    found = recon("doctor", cwd=folder).stdout
+    assert f"inbound,ok,{folder}/inbound can be read and written" in found
+    for name in ("processed", "out"):
+        said = f"{folder}/{name} does not exist yet: the first run creates it"
+        assert f"{name},ok,{said}" in found
+        (folder / name).mkdir()
+    found = recon("doctor", cwd=folder).stdout
+    assert f"out,ok,{folder}/out can be read and written" in found
+
+
+def test_a_quiet_run_that_is_refused_names_its_dataset_and_its_run(
+    folder: Path, database: str
+) -> None:
+    config = folder / "recon.toml"
+    patterns = 'old_pattern = "old.csv"\nnew_pattern = "new.csv"\n'
+    config.write_text(config.read_text() + patterns)
+    (folder / "inbound" / "old.csv").write_text(OLD)
+    ended = recon("run", "-q", cwd=folder, RECON_DATABASE_URL=database)
+    assert "INVALID_FILE_COUNT" in ended.stderr
+    [*_, last] = ended.stderr.splitlines()
+    assert last.startswith("claims: run ended as INVALID_FILE_COUNT · run ")
+    assert "why: the pattern of OLD is old.csv, that of NEW is new.csv" in ended.stderr
 
 
 def test_the_doctor_names_each_location_that_is_not_set(folder: Path) -> None:

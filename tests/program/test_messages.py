@@ -139,7 +139,7 @@ def test_a_run_needs_no_option_and_ends_with_a_summary(
     _, _, summary = ended.stdout.partition("\nrun complete (SUCCEEDED): ")
     facts = dict(re.findall(r"^(\w+): +(.+)$", summary, re.MULTILINE))
     assert list(facts) == [
-        *("time", "verdict", "breaks", "state", "artifacts", "report", "next")
+        *("time", "verdict", "breaks", "state", "artifacts", "report", "page", "next")
     ]
     total, _, shares = facts["time"].partition(" s of the command: ")
     assert float(total) > 0

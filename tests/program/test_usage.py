@@ -375,6 +375,33 @@ def test_two_files_of_one_side_are_named_as_such(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("forms", ["", 'match_names = "casefold"\n'])
+def test_two_days_of_old_are_named_as_such_if_columns_are_renamed(
+    tmp_path: Path, forms: str
+) -> None:
+    """As in a daily folder: both sides have the key, and NEW has a column more."""
+    (tmp_path / "old.csv").write_text("ID;CITY;PAID\n1;a;10\n2;b;20\n")
+    (tmp_path / "next.csv").write_text("ID;CITY;PAID\n1;a;10\n2;c;20\n")
+    (tmp_path / "new.csv").write_text("ID;town;PAID;LOADED\n1;a;10;x\n2;b;20;x\n")
+    (tmp_path / "recon.toml").write_text(
+        f'keys = "ID"\ndelimiter = ";"\nignore = ["LOADED"]\n{forms}'
+        'gates = ["missing<=0"]\n[map]\nCITY = "town"\n'
+    )
+    assert recon("diff", "old.csv", "new.csv", cwd=tmp_path).returncode == 0
+    ended = recon("diff", "old.csv", "next.csv", "--key", "ID", cwd=tmp_path)
+    assert ended.returncode == 2
+    said, _, command = ended.stderr.splitlines()[-1].partition("? recon ")
+    assert said == "  help: the settings of OLD fit both files: are both of OLD"
+    again = recon(*shlex.split(command), "-f", "json", cwd=tmp_path)
+    counts = json.loads(again.stdout)["counts"]
+    assert (counts["matched"], counts["mismatched_cells"]) == (2, 1)
+    # A column that is gone from NEW is no sign of it.
+    (tmp_path / "gone.csv").write_text("ID;PAID;LOADED\n1;10;x\n")
+    ended = recon("diff", "old.csv", "gone.csv", cwd=tmp_path)
+    assert "NEW has no column town" in ended.stderr
+    assert "settings of" not in ended.stderr
+
+
 def test_of_settings_that_are_the_same_for_both_no_side_is_tried(
     tmp_path: Path,
 ) -> None:

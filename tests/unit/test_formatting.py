@@ -59,7 +59,8 @@ def test_noun_and_verb_agree_with_a_count(
 @pytest.mark.parametrize(
     ("part", "whole", "text"),
     [
-        (0, 1, "0 of 1 cell of A of B differ"),
+        (0, 1, "0 of 1 cell of A of B differs"),
+        (0, 5, "0 of 5 cells of A of B differ"),
         (1, 1, "1 of 1 cell of A of B differs"),
         (1, 5, "1 of 5 cells of A of B differs"),
         (2, 1_000, "2 of 1,000 cells of A of B differ"),

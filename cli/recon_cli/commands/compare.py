@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +26,7 @@ from recon_engine.errors import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
     from recon_cli.settings import Settings
@@ -339,7 +338,6 @@ def _explaining(
     of settings from several places it is not known which of them the command needs.
     """
     from recon_engine.command_line import option_words, quoted
-    from recon_engine.config_place import find_config_file
 
     files = all(Path(each).is_file() for each in (old, new))
     if not result.sample or asked.masks or not files:
@@ -347,9 +345,7 @@ def _explaining(
     if not settings.source:
         words = [*option_words(asked, explain.__name__)]
     elif settings.are_from_file:
-        # A variable stands before the file that is found by itself.
-        found = None if "RECON_CONFIG" in os.environ else find_config_file()
-        words = [*_file_words(settings.source, found)]
+        words = [*settings.words_here]
     else:
         return ""
     shown, accepted = result.split_sample()
@@ -359,21 +355,8 @@ def _explaining(
     return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
 
 
-def _file_words(source: Mapping[str, str], found: Path | None = None) -> Iterator[str]:
-    """The options that name a configuration file, and the dataset of it.
-
-    `found`: the file that needs no option.
-    """
-    if found is None or source["file"] != str(found):
-        yield from ("--config", source["file"])
-    if "dataset" in source:
-        yield from ("--dataset", source["dataset"])
-
-
 def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
-    source = settings.source
-    from_file = source and settings.are_from_file
-    words = (*_file_words(source),) if from_file else ()
+    words = settings.file_words if settings.are_from_file else ()
     return PageFacts(options=asked, timed=True, words=words, started=started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,6 +84,17 @@ WithoutKinds = Annotated[
         "--not-kind", "Leave out breaks of this kind. Repeatable.", metavar="KIND"
     ),
 ]
+BreakRun = Annotated[
+    str | None,
+    _filter_option(
+        "--run",
+        "Show only breaks that were new in this run, and those that it ended and no"
+        " later run reopened, with the state that they have now; --state new, resolved"
+        " or gone has one of them. An id, its first digits, or 'latest'.",
+        metavar="RUN",
+        show_default="the state after the last run",
+    ),
+]
 WithAccepted = Annotated[
     bool,
     _filter_option("--accepted", "Also show open breaks that a suppression accepts."),
@@ -158,6 +170,7 @@ Statement = Annotated[
 def breaks(
     settings: Settings,
     state: BreakStates = None,
+    run: BreakRun = None,
     column: BreakColumns = None,
     kind: BreakKinds = None,
     key_value: BreakKey = None,
@@ -172,16 +185,19 @@ def breaks(
 
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
+      recon breaks --run 01a22d13-8 --state resolved
       recon breaks --not-column STATUS --kind number --totals
       recon breaks --key-value 10042 --key-value 3 --suppress
     """
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
+        from recon_engine.characters import readable
         from recon_engine.errors import ConfigError
+        from recon_engine.formatting import write_ignore
         from recon_engine.postgres.breaks import BreakFilter, list_breaks
         from recon_engine.postgres.connection import open_connection
-        from recon_engine.postgres.history import choose_dataset
+        from recon_engine.postgres.history import choose_dataset, find_run_id
 
         if totals and suppress:
             raise ConfigError(
@@ -199,6 +215,9 @@ def breaks(
         with database.past_runs(settings.config_file) as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
+                if run is not None:
+                    of_run = find_run_id(connection, run, dataset)
+                    wanted = replace(wanted, run=of_run)
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
         if totals:
             render.show_break_totals(found, form)
@@ -211,9 +230,14 @@ def breaks(
             path = settings["config"] or find_config_file()
             suppression_draft.print_suppressions(found, dataset, path)
         else:
-            render.show_breaks(found, form)
+            render.show_breaks(found, form, settings.file_words)
         if wanted.key and not found.total + found.left_out:
             session.announce(_say_key_is_not_found(wanted))
+        if drifted := [name for name in wanted.columns if name in found.drifted]:
+            session.announce(
+                f"not compared, on one side only: {readable(', '.join(drifted))};"
+                f" to leave out: {write_ignore(drifted)} in recon.toml, or --ignore"
+            )
         filed = settings.suppressions_of(dataset)
         if None not in (filed, found.suppressions) and filed != found.suppressions:
             session.announce(
