@@ -13,7 +13,6 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
-from recon_engine.kinds import Kind
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.suggestions import did_you_mean
 
@@ -124,6 +123,9 @@ def read_day(value: Any) -> date:
 def _read_kinds(value: Any) -> str | tuple[str, ...] | None:
     if value is None:
         return None
+    # Lazy: it imports Polars, and files are read while that lasts.
+    from recon_engine.kinds import Kind
+
     kinds = (value,) if isinstance(value, str) else value
     if not isinstance(kinds, Iterable):
         raise ConfigError(
