@@ -184,9 +184,8 @@ def breaks(
     """List the tracked differences of a dataset, oldest first.
 
     Examples:
-      recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
+      recon breaks --dataset claims --state new --not-column STATUS --totals -f json
       recon breaks --run 01a22d13-8 --state resolved
-      recon breaks --not-column STATUS --kind number --totals
       recon breaks --key-value 10042 --key-value 3 --suppress
     """
     form = settings["format"]
