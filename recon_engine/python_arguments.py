@@ -105,7 +105,11 @@ def _read_flag(match: re.Match[str]) -> list[str] | None:
     value = match.string[match.start("value") : _find_end(match)]
     if not _may_be_value(option, value):
         return [flag]
-    return [flag, *(read_words(value)[:1] or [""])]
+    if value.startswith(("'", "$'")):
+        return [flag, *(read_words(value)[:1] or [""])]
+    # Quotes inside belong to it, as in `--derive A=join(B,C,"-")`: a sentence is no
+    # command line.
+    return [flag, value]
 
 
 def _may_be_value(option: Option, word: str) -> bool:

@@ -80,6 +80,10 @@ def test_the_second_flag_of_a_switch_is_false() -> None:
         ("(see --rule P=scale(2))", '(see rules={"P": "scale(2)"})'),
         ("add --delimiter ';:,': with it", 'add delimiter=";:,": with it'),
         ("add --delimiter ,: with it", 'add delimiter=",": with it'),
+        (
+            '--old-derive A,B=split(C,"_"): derived in 3 rows',
+            'old_derive="A,B=split(C,\\"_\\")": derived in 3 rows',
+        ),
         ("--encoding is utf-8", "encoding is utf-8"),
         ("--context X: no file", "--context X: no file"),
         ("a column -- of --unknown", "a column -- of --unknown"),
