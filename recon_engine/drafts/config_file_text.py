@@ -72,6 +72,13 @@ def write_config_text(path: Path, text: str) -> None:
     from recon_engine.storage.base import write_atomically
 
     path = path.resolve()  # a link stays one
+    if not path.parent.is_dir():
+        raise ConfigError(
+            "the configuration cannot be written",
+            file=str(path),
+            why=f"there is no folder {path.parent}",
+            help="make the folder, or name a file in another one",
+        )
     try:
         with write_atomically(path) as part:
             part.write_text(text, encoding="utf-8")

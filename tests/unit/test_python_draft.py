@@ -153,6 +153,15 @@ def test_a_draft_is_the_file_of_init_and_reads_back_as_itself(
     assert rx.load_config(file) == found
 
 
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    found = rx.draft(*make_pair())
+    file = tmp_path / "handover" / "recon.toml"
+    with pytest.raises(ConfigError) as refused:
+        found.save(file)
+    assert refused.value.why == f"there is no folder {file.parent}"
+    assert refused.value.help == "make the folder, or name a file in another one"
+
+
 def test_what_a_caller_changes_in_a_draft_is_in_its_file(
     frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
 ) -> None:
