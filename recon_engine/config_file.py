@@ -546,6 +546,8 @@ def _find_misplaced(loc: list[int | str], path: Path) -> str:
             names = names[1:]
         else:
             known = SideSection.model_fields
+    elif table == "suppress":
+        names, known = names[1:], Accepted.model_fields
     elif table not in BY_COLUMN:
         return ""
     name = names[0] if names else ""

@@ -336,6 +336,18 @@ def test_a_setting_of_the_file_below_a_table_says_where_it_belongs(
     load_settings(file)
 
 
+def test_a_setting_of_the_file_below_a_suppression_says_where_it_belongs(
+    file: Path,
+) -> None:
+    table = (
+        '[[suppress]]\nwhat = "missing"\nreason = "r"\nowner = "o"\nuntil = 2027-03-31'
+    )
+    error = refusal(file, f'{table}\noutput = ["r.html"]\n')
+    assert error.message == (
+        "`output` is a setting of the whole file; move it above the first [table]"
+    )
+
+
 def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     """Of every setting that names a file or a folder, at the top and in a dataset."""
     folder = tmp_path / "a, b"
