@@ -37,7 +37,7 @@ COLUMNS: Final = (
     "CLM_NOTE",
 )
 
-DEMO_FILE: Final = re.compile(r"claims_\d{8}T\d{6}_(OLD|NEW)SYSTEM\.csv")
+DEMO_FILE: Final = re.compile(r"claims_\d{8}T\d{6,12}_(OLD|NEW)SYSTEM\.csv")
 
 Claim = dict[str, str]
 
@@ -64,7 +64,8 @@ def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
     for path in inbound.iterdir():
         if DEMO_FILE.fullmatch(path.name):
             path.unlink()
-    stem = f"claims_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    # With microseconds: two demos of one second would be one pair, compared already.
+    stem = f"claims_{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     write_pair(
         inbound / f"{stem}_OLDSYSTEM.csv", inbound / f"{stem}_NEWSYSTEM.csv", rows=rows
     )
