@@ -31,8 +31,8 @@ def lighten_imports() -> Iterator[None]:
         yield
     finally:
         # A program that has frozen what it imported before freezes this, too. The
-        # first collection would go through all of it, which takes 10 ms. In a notebook
-        # the objects of the user are left alone.
+        # first collection would go through all of it, which took 17 ms or more. In a
+        # notebook the objects of the user are left alone.
         if gc.get_freeze_count():
             gc.freeze()
         if enabled:
