@@ -1138,6 +1138,7 @@ class Reconciliation:
                 name,
                 self.by_column,
                 self.left_by_kind,
+                one_sided={*self.drift.only_in_old, *self.drift.only_in_new},
                 reason=reason,
                 owner=owner,
                 until=until,

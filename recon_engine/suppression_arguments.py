@@ -13,11 +13,14 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import write_ignore
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from recon_engine.model import Column
 
 
@@ -195,6 +198,7 @@ def draft_suppression(
     columns: Iterable[Column],
     left: Mapping[tuple[str | None, str], int],
     *,
+    one_sided: Collection[str],
     reason: str,
     owner: str,
     until: date | str | None,
@@ -205,12 +209,18 @@ def draft_suppression(
         name: A column, or `missing` or `extra` for rows.
         columns: Those that are compared.
         left: The differences that no active suppression covers, by column and kind.
+        one_sided: The columns that one side alone has.
         reason: Why they are accepted.
         owner: Who accepts them.
         until: The last day; None is in 90 days.
 
     None if nothing is left. Raises ConfigError for another name.
     """
+    if name in one_sided:
+        raise ConfigError(
+            f"{name}: the column is on one side only, and not compared",
+            help=f"leave it out: {write_ignore([name])}",
+        )
     compared = [column.name for column in columns]
     if name not in {*compared, Suppressible.MISSING, Suppressible.EXTRA}:
         raise ConfigError(

@@ -10,7 +10,6 @@ from recon_cli.session import announce, echo
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import write_ignore
 from recon_engine.model import SIDES
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
@@ -42,12 +41,6 @@ def print_for_columns(
     `names`: columns, or `missing` and `extra` for rows. `file`: the configuration file
     that they are for, if there is one. Raises ConfigError for another name.
     """
-    one_sided = {*result.drift.only_in_old, *result.drift.only_in_new}
-    for name in filter(one_sided.__contains__, names):
-        raise ConfigError(
-            f"--suppress {name}: the column is on one side only, and not compared",
-            help=f"leave it out: {write_ignore([name])} in recon.toml, or --ignore",
-        )
     drafted = {name: _draft(result, name) for name in names}
     header = write_header(_find_place(dataset, file))
     printed = False
@@ -75,12 +68,20 @@ def print_for_columns(
 
 def _draft(result: Reconciliation, name: str) -> Suppression | None:
     """What accepts a column or rows, without reason and owner."""
+    drift = result.drift
     try:
         return draft_suppression(
-            name, result.by_column, result.left_by_kind, reason="", owner="", until=None
+            name,
+            result.by_column,
+            result.left_by_kind,
+            one_sided={*drift.only_in_old, *drift.only_in_new},
+            reason="",
+            owner="",
+            until=None,
         )
     except ConfigError as error:
-        raise ConfigError(f"--suppress {error.message}") from None
+        remedy = error.help and f"{error.help} in recon.toml, or --ignore"
+        raise ConfigError(f"--suppress {error.message}", help=remedy) from None
 
 
 def _print_end(count: int) -> None:

@@ -252,3 +252,12 @@ def test_another_name_for_it_says_the_right_one(
 ) -> None:
     with pytest.raises(AttributeError, match=f"no attribute {name}. Use draft_supp"):
         ask(compare(()))
+
+
+def test_a_column_of_one_side_names_what_leaves_it_out() -> None:
+    old = pl.DataFrame({"ID": ["1"], "UNITS": ["2"], "PAID": ["3"]})
+    new = pl.DataFrame({"ID": ["1"], "PAID": ["4"]})
+    found = rx.diff(old, new, keys="ID", on_schema_drift="compare")
+    with pytest.raises(ConfigError, match="UNITS: the column is on one side") as error:
+        found.draft_suppressions("UNITS", reason="r", owner="o")
+    assert error.value.help == 'leave it out: ignore = ["UNITS"]'
