@@ -1005,8 +1005,8 @@ _TABLE: Final = (
         value_type=bool,
         flags=("--progress/--no-progress",),
         env="RECON_PROGRESS",
-        without="bars on a terminal; elsewhere a line every 30 seconds in the log of a"
-        " run, else nothing",
+        without="bars on a terminal after a second; elsewhere a line every 30 seconds"
+        " in the log of a run, else nothing",
     ),
     Option(
         name="log_format",

@@ -56,10 +56,20 @@ class ProgressBars:
 
     @contextmanager
     def step(
-        self, name: str, *, total: int | None = None, unit: str = "rows"
+        self,
+        name: str,
+        *,
+        total: int | None = None,
+        unit: str = "rows",
+        began: float | None = None,
     ) -> Iterator[Callable[[int], None]]:
-        """Show one bar while the block runs; yield the function that advances it."""
+        """Show one bar while the block runs; yield the function that advances it.
+
+        `began`: when the step began, by `time.monotonic`, if that was before.
+        """
         bar = self._bars.add_task(name, total=total, unit=unit)
+        if began is not None:
+            self._bars.tasks[bar].start_time = began
         yield lambda amount: self._bars.update(bar, advance=amount)
         # A bar without a total, or with a total of 0, also ends at 100%.
         done = self._bars.tasks[bar].completed if total is None else total

@@ -229,9 +229,14 @@ def _progress_of(
     if view.quiet or view.progress is False or (to_log and view.log_file is None):
         return
     if at_terminal and not is_in_notebook():
-        from recon_cli.progress_bars import ProgressBars
+        if view.progress:
+            from recon_cli.progress_bars import ProgressBars
 
-        yield ProgressBars(make_console(stderr=True))
+            yield ProgressBars(make_console(stderr=True))
+        else:
+            from recon_cli.late_bars import LateBars
+
+            yield LateBars()
     elif view.progress:
         from recon_cli.logs import ProgressLines
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from datetime import date
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from recon_cli.late_bars import LateBars
 from rich.console import Console
 from rich.text import Text
 from support.screen import environment, on_terminal
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
+# Bars hide it.
+HIDDEN_CURSOR = "\x1b[?25l"
 LONG = "a_very_long_name_of_a_column_that_some_warehouse_has_given_it_99"
 
 
@@ -180,12 +186,13 @@ def test_the_report_that_was_written_is_named(folder: Path) -> None:
 
 def test_a_notebook_has_no_bars(folder: Path) -> None:
     """`!recon` has a terminal, which shows each redraw of a bar as a line."""
-    bars = on_terminal(*CLAIMS, columns=80, cwd=folder, progress=True)
-    assert "\x1b[?25l" in bars
+    asked = (*CLAIMS, "--progress")
+    bars = on_terminal(*asked, columns=80, cwd=folder, progress=True)
+    assert HIDDEN_CURSOR in bars
     shown = on_terminal(
-        *CLAIMS, columns=80, cwd=folder, progress=True, JPY_PARENT_PID="1"
+        *asked, columns=80, cwd=folder, progress=True, JPY_PARENT_PID="1"
     )
-    assert "\x1b[?25l" not in shown
+    assert HIDDEN_CURSOR not in shown
     assert len(shown.splitlines()) < 60
     drafted = on_terminal(
         *("init", "old.csv", "new.csv", "--config", "notebook.toml"),
@@ -197,7 +204,36 @@ def test_a_notebook_has_no_bars(folder: Path) -> None:
     # It asks nothing: the cell would wait for an answer.
     assert "Which one" not in drafted
     assert "written: notebook.toml" in drafted
-    assert "\x1b[?25l" not in drafted
+    assert HIDDEN_CURSOR not in drafted
+
+
+def test_bars_appear_when_the_work_lasts(folder: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.csv"
+    os.mkfifo(slow)
+    old = (folder / "old.csv").read_bytes()
+    writing = threading.Thread(target=_write_late, args=(slow, old))
+    writing.start()
+    asked = (str(slow) if each == "old.csv" else each for each in CLAIMS)
+    shown = on_terminal(*asked, columns=80, cwd=folder, progress=True)
+    writing.join()
+    assert HIDDEN_CURSOR in shown
+    # Since the step began, not since its bar appeared.
+    assert re.search("0:00:0[1-9]", shown)
+    assert "✗ DIFFER" in shown
+
+
+def test_short_work_has_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
+    """Drawing bars that nobody can read takes longer than comparing small files."""
+    with LateBars() as bars, bars.step("read OLD", total=2) as advance:
+        advance(1)
+        advance(1)
+    assert capfd.readouterr() == ("", "")
+
+
+def _write_late(path: Path, text: bytes) -> None:
+    with path.open("wb") as pipe:
+        time.sleep(1.3)
+        pipe.write(text)
 
 
 def render(result: rx.Reconciliation, *, every_rule: bool = False) -> str:
