@@ -93,20 +93,27 @@ def _analyze_few_cells(
     names, keys = plan.columns, plan.layout.keys
     changes = few_cells.group_changes(difference.cells, difference.keys)
     promising = column_hints.find_promising_columns(changes)
+    every = list(few_cells.summarize_columns(changes, names, keys))
+    # `find_promising_columns` decides for columns without rules only.
+    hinted = [
+        (names[at], place)
+        for at, place, *_ in every
+        if at in promising or names[at] in plan.layout.rules
+    ]
+    rules = map_ordered(
+        lambda each: find_rule_hints(each[0], changes[each[1]], plan), hinted
+    )
+    rules_of = dict(zip((name for name, _ in hinted), rules, strict=True))
     found = {}
-    every = few_cells.summarize_columns(changes, names, keys)
     for at, place, rows, shown, sums in every:
-        name, rules = names[at], tuple["Hint", ...]()
-        # `find_promising_columns` decides for columns without rules only.
-        if at in promising or name in plan.layout.rules:
-            rules = find_rule_hints(name, changes[place], plan)
+        name = names[at]
         of_texts = not has_notations(name, plan)
         amounts = sums if of_texts else sum_amounts(name, changes[place], plan)
         if name in plan.layout.rules or len(rows) > constants.FEW_CHANGES:
             constant = find_constant(name, changes[place], plan)
         else:
             constant = constants.find_constant(name, few_cells.changes_of(rows))
-        found[name] = ColumnFindings(shown, rules, amounts, constant)
+        found[name] = ColumnFindings(shown, rules_of.get(name, ()), amounts, constant)
     return found
 
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
@@ -70,7 +70,7 @@ from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules.chains import read_and_counted
-from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.concurrency import map_ordered, run_beside
 from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress
@@ -412,14 +412,16 @@ def compare_tables(
         found,
         plan.names[OLD],
     )
-    # None of these needs another; the longest begins first.
-    steps: Sequence[Callable[[], Any]] = (
-        lambda: analyze_columns(found, plan),
-        lambda: summarize_difference(found, identical, of_sides, plan, seen),
-        lambda: sample_differing_rows(found, plan),
-        *(strategy.sample for strategy in reading.strategies),
-    )
-    column_findings, partial, shown, *samples = map_ordered(lambda step: step(), steps)
+    # Neither needs the other, and the analysis takes longer.
+    with run_beside(
+        lambda: (
+            summarize_difference(found, identical, of_sides, plan, seen),
+            sample_differing_rows(found, plan),
+            [strategy.sample() for strategy in reading.strategies],
+        )
+    ) as wait_for_summary:
+        column_findings = analyze_columns(found, plan)
+    partial, shown, samples = wait_for_summary()
     return build_result(
         plan,
         reading.tables,

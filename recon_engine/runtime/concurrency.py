@@ -64,6 +64,23 @@ def map_ordered(
             yield waiting.popleft().result()
 
 
+@contextmanager
+def run_beside(work: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """Run `work` on another thread during the block, which keeps its own workers.
+
+    Yields the function that waits for the result. For a block that takes longer than
+    the work: it has all cores once the work has ended. If this thread starts no
+    threads, the work runs when its result is asked for.
+    """
+    if not getattr(_thread, "workers", WORKERS):
+        yield work
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "beside", use_shared_pool_share) as pool:
+        yield pool.submit(work).result
+
+
 def use_shared_pool_share() -> None:
     """Limit the nested work of this thread to `NESTED_WORKERS` more threads."""
     _thread.workers = NESTED_WORKERS
