@@ -513,9 +513,14 @@ class Reconciliation:
         Rows that are quarantined or unpairable were not compared, so a result with one
         does not agree. Nor does one without a pair, unless both sides are empty.
         """
-        n, compared = self.counts, self.counts.matched or not self.old.aside.total
+        n = self.counts
         differ = n.missing or n.extra or n.mismatched_rows or self.drift
-        return not differ and not self.uncompared and bool(compared)
+        return not (differ or self.uncompared or self.has_no_pair)
+
+    @property
+    def has_no_pair(self) -> bool:
+        """Whether no row was compared, because all were set aside."""
+        return not self.counts.matched and bool(self.old.aside.total)
 
     @property
     def uncompared(self) -> int:
@@ -678,8 +683,8 @@ class Reconciliation:
 
     @property
     def unsettled(self) -> bool:
-        """Whether anything differs that is not suppressed."""
-        return bool(self.left or self.drift or self.uncompared)
+        """Whether anything differs that is not suppressed, or no row was compared."""
+        return bool(self.left or self.drift or self.uncompared or self.has_no_pair)
 
     @property
     def columns_to_ignore(self) -> tuple[str, ...]:

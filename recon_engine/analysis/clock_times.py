@@ -87,13 +87,15 @@ def find_zone_rules(changes: pl.DataFrame) -> Iterator[SideRules]:
     local, sign = ("new", 1) if WITH_OFFSET in old else ("old", -1)
     minutes = sorted(sign * offset for offset in main)
     zone = _name_zone(minutes)
-    if zone is None or (old == new and zone == "UTC"):
+    if zone is None:
         return
     zones = {side: zone if side == local else "UTC" for side in SIDES}
-    yield tuple(
+    rules = tuple(
         (side, _write_rule(form, zones[side]))
         for side, form in zip(SIDES, (old, new), strict=True)
     )
+    (_, ours), (_, theirs) = rules
+    yield (("both", ours),) if ours == theirs else rules
 
 
 def _find_form(changes: pl.DataFrame, side: str) -> str | None:

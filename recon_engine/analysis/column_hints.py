@@ -85,6 +85,8 @@ BY_KIND: Final = (
     ("newlines", {Kind.LINE_BREAK}),
     ("nfc", {Kind.UNICODE_FORM}),
 )
+# Also with days and months of one digit, which are of no kind of date.
+SLASHED_DAY: Final = r"^[0-9]{1,2}/[0-9]{1,2}/[12][0-9]{3}$"
 # Another place of the point, or another order of day and month, explains most of a
 # column, or it is by chance.
 MIN_SHIFTED_SHARE: Final = Decimal("0.8")
@@ -215,7 +217,8 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
     kinds.add(Kind.ENCODING_DAMAGE)
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
-    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(INSTANT))
+    times = rf"{INSTANT}|{SLASHED_DAY}"
+    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(times))
     rewritten |= _are_words((*TRUE, *FALSE))
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
@@ -419,8 +422,7 @@ def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
 
 def _day_order_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for days whose order of day and month differs between the sides."""
-    slashed = r"^[0-9]{1,2}/[0-9]{1,2}/[12][0-9]{3}$"
-    if not all(changes[side].str.contains(slashed).any() for side in SIDES):
+    if not all(changes[side].str.contains(SLASHED_DAY).any() for side in SIDES):
         return []
     orders: list[RuleTexts] = [
         tuple((side, f"date({form})") for side, form in zip(SIDES, order, strict=True))

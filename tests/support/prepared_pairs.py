@@ -84,7 +84,8 @@ def expression(tests: tuple[pairing_oracle.Test, ...]) -> str:
 
 
 def said(d: Reconciliation, columns: list[str]) -> Prepared:
-    """A result in the terms of the oracle."""
+    """A result in the terms of the oracle; it has neither gates nor suppressions."""
+    assert d.passes == d.agrees
     everything = [*d.keys, *columns]
     old, new = (
         Places(

@@ -148,6 +148,26 @@ def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
     )
 
 
+def test_filters_that_leave_no_pair_are_no_agreement(tmp_path: Path) -> None:
+    sides = [
+        pl.DataFrame({"ID": ["1", "3"], "S": of}) for of in (["a", "b"], ["b", "a"])
+    ]
+    d = diff(*sides, keys="ID", old_where="S = 'a'", new_where="S = 'a'")
+    assert (d.agrees, d.passes, d.verdict) == (False, False, "differ")
+    assert d.headline() == (
+        "DIFFER: no row was compared: 0 rows are matched"
+        " (1 left out, 1 partner left out)"
+    )
+    for name, side in zip(("old", "new"), sides, strict=True):
+        side.write_csv(tmp_path / f"{name}.csv")
+    filters = ("--old-where", "S = 'a'", "--new-where", "S = 'a'")
+    said = recon(
+        "diff", "old.csv", "new.csv", "-k", "ID", *filters, "-o", "r.xml", cwd=tmp_path
+    )
+    assert said.returncode == 1
+    assert 'failures="1"' in (tmp_path / "r.xml").read_text()
+
+
 def test_a_pair_stays_if_one_of_its_rows_fulfils_the_filter() -> None:
     new = OLD.with_columns(CLOSED=pl.lit("2026-03-01"))
     d = diff(OLD, new, keys="ID", where=CLOSED)
