@@ -680,6 +680,11 @@ class Options:
         return self.encodings[SIDES.index(side)]
 
     @property
+    def has_filters(self) -> bool:
+        """Whether rows of a side are left out by their values."""
+        return bool(self.where or self.old.where or self.new.where)
+
+    @property
     def public(self) -> dict[str, object]:
         """The options as JSON values; of the sides only what is not by default."""
         values: dict[str, object] = asdict(self)

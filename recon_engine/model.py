@@ -350,8 +350,9 @@ class RuleCount:
 class Applied:
     """What an option did to the columns or rows of both sides.
 
-    `option`: as on the command line, without values of cells. `old`, `new`: the number
-    of columns or rows that it changed. `text`: what it did, in a sentence.
+    `option`: as on the command line, with masks without values of filters. `old`,
+    `new`: the number of columns or rows that it changed. `text`: what it did, in a
+    sentence.
     """
 
     option: str

@@ -81,10 +81,24 @@ def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
 
 def write_condition(column: str, operator: str, value: str) -> str:
     """The condition that `parse_where` reads as these."""
-    name, text = column.replace('"', '""'), value.replace("'", "''")
-    if not BARE_NAME.fullmatch(column) or column.lower() in {"and", "in"}:
-        column = f'"{name}"'
-    return f"{column} {operator} '{text}'"
+    text = value.replace("'", "''")
+    return f"{_write_name(column)} {operator} '{text}'"
+
+
+def write_without_values(text: str) -> str:
+    """An expression whose values are cut: `CLOSED >= … and REGION in (…)`."""
+    return " and ".join(
+        f"{_write_name(each.column)} {each.operator}"
+        f" {'(…)' if each.operator == 'in' else '…'}"
+        for each in parse_where(text)
+    )
+
+
+def _write_name(column: str) -> str:
+    if BARE_NAME.fullmatch(column) and column.lower() not in {"and", "in"}:
+        return column
+    name = column.replace('"', '""')
+    return f'"{name}"'
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -28,7 +28,7 @@ def find_swapped(
     """Pairs of columns that `--map A=B,B=A` would make equal.
 
     Args:
-        rows: The differing cells of the sampled rows, by column.
+        rows: The differing cells of the listed rows, by column. They are counted.
         differing: The differing cells of each column, of all rows.
         matched: The number of matched rows.
 
@@ -50,7 +50,7 @@ def find_swapped(
         total = max(touched[one], touched[other])
         others = MOST_OTHERS_ONE_IN * (total - count)
         if count >= LEAST_ROWS and others <= total and {one, other} <= often:
-            share = format_share(count, total, "differing row")
+            share = format_share(count, total, "listed row")
             yield Hint(
                 kind=HintKind.RENAME,
                 column=one,

@@ -9,6 +9,7 @@ from recon_engine.formatting import format_count
 from recon_engine.model import SIDES, Applied
 from recon_engine.name_forms import write_match_names
 from recon_engine.suggestions import join_names
+from recon_engine.where_syntax import write_without_values
 
 
 if TYPE_CHECKING:
@@ -102,10 +103,15 @@ def _folding(
 
 
 def _filters(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
-    """All filters as one, because one row may fail several."""
+    """All filters as one, because one row may fail several.
+
+    With masks without their values: a value of a masked column may be among them.
+    """
     own = [(f"--{side}-where", options.side(side).where) for side in SIDES]
     flags = [
-        f"{flag} {text}" for flag, text in (("--where", options.where), *own) if text
+        f"{flag} {write_without_values(text) if options.masks else text}"
+        for flag, text in (("--where", options.where), *own)
+        if text
     ]
     if not flags:
         return

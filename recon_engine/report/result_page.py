@@ -202,11 +202,15 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
 
 
 def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
-    """The command that repeats a comparison; None without its options."""
-    if facts.options is None:
+    """The command that repeats a comparison; None without its options.
+
+    None with masks and a filter, too, which may name a value of a masked column.
+    """
+    options = facts.options
+    if options is None or (options.masks and options.has_filters):
         return None
     return rebuild_command(
-        facts.options,
+        options,
         file_name_of(result.old),
         file_name_of(result.new),
         facts.words,

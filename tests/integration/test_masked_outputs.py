@@ -41,7 +41,13 @@ MASKS: Final = (
     "--mask=ONLY_NEW=last4",
 )
 JUDGED: Final = ("--gate=sum_delta(PAID)<=1", "--gate=mismatches(NOTE)<=0")
-OPTIONS: Final = ("--ignore=LEFT_OUT", "--on-schema-drift=compare")
+# A value that a filter names.
+FILTERED: Final = "one-that-is-left-out"
+OPTIONS: Final = (
+    "--ignore=LEFT_OUT",
+    "--on-schema-drift=compare",
+    f"--where=NOTE != '{FILTERED}'",
+)
 SUFFIXES: Final = ("json", "csv", "parquet", "html", "md", "xml")
 # What says nothing of values, with or without masks.
 SILENT: Final = frozenset({
@@ -150,6 +156,10 @@ def test_masked_values_are_in_no_output(site: FolderSite, tmp_path: Path) -> Non
     shown = outputs(site, tmp_path, *MASKS)
     for marker in (CELL, str(AMOUNT), f"{AMOUNT:,}", PASSWORD, RAISED, *sums()):
         unheard(*shown.values(), marker=marker)
+    # The recorded configuration has each setting as it is written.
+    del shown["metrics.pipeline_run_log"]
+    unheard(*shown.values(), marker=FILTERED)
+    assert "--where NOTE != …: " in shown["run table"]
     assert "hmac:" in shown["run table"]
     assert "…Y-s0" in shown["segments.csv"]
     assert "PAID has no sum: it is masked" in shown["-o xml"]

@@ -45,7 +45,7 @@ def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
     assert hint.flag == "--map ALLOWED=PAID,PAID=ALLOWED"
     assert (hint.count, hint.total) == (97, 100)
     assert hint.text == (
-        "ALLOWED of OLD is PAID of NEW, and the reverse, in 97 of 100 differing rows"
+        "ALLOWED of OLD is PAID of NEW, and the reverse, in 97 of 100 listed rows"
     )
     swap = {"ALLOWED": "PAID", "PAID": "ALLOWED"}
     mapped = diff(old, new, keys="ID", renames=swap)
