@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import errno
 import hashlib
 import lzma
 import os
@@ -231,7 +232,18 @@ class _ZipReader:
                 yield from self.read_member(archive, self.choose(archive))
         except MalformedInput:
             raise
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            OSError,
+        ) as error:
+            # bz2 raises an OSError without a number, and a damaged directory may name a
+            # place before the file. Any other one is of the system.
+            known = {None, errno.EINVAL}
+            if isinstance(error, OSError) and error.errno not in known:
+                raise
             refusal = self.error(
                 "the zip archive is corrupt or truncated",
                 why="its directory or its member cannot be read",
@@ -239,8 +251,9 @@ class _ZipReader:
         except (RuntimeError, NotImplementedError):
             refusal = self.error(
                 "the member of the zip archive cannot be read",
-                why="it is encrypted, or compressed by a method other than deflate",
-                help="pack the file again without a password",
+                why="it is encrypted, or compressed by a method that is not read:"
+                " deflate, bzip2 and LZMA are",
+                help="pack the file again without a password, with deflate",
             )
         if refusal is not None:
             raise refusal
