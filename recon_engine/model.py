@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+# The places of both in every pair.
+OLD, NEW = 0, 1
 # No number of rows or bytes that a user sets is larger: sums of some fit 64 bits.
 MOST_COUNT: Final = 10**15
 

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     ValueCounts = dict[str, Counter[str] | None]
 
 
-OLD: Final = 0
-NEW: Final = 1
-
-
 @dataclass(frozen=True, slots=True)
 class ColumnFindings:
     """The findings about the differing cells of a column.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.analysis.evidence import OLD
 from recon_engine.analysis.key_affixes import find_affix
 from recon_engine.analysis.proposed_rules import (
     MAX_OTHERS_ONE_IN,
@@ -33,7 +32,7 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import OLD, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.spelling import parse_rule

@@ -21,10 +21,9 @@ from itertools import groupby, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
-from recon_engine.analysis.evidence import NEW, OLD
 from recon_engine.analysis.finding import Finding
 from recon_engine.inputs.native.texts import open_table
-from recon_engine.model import Segment
+from recon_engine.model import NEW, OLD, Segment
 from recon_engine.record_table import Field
 
 

@@ -6,7 +6,7 @@ makes the `Evidence` of the whole comparison, from which `findings` are derived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from recon_engine.analysis import (
 )
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
-from recon_engine.model import SIDES
+from recon_engine.model import OLD, SIDES
 from recon_engine.rules.assembly import GivenRules
 from recon_engine.rules.chains import (
     NO_CHAIN,
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from recon_engine.model import Constant, Hint
 
     Learned = tuple[tuple[Hint, ...], SumPair, Constant | None]
-
-
-OLD: Final = 0
 
 
 def analyze_columns(

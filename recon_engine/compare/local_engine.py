@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
-from recon_engine.compare import pairs
+from recon_engine.compare import groups, pairs
 from recon_engine.compare.buckets import DiskBuckets, MemoryBuckets, open_buckets
 from recon_engine.compare.causes import analyze_columns
 from recon_engine.compare.digests import (
@@ -18,17 +18,10 @@ from recon_engine.compare.digests import (
     all_is_compared,
     choose_strategy,
     key_digest,
-    make_empty_rows,
 )
 from recon_engine.compare.early_scan import scan_both
-from recon_engine.compare.gathered_pairs import compare_gathered
 from recon_engine.compare.lookup import sightings, sought
-from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
-    compare_rows,
-    drop_identical,
-    has_repeats,
-    longest_run,
     merge_differences,
     with_kinds,
 )
@@ -40,8 +33,7 @@ from recon_engine.compare.partial_result import (
 )
 from recon_engine.compare.placed_files import as_unpairable, find_places
 from recon_engine.compare.plan import ComparisonPlan, make_plan
-from recon_engine.compare.preparation import PLACE_BITS, Place, place_of
-from recon_engine.compare.prepared_rows import compare_prepared
+from recon_engine.compare.preparation import Place
 from recon_engine.compare.repeats import repeats_in_pieces
 from recon_engine.compare.result_builder import (
     ReadBy,
@@ -51,7 +43,13 @@ from recon_engine.compare.result_builder import (
     sample_differing_rows,
 )
 from recon_engine.compare.scanned_digests import ScannedDigests, digest_sides
-from recon_engine.errors import InternalError
+from recon_engine.compare.undecided import (
+    NO_SUSPECTS,
+    Undecided,
+    are_judged,
+    find_undecided,
+    find_undecided_in_pieces,
+)
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
@@ -61,13 +59,12 @@ from recon_engine.inputs.scanned import (
     DIGESTS,
     PAIRED,
     REPEATED,
-    GatheredRows,
     open_matched,
     open_scanned,
 )
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
-from recon_engine.model import SIDES, RowCounts
+from recon_engine.model import NEW, OLD, SIDES, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules.chains import read_and_counted
 from recon_engine.runtime.concurrency import map_ordered, run_beside
@@ -88,6 +85,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.partial_result import Repeats
     from recon_engine.compare.placed_files import PlacedFiles
+    from recon_engine.compare.undecided import Numbers, Suspects
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.scanned import MatchedFiles, ScannedFile
@@ -96,20 +94,13 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
     from recon_engine.rules.chains import Tallies
 
-    # The numbers of the rows of either side whose key seems to repeat, ascending.
-    Numbers = NDArray[np.uint32] | tuple[()]
-    Suspects = tuple[Numbers, Numbers]
-
 
 log = logging.getLogger(__name__)
 
-OLD, NEW = 0, 1
-GROUP_CELLS: Final = 1 << 21
 # Repeated keys are sought piece by piece. A piece costs about 120 bytes a cell while it
 # is parsed and hashed: 2M cells took a budget of 400 MiB up to 40% over, these 8%.
 REPEAT_CELLS: Final = 1 << 19
 SOUGHT_ROWS: Final = 1 << 16
-NO_SUSPECTS: Final[Suspects] = ((), ())
 
 
 class ReadRows(Protocol):
@@ -471,25 +462,6 @@ class _TableSide:
         return self.table.take(digests["number"].to_numpy().astype(np.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """The rows of a bucket that digests do not decide; pairs are (OLD, NEW).
-
-    `left`: the digests of the rows that are not identical; `sought`: of the rows whose
-    key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
-    with one key, 0 if no key seems to repeat; `left_out`: the rows of each side that a
-    filter leaves out, as far as they are not among `left`; `folded_away`: those that
-    are folded into another of an identical row.
-    """
-
-    identical: int
-    left: tuple[pl.DataFrame, pl.DataFrame]
-    sought: tuple[pl.DataFrame, pl.DataFrame]
-    of_key: int = 0
-    left_out: tuple[int, int] = (0, 0)
-    folded_away: tuple[int, int] = (0, 0)
-
-
 def _find_undecided_in_bucket(
     reading: ReadTables, at: int, wanted: pl.Series | None
 ) -> tuple[Undecided, Suspects]:
@@ -500,89 +472,15 @@ def _find_undecided_in_bucket(
     if cut and isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
         count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
         if count > 1:
-            return _rest_in_pieces((old, new), at, count, whole, wanted, judged=judged)
+            return find_undecided_in_pieces(
+                (old, new), at, count, whole, wanted, judged=judged
+            )
     return find_undecided(
         lambda side: reading.digests[side].bucket(at),
         whole,
         wanted,
         judged=judged,
         by_cells=reading.by_keys or names[0].prepared.either_folds,
-    )
-
-
-def find_undecided(
-    digests_of: Callable[[int], pl.DataFrame],
-    whole: tuple[bool, bool],
-    wanted: pl.Series | None = None,
-    *,
-    judged: bool = False,
-    by_cells: bool = False,
-) -> tuple[Undecided, Suspects]:
-    """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
-
-    `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
-    columns of a side are compared; `wanted`: the digests of sought keys; `judged`:
-    whether digests carry the places of their rows; `by_cells`: whether only cells
-    decide, as of rows that are folded.
-    """
-    sides = list(map_ordered(digests_of, (OLD, NEW)))
-    if by_cells:
-        return _keep_all(sides, wanted, judged=judged)
-    others = _take_others(sides) if judged else None
-    old, new = map_ordered(_suspects, sides)
-    found = _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted)
-    return found if others is None else _with_others(found, others), (old, new)
-
-
-def _keep_all(
-    sides: list[pl.DataFrame], wanted: pl.Series | None, *, judged: bool
-) -> tuple[Undecided, Suspects]:
-    """Leave all rows to be parsed."""
-    left = sides[OLD], sides[NEW]
-    kept = list(sides)
-    if judged:
-        _take_others(kept)
-    old, new = map_ordered(_suspects, kept)
-    ours, theirs = (_with_keys(side, wanted) for side in kept)
-    of_key = _of_key(*left) if judged or len(old) or len(new) else 0
-    return Undecided(0, left, (ours, theirs), of_key), (old, new)
-
-
-def are_judged(names: Sequence[ColumnIds]) -> bool:
-    """Whether a row of either side can have another place than `KEPT`."""
-    return any(each.prepared.places for each in names)
-
-
-def _take_others(sides: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Take the rows that are not kept out of both sides: only others can be equal."""
-    others = []
-    for at, side in enumerate(sides):
-        kept = place_of(side["check"]) == Place.KEPT
-        if kept.all():
-            others.append(side.clear())
-            continue
-        sides[at] = side.filter(kept)
-        others.append(side.filter(~kept))
-    return others
-
-
-def _with_others(found: Undecided, others: Sequence[pl.DataFrame]) -> Undecided:
-    """Add the rows that are not kept, if they may be partners, or have to be listed.
-
-    A row that is left out decides something only for a kept row of its key. All others
-    are left out, whatever their cells are.
-    """
-    left, left_out = list(found.left), [0, 0]
-    for at, rows in enumerate(others):
-        listed = place_of(rows["check"]) == Place.UNPAIRABLE
-        needed = listed | rows["key"].is_in(found.left[1 - at]["key"].implode())
-        left[at] = pl.concat([left[at], rows.filter(needed)])
-        left_out[at] = rows.height - int(needed.sum())
-    return replace(
-        found,
-        left=(left[OLD], left[NEW]),
-        left_out=(left_out[OLD], left_out[NEW]),
-        of_key=_of_key(*left),
     )
 
 
@@ -679,77 +577,6 @@ def _find_masked_keys(
         yield (places + part.first).astype(np.uint32)
 
 
-def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
-    if keys is None or keys.is_empty():
-        return side.clear()
-    return side.filter(side["key"].is_in(keys.implode()))
-
-
-def _rest_in_pieces(
-    sides: tuple[DiskBuckets, DiskBuckets],
-    at: int,
-    count: int,
-    whole: tuple[bool, bool],
-    wanted: pl.Series | None,
-    *,
-    judged: bool,
-) -> tuple[Undecided, Suspects]:
-    """The same of a bucket that is larger than others, with less of it in memory.
-
-    Equal rows have equal digests, so these are in one piece.
-    """
-    # The places of rows that are kept are 0, as the lowest bits of all rows may be.
-    bits = PLACE_BITS if judged else 0
-    old_suspects, new_suspects = (side.repeated(at, bits) for side in sides)
-    parts, others = [], []
-    for number in range(count):
-        piece = [side.piece(at, number, count) for side in sides]
-        if judged:
-            others.append(_take_others(piece))
-        parts.append(_dropped(piece, (True, True), whole, wanted))
-    old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
-    ours, theirs = (
-        pl.concat(each) for each in zip(*(p.sought for p in parts), strict=True)
-    )
-    identical = sum(part.identical for part in parts)
-    found = Undecided(identical, (old, new), (ours, theirs), _of_key(old, new))
-    if judged:
-        every = [pl.concat(rows) for rows in zip(*others, strict=True)]
-        found = _with_others(found, every)
-    return found, (old_suspects, new_suspects)
-
-
-def _dropped(
-    sides: list[pl.DataFrame],
-    repeats: tuple[bool, bool],
-    whole: tuple[bool, bool],
-    wanted: pl.Series | None,
-) -> Undecided:
-    """Drop equal rows: first those whose digest occurs once, then the others.
-
-    `sides` is emptied, so that their memory is free for what follows.
-    """
-    old, new = (_with_keys(side, wanted) for side in sides)
-    left = drop_identical(*sides, repeats=repeats)
-    sides.clear()
-    if not any(repeats):
-        return Undecided(left.identical, (left.old, left.new), (old, new))
-    again = drop_equal(left.old, left.new, whole=whole)
-    identical = left.identical + again.identical
-    of_key = _of_key(again.old, again.new)
-    return Undecided(identical, (again.old, again.new), (old, new), of_key)
-
-
-def _of_key(old: pl.DataFrame, new: pl.DataFrame) -> int:
-    return longest_run(old["key"]) + longest_run(new["key"])
-
-
-def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
-    if not has_repeats(side["key"]):
-        return np.empty(0, np.uint32)
-    return side["number"].filter(side["key"].is_duplicated()).to_numpy()
-
-
 def _compare_undecided(
     sides: Sequence[_TableSide],
     rests: Sequence[Undecided],
@@ -808,7 +635,7 @@ def _differing(
     return Differing(
         rows=sum(rows for rows, _ in every),
         text=sum(int(rows * row_bytes) for rows, row_bytes in every),
-        of_key=of_key if of_key * columns > GROUP_CELLS else 0,
+        of_key=of_key if of_key * columns > groups.GROUP_CELLS else 0,
         columns=columns,
     )
 
@@ -829,77 +656,7 @@ def _compare_batch(
     )
     keys = [digests["key"] for digests in left]
     names = [side.names for side in sides]
-    return compare_groups(taken, keys, names, repeat=repeat)
-
-
-def compare_groups(
-    taken: Sequence[Rows],
-    keys: Sequence[pl.Series],
-    names: Sequence[ColumnIds],
-    *,
-    repeat: bool = False,
-) -> Iterator[Difference]:
-    """Rows of both sides compared.
-
-    Rows in the kernel whose keys do not repeat are paired at once, others group by
-    group of the digests of their keys. `repeat`: whether keys are known to repeat, so
-    that those of all rows need not be parsed to find it.
-    """
-    cells = sum(rows.rows for rows in taken) * len(names[0].all)
-    old_rows, new_rows = taken
-    prepared = any(each.prepared for each in names)
-    if (
-        isinstance(old_rows, GatheredRows)
-        and isinstance(new_rows, GatheredRows)
-        and not (prepared or repeat)
-    ):
-        pairs_at_once = max(1, GROUP_CELLS // len(names[0].all))
-        found = compare_gathered(old_rows, new_rows, keys, names, pairs_at_once)
-        if found is not None:
-            return found
-    count = 1 + cells // GROUP_CELLS
-    groups = [_group_by_key(digests, count) for digests in keys]
-
-    def compared(at: int) -> Difference:
-        old, new = (
-            parse_cells(rows.picked(group[at]), each)
-            for rows, group, each in zip(taken, groups, names, strict=True)
-        )
-        if prepared:
-            return compare_prepared(old, new, names)
-        return compare_rows(
-            old,
-            new,
-            keys=names[0].keys,
-            columns=names[0].columns,
-            rules=names[0].chains,
-        )
-
-    return map_ordered(compared, range(count))
-
-
-def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
-    """Parse rows into one frame of strings with the ids of all columns.
-
-    A blank is "". Raises InternalError if the parser finds another number of rows.
-    """
-    if not rows.rows:
-        return make_empty_rows(names)
-    # One chunk, because rows are gathered from it column by column.
-    cells = names.read_cells(rows).collect(engine="in-memory").rechunk()
-    if cells.height != rows.rows:
-        raise InternalError(
-            f"{cells.height:,} rows were parsed where {rows.rows:,} were taken"
-        )
-    return cells
-
-
-def _group_by_key(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
-    """Which rows are in which group, by their key."""
-    # numpy sorts integers of 16 bits by radix, which is fastest by far.
-    place = (keys.to_numpy() % np.uint64(count)).astype(np.min_scalar_type(count))
-    order = np.argsort(place, kind="stable")
-    return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
+    return groups.compare_groups(taken, keys, names, repeat=repeat)
 
 
 def _sought_keys(
@@ -942,7 +699,7 @@ def _repeats_of(
     budget: Budget,
 ) -> Repeats:
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
-        return parse_cells(side.table.take(some.astype(np.int64)), side.names)
+        return groups.parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
     # No key of a side repeats after its rows are folded.
     folded = side.names.prepared.fold

@@ -16,7 +16,7 @@ from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config import Mask
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_key
-from recon_engine.model import SIDES, Sha256, Suppressible
+from recon_engine.model import NEW, OLD, SIDES, Sha256, Suppressible
 from recon_engine.rules.chains import normal_form
 from recon_engine.suppressions import count_coverage, count_narrow_rows
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     Numbered = Sequence[tuple[int, Suppression]]
 
 
-OLD, NEW = 0, 1
 NARROW: Final = "narrow"
 OF_KIND: Final = "of_kind"
 

@@ -1,4 +1,4 @@
-"""The kernel: two tables of text become what is missing, extra and changed. Pure.
+"""Two tables of text become what is missing, extra and changed. Pure.
 
 `drop_identical` removes, by digest, the rows that are unchanged on both sides;
 `compare_rows` pairs and compares the others. The removal changes no result: equal rows

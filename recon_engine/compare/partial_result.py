@@ -30,7 +30,7 @@ from recon_engine.compare.pairing import (
 )
 from recon_engine.compare.preparation import REASON
 from recon_engine.compare.set_aside import SetAside, merge_set_aside
-from recon_engine.model import SIDES, Coverage, RowCounts
+from recon_engine.model import NEW, OLD, SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from recon_engine.suppressions import NarrowCounts
 
 
-OLD, NEW = 0, 1
 # Keys of unmatched rows are kept for hints up to this number; beyond it they cost too
 # much memory, and no key hints are given.
 MAX_KEYS: Final = 1 << 20

@@ -25,6 +25,8 @@ from recon_engine.findings import find_all
 from recon_engine.formatting import format_count
 from recon_engine.kinds import KINDS, Kind
 from recon_engine.model import (
+    NEW,
+    OLD,
     SIDES,
     CodeCounts,
     Column,
@@ -69,7 +71,6 @@ if TYPE_CHECKING:
     from recon_engine.rules.chains import Step, Tallies
 
 
-OLD, NEW = 0, 1
 REJECTS: Final = {
     "file": pl.String,
     "line": pl.Int64,

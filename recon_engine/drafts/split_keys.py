@@ -19,6 +19,7 @@ from recon_engine.drafts.columns import (
     Values,
     find_weakest_rules,
 )
+from recon_engine.model import NEW, OLD
 from recon_engine.name_forms import fold_name
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
@@ -45,7 +46,6 @@ MOST_PLACES: Final = 6
 # How many columns are tried for each part, best first.
 MOST_PARTNERS: Final = 3
 WIDEST: Final = KEY_RULES[-1]
-OLD, NEW = 0, 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,11 @@ import numpy as np
 import polars as pl
 
 from recon_engine.compare.digests import CellDigests, LineDigests, all_is_compared
-from recon_engine.compare.local_engine import (
-    are_judged,
-    compare_groups,
-    find_undecided,
-    parse_cells,
-)
+from recon_engine.compare.groups import compare_groups, parse_cells
 from recon_engine.compare.lookup import sightings
 from recon_engine.compare.pairing import merge_differences, with_kinds
 from recon_engine.compare.partial_result import find_repeats, summarize_difference
+from recon_engine.compare.undecided import are_judged, find_undecided
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.scanned import PAIRED, REPEATED, UNMATCHED
 from recon_engine.model import SIDES
@@ -62,9 +58,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.compare.digests import ColumnIds, Seeds, Strategy
-    from recon_engine.compare.local_engine import Undecided
     from recon_engine.compare.lookup import Sought
     from recon_engine.compare.plan import ComparisonPlan
+    from recon_engine.compare.undecided import Undecided
     from recon_engine.inputs.csv_reader import ReadAt
     from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.csvfile import Rows

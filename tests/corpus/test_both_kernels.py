@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
-from recon_engine.compare import key_search, local_engine
+from recon_engine.compare import groups, key_search
 from recon_engine.compare import pairs as pairs_module
 from recon_engine.compare.explain import explain_key
 from recon_engine.compare.key_search import propose_keys
@@ -441,7 +441,7 @@ def test_cells_that_rules_read_have_one_answer(
     with pytest.MonkeyPatch.context() as patch:
         size = data.draw(st.sampled_from([1, 60, 1 << 25]))
         patch.setattr(pairs_module, "GROUP_BYTES", size)
-        patch.setattr(local_engine, "GROUP_CELLS", size)
+        patch.setattr(groups, "GROUP_CELLS", size)
         assert assert_the_same(patch, paths, keys="ID", **options) in {"native", None}
 
 

@@ -265,7 +265,7 @@ def unlawful(*_: Any, **__: Any) -> Counts:
 ERRORS = [leaking, polars_leaking, undecodable, chained, full, out_of_memory, endless]
 # The native kernel does the work of these.
 WITHOUT_KERNEL = [
-    "recon_engine.compare.local_engine.compare_rows",
+    "recon_engine.compare.groups.compare_rows",
     "recon_engine.compare.local_engine.read_rows",
     "recon_engine.inputs.csv_reader.index_records",
     "recon_engine.compare.digests.hash_cells",

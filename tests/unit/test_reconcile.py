@@ -25,8 +25,16 @@ from support.suppressed_pairs import DAY
 
 import recon_engine as rx
 from recon_engine.analysis import segments, totals
-from recon_engine.compare import buckets, digests, local_engine, pairing, repeats
-from recon_engine.compare.local_engine import compare_tables, parse_cells, read_tables
+from recon_engine.compare import (
+    buckets,
+    digests,
+    groups,
+    local_engine,
+    pairing,
+    repeats,
+)
+from recon_engine.compare.groups import parse_cells
+from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.pairing import compare_rows, with_kinds
 from recon_engine.compare.partial_result import (
     find_repeats,
@@ -247,7 +255,7 @@ CUTS: dict[tuple[object, str], list[Any]] = {
     (csv_reader, "STRETCH_BYTES"): [4, 1 << 18],
     (csv_reader, "SHORT_STRETCH_BYTES"): [4, 1 << 12],
     (scanner, "STRIDE_BYTES"): [64, 1 << 18],
-    (local_engine, "GROUP_CELLS"): [1, 9, 1 << 21],
+    (groups, "GROUP_CELLS"): [1, 9, 1 << 21],
     (memory, "TEXT_FACTOR"): [1e9],
     (pairing, "FEW_PAIRS"): [1, 1 << 12],
     (Budget, "pieces"): [in_pieces(1), in_pieces(3)],
@@ -343,7 +351,7 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frames, "PART_ROWS", 2)
-        patch.setattr(local_engine, "GROUP_CELLS", 9)
+        patch.setattr(groups, "GROUP_CELLS", 9)
         with read_tables(
             old, new, Options(keys=tuple(pair.keys)), buckets=count
         ) as reading:

@@ -129,7 +129,7 @@ def test_rows_in_any_order_and_in_groups_are_paired_without_digests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recon_engine.inputs.scanned.RANGE_ROWS", 97)
-    monkeypatch.setattr("recon_engine.compare.local_engine.GROUP_CELLS", 500)
+    monkeypatch.setattr("recon_engine.compare.groups.GROUP_CELLS", 500)
     old, new = write_two_systems(tmp_path, 1_000)
     header, *lines = new.read_text().splitlines()
     new.write_text("\n".join([header, *reversed(lines)]) + "\n")
