@@ -7,7 +7,7 @@ and Spark do not change a finding.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from recon_engine.records import dataclass
 
