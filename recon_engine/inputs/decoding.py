@@ -14,6 +14,7 @@ import errno
 import hashlib
 import lzma
 import os
+import struct
 import sys
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
@@ -233,10 +234,16 @@ class _ZipReader:
         except MalformedInput:
             raise
         except (
+            # The first four are those of the formats. `zipfile` checks no length or
+            # offset of a directory before it uses it.
             zipfile.BadZipFile,
             zlib.error,
             lzma.LZMAError,
             EOFError,
+            struct.error,
+            IndexError,
+            ValueError,
+            OverflowError,
             OSError,
         ) as error:
             # bz2 raises an OSError without a number, and a damaged directory may name a

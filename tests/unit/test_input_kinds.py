@@ -154,7 +154,8 @@ def test_damage_is_refused_or_changes_no_row(
     damaged = bytearray(PACKED[name])
     for place in places:
         damaged[place % len(damaged)] = data.draw(st.integers(0, 255))
-    if cut:
+    # Between two streams, the file would be whole.
+    if cut and not name.startswith("two streams"):
         del damaged[places[0] % len(damaged) :]
     (folder / name).write_bytes(damaged)
     (folder / "new.csv").write_text(TEXT)
