@@ -10,7 +10,7 @@ import tomllib
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import polars as pl
@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from recon_cli import render
 from recon_cli.run_end import RunClock, format_summary
 from rich.console import Console
+from support.known_runs import KnownRuns, run_once
 from support.program import recon
-from support.sites import FolderSite
 from support.suppressed_pairs import DAY
 from support.suppression_oracle import (
     Known,
@@ -57,6 +57,7 @@ from recon_engine.report import history_page, result_page
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.sites import FolderSite
     from support.strategies import Pair
 
     from recon_engine import Reconciliation
@@ -97,26 +98,10 @@ def three_days(site: FolderSite) -> list[Outcome]:
     return [first, run_day(site, 2, 45, 3), run_day(site, 3, 50, 8)]
 
 
-class ThreeDays(NamedTuple):
-    """Days that are compared already, and how each ended."""
-
-    site: FolderSite
-    ended: list[Outcome]
-
-
 @pytest.fixture(scope="module")
-def known(template: str, tmp_path_factory: pytest.TempPathFactory) -> ThreeDays:
-    """For tests that change nothing: their database lets them only read."""
-    with psycopg.connect(template, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE known TEMPLATE template STRATEGY FILE_COPY")
-        folder = tmp_path_factory.mktemp("known")
-        (folder / "inbound").mkdir()
-        site = FolderSite(str(folder), f"{template} dbname=known")
-        days = ThreeDays(site, three_days(site))
-        connection.execute(
-            "ALTER DATABASE known SET default_transaction_read_only = on"
-        )
-    return days
+def known(template: str, tmp_path_factory: pytest.TempPathFactory) -> KnownRuns:
+    """For tests that only read."""
+    return run_once(template, tmp_path_factory.mktemp("known"), three_days)
 
 
 def summary(outcome: Outcome) -> list[str]:
@@ -125,7 +110,7 @@ def summary(outcome: Outcome) -> list[str]:
     return list(format_summary(clock, "recon"))
 
 
-def test_what_is_accepted_is_open_and_counted_apart(known: ThreeDays) -> None:
+def test_what_is_accepted_is_open_and_counted_apart(known: KnownRuns) -> None:
     last = known.ended[-1]
     assert last.breaks is not None
     counts = last.breaks.counts
@@ -144,7 +129,7 @@ def test_what_is_accepted_is_open_and_counted_apart(known: ThreeDays) -> None:
 
 
 def test_breaks_leaves_accepted_ones_out_and_says_how_many(
-    known: ThreeDays, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
     asked = ("breaks", "--dataset", "claims")
     said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=known.site.database)
@@ -170,7 +155,7 @@ def test_breaks_leaves_accepted_ones_out_and_says_how_many(
 
 
 def test_the_next_command_names_the_archived_files(
-    known: ThreeDays, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
     asked = ("breaks", "--dataset", "claims", "--limit", "1")
     said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=known.site.database)
@@ -208,7 +193,7 @@ def test_an_unknown_kind_to_leave_out_is_refused() -> None:
         BreakFilter(not_kinds=["csae"])
 
 
-def test_history_and_its_charts_show_what_is_not_accepted(known: ThreeDays) -> None:
+def test_history_and_its_charts_show_what_is_not_accepted(known: KnownRuns) -> None:
     ended = known.ended
     with open_connection(known.site.database) as connection:
         runs = history.list_runs(connection, "claims", 10)
@@ -241,7 +226,7 @@ def test_history_and_its_charts_show_what_is_not_accepted(known: ThreeDays) -> N
 
 
 def test_history_lists_both_counts_and_the_file(
-    known: ThreeDays, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
     said = recon(
         *("history", "--dataset", "claims", "-f", "json"),
@@ -259,7 +244,7 @@ def test_history_lists_both_counts_and_the_file(
 
 @pytest.mark.parametrize("width", [100, 130, 400])
 def test_a_terminal_shows_what_is_not_accepted_first(
-    known: ThreeDays, monkeypatch: pytest.MonkeyPatch, width: int
+    known: KnownRuns, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     with open_connection(known.site.database) as connection:
         runs = history.list_runs(connection, "claims", 10)
@@ -345,7 +330,7 @@ def test_breaks_says_that_suppressions_changed_after_the_last_run(
     assert changed not in said("--dataset", "others")
 
 
-def test_a_report_counts_rows_as_its_headline_does(known: ThreeDays) -> None:
+def test_a_report_counts_rows_as_its_headline_does(known: KnownRuns) -> None:
     last = known.ended[-1]
     assert last.result is not None
     page = last.result.to_html()
@@ -355,7 +340,7 @@ def test_a_report_counts_rows_as_its_headline_does(known: ThreeDays) -> None:
     assert re.search(f"Rows that differ</dt><dd[^>]*>8</dd><dd[^>]*>{note}", page)
 
 
-def test_a_recorded_report_marks_what_is_accepted(known: ThreeDays) -> None:
+def test_a_recorded_report_marks_what_is_accepted(known: KnownRuns) -> None:
     last = known.ended[-1]
     assert last.result is not None
     with open_connection(known.site.database) as connection:
@@ -373,7 +358,7 @@ def test_a_recorded_report_marks_what_is_accepted(known: ThreeDays) -> None:
 
 
 def test_a_terminal_lists_a_break_on_one_line(
-    known: ThreeDays, monkeypatch: pytest.MonkeyPatch
+    known: KnownRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = io.StringIO()
     console = Console(file=shown, width=80, force_terminal=True, color_system=None)
@@ -393,7 +378,7 @@ def test_a_terminal_lists_a_break_on_one_line(
     ],
 )
 def test_a_terminal_shows_every_field_of_a_list_with_v(
-    known: ThreeDays,
+    known: KnownRuns,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     command: str,
