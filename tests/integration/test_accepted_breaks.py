@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from recon_cli import render
 from recon_cli.run_end import RunClock, format_summary
 from rich.console import Console
+from support.known_runs import KnownRuns, run_once
 from support.program import recon
 from support.suppressed_pairs import DAY
 from support.suppression_oracle import (
@@ -97,14 +98,20 @@ def three_days(site: FolderSite) -> list[Outcome]:
     return [first, run_day(site, 2, 45, 3), run_day(site, 3, 50, 8)]
 
 
+@pytest.fixture(scope="module")
+def known(template: str, tmp_path_factory: pytest.TempPathFactory) -> KnownRuns:
+    """For tests that only read."""
+    return run_once(template, tmp_path_factory.mktemp("known"), three_days)
+
+
 def summary(outcome: Outcome) -> list[str]:
     clock = RunClock()
     clock.outcome = outcome
     return list(format_summary(clock, "recon"))
 
 
-def test_what_is_accepted_is_open_and_counted_apart(site: FolderSite) -> None:
-    *_, last = three_days(site)
+def test_what_is_accepted_is_open_and_counted_apart(known: KnownRuns) -> None:
+    last = known.ended[-1]
     assert last.breaks is not None
     counts = last.breaks.counts
     assert counts is not None
@@ -122,11 +129,10 @@ def test_what_is_accepted_is_open_and_counted_apart(site: FolderSite) -> None:
 
 
 def test_breaks_leaves_accepted_ones_out_and_says_how_many(
-    site: FolderSite, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
-    three_days(site)
     asked = ("breaks", "--dataset", "claims")
-    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=known.site.database)
     assert said.stdout.count("\n") == 1 + 8
     assert "STATUS" not in said.stdout
     assert "8 of 8 breaks, as of" in said.stderr
@@ -138,7 +144,7 @@ def test_breaks_leaves_accepted_ones_out_and_says_how_many(
         "-f",
         "json",
         cwd=tmp_path,
-        RECON_DATABASE_URL=site.database,
+        RECON_DATABASE_URL=known.site.database,
     )
     listed = json.loads(every.stdout)
     assert {(each["column"], each["accepted"]) for each in listed} == {
@@ -149,11 +155,10 @@ def test_breaks_leaves_accepted_ones_out_and_says_how_many(
 
 
 def test_the_next_command_names_the_archived_files(
-    site: FolderSite, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
-    three_days(site)
     asked = ("breaks", "--dataset", "claims", "--limit", "1")
-    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=known.site.database)
     [line] = [line for line in said.stderr.splitlines() if line.startswith("next: ")]
     command, *arguments = shlex.split(line.removeprefix("next: recon "))
     assert command == "explain"
@@ -188,9 +193,9 @@ def test_an_unknown_kind_to_leave_out_is_refused() -> None:
         BreakFilter(not_kinds=["csae"])
 
 
-def test_history_and_its_charts_show_what_is_not_accepted(site: FolderSite) -> None:
-    ended = three_days(site)
-    with open_connection(site.database) as connection:
+def test_history_and_its_charts_show_what_is_not_accepted(known: KnownRuns) -> None:
+    ended = known.ended
+    with open_connection(known.site.database) as connection:
         runs = history.list_runs(connection, "claims", 10)
         pages = [
             result_page.render_result(
@@ -221,13 +226,12 @@ def test_history_and_its_charts_show_what_is_not_accepted(site: FolderSite) -> N
 
 
 def test_history_lists_both_counts_and_the_file(
-    site: FolderSite, tmp_path: Path
+    known: KnownRuns, tmp_path: Path
 ) -> None:
-    three_days(site)
     said = recon(
         *("history", "--dataset", "claims", "-f", "json"),
         cwd=tmp_path,
-        RECON_DATABASE_URL=site.database,
+        RECON_DATABASE_URL=known.site.database,
     )
     latest, *_, first = json.loads(said.stdout)
     assert (latest["open"], latest["differ"], latest["rate"]) == (58, 50, "100.00%")
@@ -240,10 +244,9 @@ def test_history_lists_both_counts_and_the_file(
 
 @pytest.mark.parametrize("width", [100, 130, 400])
 def test_a_terminal_shows_what_is_not_accepted_first(
-    site: FolderSite, monkeypatch: pytest.MonkeyPatch, width: int
+    known: KnownRuns, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    three_days(site)
-    with open_connection(site.database) as connection:
+    with open_connection(known.site.database) as connection:
         runs = history.list_runs(connection, "claims", 10)
     shown = io.StringIO()
     console = Console(file=shown, width=width, force_terminal=True, color_system=None)
@@ -258,7 +261,7 @@ def test_a_terminal_shows_what_is_not_accepted_first(
     # The other commands take the first digits of an id.
     shortened = latest.split()[-1]
     assert shortened == str(runs[0].run_id)[:13]
-    with open_connection(site.database) as connection:
+    with open_connection(known.site.database) as connection:
         assert history.find_run_id(connection, shortened, None) == runs[0].run_id
 
 
@@ -327,8 +330,8 @@ def test_breaks_says_that_suppressions_changed_after_the_last_run(
     assert changed not in said("--dataset", "others")
 
 
-def test_a_report_counts_rows_as_its_headline_does(site: FolderSite) -> None:
-    *_, last = three_days(site)
+def test_a_report_counts_rows_as_its_headline_does(known: KnownRuns) -> None:
+    last = known.ended[-1]
     assert last.result is not None
     page = last.result.to_html()
     still_open = 58 - last.result.accepted_cells
@@ -337,10 +340,10 @@ def test_a_report_counts_rows_as_its_headline_does(site: FolderSite) -> None:
     assert re.search(f"Rows that differ</dt><dd[^>]*>8</dd><dd[^>]*>{note}", page)
 
 
-def test_a_recorded_report_marks_what_is_accepted(site: FolderSite) -> None:
-    *_, last = three_days(site)
+def test_a_recorded_report_marks_what_is_accepted(known: KnownRuns) -> None:
+    last = known.ended[-1]
     assert last.result is not None
-    with open_connection(site.database) as connection:
+    with open_connection(known.site.database) as connection:
         stored, _ = history.load_result(connection, last.record.run_id)
     judge = stored.acceptances
     found = Counter(
@@ -355,13 +358,12 @@ def test_a_recorded_report_marks_what_is_accepted(site: FolderSite) -> None:
 
 
 def test_a_terminal_lists_a_break_on_one_line(
-    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+    known: KnownRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    three_days(site)
     shown = io.StringIO()
     console = Console(file=shown, width=80, force_terminal=True, color_system=None)
     monkeypatch.setattr(render, "make_console", lambda: console)
-    render.show_breaks(list_breaks(site.database, "claims"), Format.TABLE)
+    render.show_breaks(list_breaks(known.site.database, "claims"), Format.TABLE)
     head, *lines = shown.getvalue().splitlines()
     assert head.split() == ["key", "column", "kind", "state", "age", "old", "new"]
     assert len(lines) == 8
@@ -376,19 +378,18 @@ def test_a_terminal_lists_a_break_on_one_line(
     ],
 )
 def test_a_terminal_shows_every_field_of_a_list_with_v(
-    site: FolderSite,
+    known: KnownRuns,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     command: str,
     fields: tuple[str, ...],
 ) -> None:
-    three_days(site)
 
     def printed(*flags: str) -> set[str]:
         shown = io.StringIO()
         console = Console(file=shown, width=100, force_terminal=True, color_system=None)
         monkeypatch.setattr(render, "make_console", lambda: console)
-        url = {"RECON_DATABASE_URL": site.database}
+        url = {"RECON_DATABASE_URL": known.site.database}
         assert recon(command, *flags, cwd=tmp_path, **url).returncode == 0
         return {*shown.getvalue().split()}
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from support.known_runs import KnownRuns, run_once
 from support.program import recon
 from support.sites import NEW, OLD, FolderSite
 
@@ -58,13 +59,19 @@ def three_days(site: FolderSite) -> list[Outcome]:
     return ended
 
 
+@pytest.fixture(scope="module")
+def runs(template: str, tmp_path_factory: pytest.TempPathFactory) -> KnownRuns:
+    """For tests that only read."""
+    return run_once(template, tmp_path_factory.mktemp("runs"), three_days)
+
+
 def ask(site: FolderSite, folder: Path, *arguments: str) -> CompletedProcess[str]:
     return recon(*arguments, cwd=folder, RECON_DATABASE_URL=site.database)
 
 
-def test_runs_come_latest_first_with_what_they_found(site: FolderSite) -> None:
-    first, second, third = three_days(site)
-    with open_connection(site.database) as connection:
+def test_runs_come_latest_first_with_what_they_found(runs: KnownRuns) -> None:
+    first, second, third = runs.ended
+    with open_connection(runs.site.database) as connection:
         found = history.list_runs(connection, "claims", 10)
         results = history.list_runs(connection, "claims", 10, results=True)
         earlier = history.list_runs(
@@ -86,11 +93,11 @@ def test_runs_come_latest_first_with_what_they_found(site: FolderSite) -> None:
     assert all(run.seconds is not None and run.seconds >= 0 for run in found)
 
 
-def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
-    outcome = three_days(site)[-1]
+def test_a_stored_result_is_the_one_that_was_recorded(runs: KnownRuns) -> None:
+    outcome = runs.ended[-1]
     live = outcome.result
     assert live is not None
-    with open_connection(site.database) as connection:
+    with open_connection(runs.site.database) as connection:
         kept, facts = history.load_result(connection, outcome.record.run_id)
     assert kept.summary() == live.summary()
     assert kept.sample == live.sample
@@ -285,10 +292,10 @@ def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -
     assert list(kept.sample[0].payload) == ["Z", "CC"]
 
 
-def test_the_report_of_a_run_is_among_its_artifacts(site: FolderSite) -> None:
-    outcome = three_days(site)[-1]
+def test_the_report_of_a_run_is_among_its_artifacts(runs: KnownRuns) -> None:
+    outcome = runs.ended[-1]
     prefix = f"claims/{outcome.record.run_id}"
-    page = site.names(site.out)[f"{prefix}/report.html"].decode()
+    page = runs.site.names(runs.site.out)[f"{prefix}/report.html"].decode()
     assert "✗ DIFFER" in page
     assert "--rule PAID=decimal" in page
     assert 'id="trend"' in page
@@ -316,15 +323,17 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
 
 
 def test_a_page_from_the_tables_says_where_the_unmatched_rows_are(
-    site: FolderSite,
+    runs: KnownRuns,
 ) -> None:
-    outcome = three_days(site)[-1]
-    with open_connection(site.database) as connection:
+    outcome = runs.ended[-1]
+    with open_connection(runs.site.database) as connection:
         page = result_page.render_result(
             *history.load_result(connection, outcome.record.run_id)
         )
     assert f'"missing":"{outcome.artifacts_at}missing.csv"' in page
-    beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
+    beside = runs.site.names(runs.site.out)[
+        f"claims/{outcome.record.run_id}/report.html"
+    ]
     assert b'"missing":"missing.csv"' in beside
 
 
@@ -378,25 +387,24 @@ def test_a_page_counts_files_that_are_compared_again_once(site: FolderSite) -> N
         assert re.findall(r"the last \d+ results", page) == ["the last 2 results"]
 
 
-def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
-    nothing = three_days(site)[1].record.run_id
+def test_a_run_without_a_result_has_no_report(runs: KnownRuns) -> None:
+    nothing = runs.ended[1].record.run_id
     with (
-        open_connection(site.database) as connection,
+        open_connection(runs.site.database) as connection,
         pytest.raises(ConfigError, match="there is no result"),
     ):
         history.load_result(connection, nothing)
 
 
-def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
-    three_days(site)
-    said = ask(site, tmp_path, "history", "--dataset", "claims")
+def test_history_is_a_table_on_stdout(runs: KnownRuns, tmp_path: Path) -> None:
+    said = ask(runs.site, tmp_path, "history", "--dataset", "claims")
     lines = said.stdout.splitlines()
     assert lines[0].startswith(
         "began,verdict,old,new,matched,missing,extra,differ,rate,open,appeared,resolved"
     )
     assert [line.split(",")[1] for line in lines[1:]] == ["differ", "NO_FILES", "agree"]
     limited = ("--limit", "1", "--format", "json")
-    said = ask(site, tmp_path, "history", "--dataset", "claims", *limited)
+    said = ask(runs.site, tmp_path, "history", "--dataset", "claims", *limited)
     [latest] = json.loads(said.stdout)
     assert (latest["verdict"], latest["missing"], latest["rate"]) == (
         "differ",
@@ -429,23 +437,22 @@ def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> No
     assert "reopened 5; oldest" in breaks.format_breaks(earlier)
 
 
-def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:
-    first, _, last = three_days(site)
-    said = ask(site, tmp_path, "report", str(first.record.run_id))
+def test_report_writes_the_page_of_a_run(runs: KnownRuns, tmp_path: Path) -> None:
+    first, _, last = runs.ended
+    said = ask(runs.site, tmp_path, "report", str(first.record.run_id))
     assert said.stdout == "report.html\n"
     assert f"report.html: run {first.record.run_id} of claims" in said.stderr
     assert "✓ AGREE" in (tmp_path / "report.html").read_text()
     asked = ("--dataset", "claims", "-o", "latest.html")
-    ask(site, tmp_path, "report", *asked)
+    ask(runs.site, tmp_path, "report", *asked)
     page = (tmp_path / "latest.html").read_text()
     assert str(last.record.run_id) in page
     assert '"old":["c"],"new":["C"]' in page
 
 
-def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> None:
-    three_days(site)
+def test_report_of_the_history_is_one_page(runs: KnownRuns, tmp_path: Path) -> None:
     asked = ("--history", "90", "--dataset", "claims")
-    said = ask(site, tmp_path, "report", *asked)
+    said = ask(runs.site, tmp_path, "report", *asked)
     assert said.stdout == "history.html\n"
     assert "history.html: 3 runs of claims" in said.stderr
     assert not (tmp_path / "report.html").exists()
@@ -480,9 +487,9 @@ def test_a_report_that_cannot_be_says_why(
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_stored_result_is_plain_values_and_has_empty_frames(site: FolderSite) -> None:
-    first, *_ = three_days(site)
-    with open_connection(site.database) as connection:
+def test_a_stored_result_is_plain_values_and_has_empty_frames(runs: KnownRuns) -> None:
+    first, *_ = runs.ended
+    with open_connection(runs.site.database) as connection:
         stored, _ = history.load_result(connection, first.record.run_id)
     known = first.result
     assert known is not None
@@ -499,18 +506,18 @@ def test_a_stored_result_is_plain_values_and_has_empty_frames(site: FolderSite) 
 
 
 def test_a_run_is_named_by_its_first_digits_or_as_the_latest(
-    site: FolderSite, tmp_path: Path
+    runs: KnownRuns, tmp_path: Path
 ) -> None:
-    first, _, last = three_days(site)
+    first, _, last = runs.ended
     pages = []
     text = str(first.record.run_id)
     for run in (text, text.replace("-", "").upper(), text[:32], "latest", "LATEST"):
-        said = ask(site, tmp_path, "report", run)
+        said = ask(runs.site, tmp_path, "report", run)
         assert said.returncode == 0, said.stderr
         pages.append((tmp_path / "report.html").read_text())
     assert pages[0] == pages[1] == pages[2] != pages[3] == pages[4]
     assert str(last.record.run_id) in pages[3]
-    said = ask(site, tmp_path, "report", text[:4])
+    said = ask(runs.site, tmp_path, "report", text[:4])
     assert f"several runs begin with {text[:4]}" in said.stderr
     assert text in said.stderr
 

@@ -170,10 +170,11 @@ def test_without_masks_they_are_in_all_that_holds_values(
     site: FolderSite, tmp_path: Path
 ) -> None:
     shown = outputs(site, tmp_path)
+    markers = (CELL, RAISED, *sums())
     loud = {
         name
         for name, text in shown.items()
-        for marker in (CELL, RAISED, *sums())
+        for marker in markers
         if marker.lower() in text.lower()
     }
     tables = {name for name in shown if name.startswith("metrics.")}

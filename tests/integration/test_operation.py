@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from jsonschema import validate
-from support.program import recon, recon_program
+from support.program import recon
 from support.s3_faults import ALWAYS, Fault, faulty_s3, refuse
 from support.s3_places import calls_of
 from support.sites import NEW, OLD, BucketSite, FolderSite
@@ -60,7 +60,7 @@ def measured(site: FolderSite, **environment: str) -> tuple[int, list[Any]]:
         for name in ("inbound", "processed", "out")
         for argument in (f"--{name}-s3", getattr(site, name))
     ]
-    ended = recon_program(
+    ended = recon(
         *("run", *places, "--dataset", "claims", "--keys", "ID"),
         cwd=Path(site.inbound).parent,
         **({"RECON_DATABASE_URL": site.database} | environment),

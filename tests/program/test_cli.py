@@ -393,7 +393,7 @@ def test_a_refused_run_has_its_status_and_code(delivered: Path, database: str) -
 
 def test_the_embedded_server_serves_without_any_database(delivered: Path) -> None:
     assert run_in(delivered, start=recon_program).returncode == 0
-    asked = recon_program(
+    asked = recon(
         "sql", "SELECT status, old_rows FROM metrics.pipeline_run_log", cwd=delivered
     )
     assert asked.stdout == "status,old_rows\nSUCCEEDED,3\n"

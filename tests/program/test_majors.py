@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from support.program import recon_program
+from support.program import recon
 from support.tls_postgres import programs
 
 from recon_engine.pipeline.doctor import CheckState, examine_setup
@@ -34,11 +34,11 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
     tmp_path: Path,
 ) -> None:
     deliver(tmp_path, 2)
-    first = recon_program("run", *PLACES, cwd=tmp_path)
+    first = recon("run", *PLACES, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "other_major_version" not in first.stderr
     deliver(tmp_path, 3)
-    second = recon_program("run", *PLACES, cwd=tmp_path, RECON_PG_BIN=str(programs()))
+    second = recon("run", *PLACES, cwd=tmp_path, RECON_PG_BIN=str(programs()))
     assert second.returncode == 0, second.stderr
     [said] = [
         line
@@ -48,10 +48,10 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
     assert "runs, breaks and gates that version 18 recorded in .recon" in said["found"]
     assert "set RECON_PG_BIN to" in said["remedy"]
     # Also where they are looked up, and by the doctor.
-    past = recon_program("history", *DATASET, cwd=tmp_path)
+    past = recon("history", *DATASET, cwd=tmp_path)
     assert "that version 17 recorded in" in past.stderr
     assert len(json.loads(past.stdout)) == 1
-    shown = recon_program("doctor", "--format", "json", cwd=tmp_path)
+    shown = recon("doctor", "--format", "json", cwd=tmp_path)
     [found] = [each for each in json.loads(shown.stdout) if each["check"] == "history"]
     assert found["state"] == "warn"
     assert "that version 17 recorded in" in found["found"]

@@ -13,9 +13,11 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import recon_cli
 
@@ -39,8 +41,19 @@ CONTEXT.set_forkserver_preload(
         # These two by the load of stage: pyarrow takes pandas where it is installed.
         "pandas",
         "pyarrow.csv",
+        # By the end of a run.
+        "boto3.s3.inject",
+        "polars._utils.parquet",
+        "pyarrow.pandas_compat",
+        "recon_cli.logs",
+        "recon_cli.render",
+        "recon_cli.scratch",
+        "recon_engine.postgres.changed_settings",
+        "recon_engine.result_document",
+        "support.warmed_program",
     ]
 )
+TESTS = Path(__file__).parents[1]
 STREAMS = {"stdout": 1, "stderr": 2}
 
 
@@ -53,6 +66,7 @@ class ForkedProgram:
     def __init__(
         self, words: Sequence[str], environment: Mapping[str, str], changes: str = ""
     ) -> None:
+        _start_fork_server()
         self._folder = TemporaryDirectory()
         self._process = CONTEXT.Process(
             target=_run_program,
@@ -115,6 +129,13 @@ def _run_main(words: Sequence[str], environment: Mapping[str, str]) -> None:
     main()
 
 
+@functools.cache
+def _start_fork_server() -> None:
+    """Start the process that has imported all, some of it from here."""
+    with patch.dict(os.environ, PYTHONPATH=str(TESTS)):
+        forkserver.ensure_running()
+
+
 # What a shell starts: it hands over its words, its environment, its folder and its
 # streams, and ends as the fork does. It imports nothing that is not needed for that.
 CLIENT = """
@@ -152,6 +173,7 @@ def start_with_streams(
 @functools.cache
 def _start_server() -> str:
     """The address of a process that forks for each connection; it ends with this."""
+    _start_fork_server()
     folder = TemporaryDirectory()
     address = str(Path(folder.name, "socket"))
     ready = CONTEXT.Event()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import psycopg
 from psycopg.conninfo import make_conninfo
+from support.s3_contents import Contents
 
 from recon_engine.config import Options, RunConfig
 from recon_engine.pipeline import runner
@@ -98,6 +98,7 @@ class BucketSite(Site):
         self.bucket = bucket
         self.root = root
         self.client = boto3.client("s3", endpoint_url=endpoint)
+        self.contents = Contents(self.client, bucket)
 
     def put(self, name: str, data: bytes) -> None:
         key = f"{self.root}/inbound/{name}"
@@ -105,18 +106,7 @@ class BucketSite(Site):
 
     def names(self, place: str) -> dict[str, bytes]:
         prefix = place.removeprefix(f"s3://{self.bucket}/").rstrip("/") + "/"
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=prefix
-        )
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        found = {}
-        for key in keys:
-            # A worker may be taking files away meanwhile.
-            with suppress(self.client.exceptions.NoSuchKey):
-                body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-                found[key.removeprefix(prefix)] = body.read()
-                body.close()
-        return found
+        return self.contents.below(prefix)
 
 
 REFUSED = {

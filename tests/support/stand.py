@@ -26,6 +26,7 @@ import psycopg
 from psycopg.rows import dict_row
 from support.forked_program import ForkedProgram
 from support.program import recon
+from support.s3_contents import Contents
 from support.s3_servers import seaweed_s3
 
 from recon_engine.postgres import migrations
@@ -145,6 +146,10 @@ class Stand:
     client: Any
     runs_here: bool = False
     clean: dict[str, Any] = field(default_factory=dict)
+    contents: Contents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contents = Contents(self.client, BUCKET)
 
     def clean_result(self, delivery: Delivery) -> dict[str, Any]:
         """What a run of it that nothing disturbs ends with; it is run once."""
@@ -273,16 +278,7 @@ class Case:
 
     def objects(self, place: str) -> dict[str, bytes]:
         """Everything below a place, by relative key."""
-        prefix = f"{self.name}/{place}/"
-        pages = self.stand.client.get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=prefix
-        )
-        found = {}
-        for page in pages:
-            for entry in page.get("Contents", ()):
-                reply = self.stand.client.get_object(Bucket=BUCKET, Key=entry["Key"])
-                found[entry["Key"].removeprefix(prefix)] = reply["Body"].read()
-        return found
+        return self.stand.contents.below(f"{self.name}/{place}/")
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         """What a statement finds now; one connection reads all of a case."""
