@@ -14,6 +14,7 @@ import botocore.loaders
 import botocore.session
 import psycopg
 import pytest
+import support.worker_start
 import typer.main
 import typer.testing
 from hypothesis import HealthCheck, Phase, settings
@@ -66,6 +67,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests: long files first, those that any worker can take last."""
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Imports and the collection of tests have ended."""
+    support.worker_start.search_garbage_of_tests_only()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -213,23 +213,10 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     `changes`: of columns without rules, with the `column` of each. This is a necessary
     condition: for any other column `for_column` finds nothing.
     """
-    kinds = {kind for _, every in BY_KIND for kind in every}
-    kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
-    kinds.add(Kind.ENCODING_DAMAGE)
-    rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
-    times = rf"{INSTANT}|{SLASHED_DAY}"
-    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(times))
-    rewritten |= _are_words((*TRUE, *FALSE))
-    shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
-    marked = pl.any_horizontal(
-        pl.col(*SIDES).is_in(NULLS)
-        | pl.col(*SIDES).str.strip_chars().str.contains(shown)
-    )
-    fewer, more = (_written_places_expr(side) for side in SIDES)
     found = (
         changes.lazy()
-        .select("column", *SIDES, "rows", rewritten=rewritten | marked)
-        .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
+        .select("column", *SIDES, "rows", rewritten=_may_be_rewritten_expr())
+        .filter(pl.col("rewritten") | _differ_in_places_expr())
         .collect(engine="in-memory")
     )
     of_columns = zip(
@@ -247,6 +234,30 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
             if roundings[column] >= MIN_ROUNDINGS:
                 promising.add(column)
     return promising
+
+
+@functools.cache
+def _may_be_rewritten_expr() -> pl.Expr:
+    """Whether the kind or the texts of a change are such as some rule rewrites."""
+    kinds = {kind for _, every in BY_KIND for kind in every}
+    kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
+    kinds.add(Kind.ENCODING_DAMAGE)
+    rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
+    times = rf"{INSTANT}|{SLASHED_DAY}"
+    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(times))
+    rewritten |= _are_words((*TRUE, *FALSE))
+    shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
+    return rewritten | pl.any_horizontal(
+        pl.col(*SIDES).is_in(NULLS)
+        | pl.col(*SIDES).str.strip_chars().str.contains(shown)
+    )
+
+
+@functools.cache
+def _differ_in_places_expr() -> pl.Expr:
+    """Whether both texts are numbers, of which one has more decimal places."""
+    fewer, more = (_written_places_expr(side) for side in SIDES)
+    return _both_are_numbers_expr() & (fewer != more)
 
 
 def _are_words(known: Sequence[str]) -> pl.Expr:

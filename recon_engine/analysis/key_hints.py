@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -222,28 +223,30 @@ def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """The rules that change a value in one of two lists of keys."""
-    text = pl.col("text")
-    tells = (
-        pl.concat([old, new])
-        .alias("text")
-        .to_frame()
-        .select(
-            trim=(text != text.str.strip_chars()).any(),
-            casefold=(text != text.str.to_uppercase()).any(),
-            lstrip0=text.str.starts_with("0").any(),
-            decimal=text.str.contains(r"[.,+-]").any(),
-            unwrap=text.str.contains(WRAPPED).any(),
-            blanks=text.str.contains(r"[^!-~]").any(),
-            nfc=text.str.contains(r"[^\x00-\x7f]").any(),
-            strip=text.str.contains(PUNCTUATION).any(),
-        )
-        .row(0, named=True)
-    )
+    both = pl.concat([old, new]).alias("text").to_frame()
+    tells = both.select(_tell_of_rules()).row(0, named=True)
     rules = [rule for rule, some in tells.items() if some and rule != "strip"]
     if tells["strip"]:
         strips = find_strip_rules(old, new)
         rules += [rule for rule in strips if _keeps_keys_apart(rule, (old, new))]
     return rules + find_date_rules(old, new)
+
+
+@functools.cache
+def _tell_of_rules() -> list[pl.Expr]:
+    """Whether some text may be changed by a rule, for each rule."""
+    text = pl.col("text")
+    tells = {
+        "trim": text != text.str.strip_chars(),
+        "casefold": text != text.str.to_uppercase(),
+        "lstrip0": text.str.starts_with("0"),
+        "decimal": text.str.contains(r"[.,+-]"),
+        "unwrap": text.str.contains(WRAPPED),
+        "blanks": text.str.contains(r"[^!-~]"),
+        "nfc": text.str.contains(r"[^\x00-\x7f]"),
+        "strip": text.str.contains(PUNCTUATION),
+    }
+    return [each.any().alias(rule) for rule, each in tells.items()]
 
 
 def _keeps_keys_apart(rule: str, sides: Iterable[pl.Series]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -43,19 +44,7 @@ DAY_FIRST: Final = r"^(?:1[3-9]|2[0-9]|3[01])/[0-9]{2}/"
 
 def find_notation(texts: pl.Series) -> dict[str, str]:
     """The words of a `decimal` rule that some text needs, with their values."""
-    text = pl.col("text").str.strip_chars()
-    sign = pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2))
-    found = (
-        texts.alias("text")
-        .to_frame()
-        .select(
-            comma=text.str.contains(COMMA).any(),
-            parentheses=text.str.contains(IN_PARENTHESES).any(),
-            signs=sign.drop_nulls().unique().implode(),
-            **{word: text.str.contains(form).any() for word, form in NOTATIONS.items()},
-        )
-        .row(0, named=True)
-    )
+    found = texts.alias("text").to_frame().select(_notation_exprs()).row(0, named=True)
     signs = found["signs"]
     words = {word: "" for word in ("comma", *NOTATIONS) if found[word]}
     # Of several signs none is named: another sign is another currency.
@@ -64,6 +53,18 @@ def find_notation(texts: pl.Series) -> dict[str, str]:
     elif found["parentheses"] and not signs:
         words["money"] = "=$"
     return words
+
+
+@functools.cache
+def _notation_exprs() -> list[pl.Expr]:
+    """What `find_notation` asks of texts: of few, this takes longer to write."""
+    text = pl.col("text").str.strip_chars()
+    sign = pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2))
+    patterns = {"comma": COMMA, "parentheses": IN_PARENTHESES, **NOTATIONS}
+    return [
+        sign.drop_nulls().unique().implode().alias("signs"),
+        *(text.str.contains(form).any().alias(word) for word, form in patterns.items()),
+    ]
 
 
 def write_decimal(words: Mapping[str, str]) -> str:
@@ -83,12 +84,19 @@ def find_formats(texts: pl.Series) -> list[str]:
         # Nine regular expressions take longer than the lengths of the texts, and most
         # keys are no days.
         .filter(text.str.len_bytes().is_in(DAY_BYTES))
-        .select(
-            text.str.contains(pattern).any().alias(form) for pattern, form in FORMATS
-        )
+        .select(_format_exprs())
         .collect(engine="in-memory")
     )
     return [form for form, some in fits.row(0, named=True).items() if some]
+
+
+@functools.cache
+def _format_exprs() -> list[pl.Expr]:
+    """Whether some text may be written in each of the date formats."""
+    return [
+        pl.col("text").str.contains(pattern).any().alias(form)
+        for pattern, form in FORMATS
+    ]
 
 
 def has_day_first(texts: pl.Series) -> bool:

@@ -77,16 +77,19 @@ def counted(
     )
     surplus = surplus.with_columns(of_new if side else of_old)
     # Pairs have the key as in OLD.
-    pairs = found.keys.with_row_index(PAIR).select(PAIR, *of_old)
+    pairs = found.keys.lazy().with_row_index(PAIR).select(PAIR, *of_old)
     again = repeated["key"].struct.unnest() if repeated.height else found.keys.clear()
     again.columns = list(keys)
     # Keys of one row on the other side: their pair is the only one of the key, and the
     # key does not repeat there.
     one = (
         pairs.filter(~pl.struct(by).is_duplicated())
-        .join(again.select(of_old if side else of_new), on=by, how="anti")
-        .join(surplus.group_by(by).agg(rows=pl.len()), on=by)
+        .join(again.lazy().select(of_old if side else of_new), on=by, how="anti")
+        .join(surplus.lazy().group_by(by).agg(rows=pl.len()), on=by)
+        .collect(engine="in-memory")
     )
+    if one.is_empty():
+        return Splits()
     cells = found.cells.join(one.select(pl.col(PAIR).alias("pair")), on="pair")
     differing = cells["pair"].unique().alias(PAIR).to_frame()
     one = one.join(differing, on=PAIR, how="semi")

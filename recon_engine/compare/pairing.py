@@ -444,12 +444,14 @@ def repeated_among(
     """
     by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
-        counts.sort(keys)
+        counts.lazy()
+        .sort(keys)
         .group_by(by, maintain_order=True)
         .agg(key=pl.struct(keys).first(), rows=pl.col(_COUNT).sum())
         .filter(pl.col("rows") > 1)
         .select("key", "rows")
         .sort("rows", "key", descending=[True, False])
+        .collect(engine="in-memory")
     )
 
 
@@ -469,13 +471,13 @@ def columns_that_make_unique(
     )
     # First the rows of a few keys, which rule most columns out.
     every = max(1, rows.height // FEW_PAIRS)
-    few = keyed.filter(pl.struct(by).hash() % every == 0)
+    parts = [keyed]
+    if every > 1:
+        parts.insert(0, keyed.filter(pl.struct(by).hash() % every == 0))
     return [
         name
         for name in columns
-        if not any(
-            part.select(*by, name).is_duplicated().any() for part in (few, keyed)
-        )
+        if not any(part.select(*by, name).is_duplicated().any() for part in parts)
     ]
 
 
@@ -542,8 +544,8 @@ def _match_rows(
     keyed = [side.select(by) for side in (old, new)]
     many = pl.concat([rows.filter(_are_duplicated(rows)) for rows in keyed]).unique()
     single = _join_full(
-        left.join(many, on=by, how="anti"),
-        right.join(many, on=by, how="anti"),
+        left.lazy().join(many.lazy(), on=by, how="anti"),
+        right.lazy().join(many.lazy(), on=by, how="anti"),
         by,
     )
     multiple = _pair_multisets(
@@ -645,10 +647,11 @@ def _pair_equal_rows(
         _number_within_groups(left, same)
         .join(_number_within_groups(right, same), on=[*same, _NTH], how="inner")
         .select(old=_OLD, new=_NEW)
+        .collect(engine="in-memory")
     )
 
 
-def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.LazyFrame:
     """The position of a row among the rows with equal `by`, which are neighbors."""
     # A window over each group takes microseconds for each of them, however small it is.
     begins = pl.any_horizontal(
@@ -656,7 +659,7 @@ def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame
     )
     at = pl.int_range(pl.len(), dtype=pl.UInt32)
     first = pl.when(begins | (at == 0)).then(at).forward_fill()
-    return rows.with_columns((at - first).alias(_NTH))
+    return rows.lazy().with_columns((at - first).alias(_NTH))
 
 
 def _join_full(

@@ -34,6 +34,8 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     their keys). A row is due when the first of its cells is. Returns pair numbers in
     the order in which they are due, so a smaller limit gives a prefix of a larger one.
     """
+    if cells.is_empty():
+        return cells["pair"]
     ranked = cells.lazy().select(
         "pair", "column", "kind", rank=pl.lit(ranks).gather(pl.col("pair"))
     )
@@ -143,6 +145,8 @@ def cells_by_pair(
 ) -> dict[int, dict[str, Cell]]:
     """The differing cells of these pairs, by column and in column order."""
     rows: dict[int, dict[str, Cell]] = {}
+    if pairs.is_empty():
+        return rows
     ordered = (
         cells.lazy()
         .filter(pl.col("pair").is_in(pl.lit(pairs).implode()))

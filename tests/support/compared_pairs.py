@@ -113,43 +113,58 @@ def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
 
     None for one that is named `*`: that is every compared column.
     """
-    texts = [rule for rule in oracle.NORMAL if not oracle.is_typed(rule)]
-    typed = [rule for rule in oracle.NORMAL if oracle.is_typed(rule)]
     found: Rules = {}
     for name in (name for name in pair.names if name != "*"):
-        chosen = draw(st.lists(st.sampled_from(texts), max_size=2, unique=True))
+        chosen = draw(TWO_TEXTS)
         if draw(st.booleans()):
-            near = name in pair.columns
-            chosen.append(
-                draw(
-                    st.sampled_from([r for r in typed if near or r not in oracle.NEAR])
-                )
-            )
+            chosen.append(draw(TYPED if name in pair.columns else TYPED_EXACT))
         if chosen:
-            found[name] = tuple(draw(st.permutations(chosen)))
+            found[name] = _in_any_order(draw, chosen)
     return found
 
 
+def _in_any_order(draw: st.DrawFn, rules: list[str]) -> tuple[str, ...]:
+    return tuple(draw(st.permutations(rules)) if len(rules) > 1 else rules)
+
+
+# Strategies are made once: to make one takes longer than to draw from it.
 TEXTS = [rule for rule in oracle.NORMAL if not oracle.is_typed(rule)]
+ONE_TEXT = st.lists(st.sampled_from(TEXTS), max_size=1)
+TWO_TEXTS = st.lists(st.sampled_from(TEXTS), max_size=2, unique=True)
 BY_FAMILY: dict[str, list[str]] = {}
 for _rule in filter(oracle.is_typed, oracle.NORMAL):
     BY_FAMILY.setdefault(_rule.split("(")[0], []).append(_rule)
+EXACT_BY_FAMILY = {
+    name: [rule for rule in rules if rule not in oracle.NEAR]
+    for name, rules in BY_FAMILY.items()
+}
+TYPED = st.sampled_from([rule for rules in BY_FAMILY.values() for rule in rules])
+TYPED_EXACT = st.sampled_from(
+    [rule for rules in EXACT_BY_FAMILY.values() for rule in rules]
+)
+FAMILY = st.sampled_from(sorted(BY_FAMILY))
+# Of a family: a rule, or none.
+PERHAPS = {
+    name: st.one_of(st.none(), st.sampled_from(rules))
+    for name, rules in BY_FAMILY.items()
+}
+PERHAPS_EXACT = {
+    name: st.one_of(st.none(), st.sampled_from(rules))
+    for name, rules in EXACT_BY_FAMILY.items()
+}
 
 
-@st.composite
 def typed_rules(draw: st.DrawFn, *, near: bool) -> tuple[list[str], ...]:
     """Typed rules that can be combined: for both sides, for OLD, for NEW.
 
     `near`: whether a rule of both sides may have a tolerance.
     """
-    name = draw(st.sampled_from(sorted(BY_FAMILY)))
-    every = [rule for rule in BY_FAMILY[name] if rule not in oracle.NEAR]
-    shared = st.sampled_from(BY_FAMILY[name] if near else every)
-    own = st.sampled_from(every)
-    both = draw(st.one_of(st.none(), shared))
-    old, new = (draw(st.one_of(st.none(), own)) for _ in range(2))
+    name = draw(FAMILY)
+    both = draw((PERHAPS if near else PERHAPS_EXACT)[name])
+    old, new = (draw(PERHAPS_EXACT[name]) for _ in range(2))
     # A number implies how the other side is read, and a code is compared with a text.
     if name not in {"decimal", "scale", "map"} and both is None and not (old and new):
+        own = st.sampled_from(EXACT_BY_FAMILY[name])
         old, new = draw(own), draw(own)
     return tuple([each] if each else [] for each in (both, old, new))
 
@@ -161,11 +176,11 @@ def rules_of_sides(draw: st.DrawFn, pair: Pair) -> tuple[Rules, Rules, Rules]:
     for name in (name for name in pair.names if name != "*"):
         typed: tuple[list[str], ...] = ([], [], [])
         if draw(st.integers(0, 2)):
-            typed = draw(typed_rules(near=name in pair.columns))
+            typed = typed_rules(draw, near=name in pair.columns)
         for rules, own in zip(found, typed, strict=True):
-            texts = draw(st.lists(st.sampled_from(TEXTS), max_size=1))
+            texts = draw(ONE_TEXT)
             if texts or own:
-                rules[name] = tuple(draw(st.permutations([*texts, *own])))
+                rules[name] = _in_any_order(draw, [*texts, *own])
     return found
 
 

@@ -47,6 +47,9 @@ NAMES = [
     "^x$",
     "^.*$",
 ]
+SOME_NAMES = st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True)
+# Of a row of OLD in NEW: a sixth is dropped, and a third of the others changed.
+FATES = st.integers(0, 17)
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,23 @@ def plain_pairs(draw: st.DrawFn) -> Pair:
 @st.composite
 def pairs(draw: st.DrawFn) -> Pair:
     """NEW is OLD with rows kept, changed, dropped, repeated and added."""
-    names = draw(st.permutations(NAMES))[: draw(st.integers(1, 5))]
+    names = draw(SOME_NAMES)
     width = draw(st.integers(1, min(2, len(names))))
     cells = [KEYS] * width + [CELLS] * (len(names) - width)
     row = st.tuples(*cells)
     old = draw(st.lists(row, max_size=12))
-    kept = [r for r in old if draw(st.integers(0, 5))]
-    changed = [draw(_changed(r, width)) for r in kept]
-    new = changed + draw(st.lists(row, max_size=3))
+    fates = zip(old, draw(st.tuples(*[FATES] * len(old))), strict=True)
+    new = [_change(draw, r, width, change=fate > 13) for r, fate in fates if fate > 2]
+    new += draw(st.lists(row, max_size=3))
     again = draw(st.lists(st.sampled_from(old), max_size=3)) if old else []
-    new = new + again
-    return Pair(list(names), width, old, draw(st.permutations(new)))
+    return Pair(names, width, old, draw(st.permutations(new + again)))
 
 
-@st.composite
-def _changed(draw: st.DrawFn, row: tuple[str, ...], width: int) -> tuple[str, ...]:
-    if len(row) == width or draw(st.integers(0, 2)):
+def _change(
+    draw: st.DrawFn, row: tuple[str, ...], width: int, *, change: bool
+) -> tuple[str, ...]:
+    """The row, or if it has cells, the row with another of them."""
+    if len(row) == width or not change:
         return row
     at = draw(st.integers(width, len(row) - 1))
     return (*row[:at], draw(CELLS), *row[at + 1 :])
@@ -112,9 +116,15 @@ def csv_bytes(
     """One of the valid spellings of a table, columns in any order."""
     order = draw(st.permutations(range(len(names))))
     newline = draw(st.sampled_from(["\n", "\r\n"]))
+    # Which fields of a line are quoted, in one draw: a bit for each.
+    quoted = st.integers(0, (1 << len(order)) - 1)
     lines = []
     for row in [tuple(names), *rows]:
-        fields = [spelled(row[at], quote=draw(st.booleans())) for at in order]
+        bits = draw(quoted)
+        fields = [
+            spelled(row[at], quote=bool(bits >> place & 1))
+            for place, at in enumerate(order)
+        ]
         lines.append(",".join(fields))
     text = newline.join(lines)
     # A last line that is empty text needs its newline to be seen at all.
