@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
 from recon_engine.records import dataclass
-from recon_engine.toml_text import write_key
+from recon_engine.toml_text import read_header, write_header, write_key
 
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ def revise_config(path: Path, text: str, table: tuple[str, ...]) -> Revision:
         # It is edited, so that it has to be TOML.
         read_toml(path)
     after, replaces = _merge(before, text, table)
+    try:
+        tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(
+            "the file cannot be edited automatically",
+            file=str(path),
+            why=f"the table {write_header(table)} has another form than recon reads",
+            help="name another file with --config, and copy the settings from it",
+        ) from None
     lost = tuple(_find_lost(before, after)) if replaces else ()
     return Revision(before, after, replaces, lost)
 
@@ -104,7 +113,7 @@ def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
         known = known.get(part) if isinstance(known, dict) else None
     if known is None:
         return f"{before.rstrip()}\n\n{text}", False
-    kept = _without_table(before, ".".join(table))
+    kept = _without_table(before, table)
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
     return after, before != after
 
@@ -136,13 +145,26 @@ def _list_settings(
             yield (*place, name), value
 
 
-def _without_table(text: str, table: str) -> str:
-    """The text without a table and those in it."""
-    kept, skipping = [], False
+def _without_table(text: str, table: tuple[str, ...]) -> str:
+    """The text without a table and those in it.
+
+    A comment above the next table, behind an empty line, is of that table.
+    """
+    kept: list[str] = []
+    above: list[str] | None = None
+    skipping = False
     for line in text.splitlines(keepends=True):
-        if line.lstrip().startswith("["):
-            name = line.strip().strip("[]").replace('"', "")
-            skipping = name == table or name.startswith(f"{table}.")
+        # `[[suppress]]` is a table, too.
+        head = read_header(line.rstrip().replace("[[", "[", 1).replace("]]", "]", 1))
+        if head is not None:
+            is_of_table = tuple(head[: len(table)]) == table
+            if skipping and not is_of_table:
+                kept += above or []
+            skipping = is_of_table
         if not skipping:
             kept.append(line)
+        elif not line.strip():
+            above = []
+        elif above is not None:
+            above = [*above, line] if line.startswith("#") else None
     return "".join(kept)

@@ -380,6 +380,25 @@ def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None
     }
 
 
+def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    file = tmp_path / "recon.toml"
+    command = ("init", "old.csv", "new.csv", "--yes", "--force", "--dataset", "a")
+    other = "# of b\n[dataset.b]\nkeys = 'M'\n"
+    for head in ("[dataset.a]", "[ dataset.'a' ]  # first"):
+        file.write_text(f"{head}\nkeys = [\n  'NAME', ] # x\n\n{other}")
+        assert recon(*command, cwd=tmp_path).returncode == 0
+        text = file.read_text()
+        assert text.startswith(other)
+        assert text.count("keys = ") == len(settings(tmp_path)["dataset"])
+    before = "dataset.a.keys = 'NAME'\n"
+    file.write_text(before)
+    refused = recon(*command, cwd=tmp_path)
+    assert "the file cannot be edited automatically" in refused.stderr
+    assert refused.returncode == 2
+    assert file.read_text() == before
+
+
 def test_what_is_drafted_is_loaded_in_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
