@@ -5,7 +5,6 @@ A file that is there keeps its other tables, and is replaced only if a caller sa
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +77,8 @@ def read_config_text(path: Path) -> str:
 def write_config_text(path: Path, text: str) -> None:
     """Write a configuration file; one that is there is kept if that fails."""
     # Lazy: few commands write one.
-    from recon_engine.storage.base import write_atomically
+    from recon_engine.storage.base import replace_at_end, translate_write_errors
 
-    path = path.resolve()  # a link stays one
     if not path.parent.is_dir():
         raise ConfigError(
             "the configuration cannot be written",
@@ -88,15 +86,8 @@ def write_config_text(path: Path, text: str) -> None:
             why=f"there is no folder {path.parent}",
             help="make the folder, or name a file in another one",
         )
-    try:
-        with write_atomically(path) as part:
-            part.write_text(text, encoding="utf-8")
-            if path.exists():
-                shutil.copymode(path, part)
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be written", file=str(path), why=error.strerror
-        ) from None
+    with translate_write_errors(path), replace_at_end(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:

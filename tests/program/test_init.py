@@ -35,7 +35,7 @@ from recon_engine.drafts.inputs import open_plain
 from recon_engine.drafts.reading_choice import read_first_rows
 from recon_engine.drafts.spelling import is_spelling
 from recon_engine.drafts.spread_rows import read_spread_rows
-from recon_engine.errors import ConfigError
+from recon_engine.errors import DiskFull
 from recon_engine.model import Hint, HintKind
 from recon_engine.runtime.progress import SILENT
 from recon_engine.toml_text import remove_proposal, set_value
@@ -326,7 +326,7 @@ def test_a_file_that_cannot_be_written_whole_is_kept() -> None:
     with small_disk("4k") as folder:
         file = folder / "recon.toml"
         file.write_text("keys = 'X'\n")
-        with pytest.raises(ConfigError):
+        with pytest.raises(DiskFull):
             write_config_text(file, "# " + 10_000 * "x")
         assert file.read_text() == "keys = 'X'\n"
         assert [each.name for each in folder.iterdir()] == ["recon.toml"]
