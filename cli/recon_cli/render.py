@@ -324,9 +324,19 @@ def _describe_end(ended: Outcome, *, short: bool = False) -> str:
     else:
         what = f"run ended as {record.status}"
     failed = record.exit_code == 1 and not (short and ended.result)
-    gates = "a gate failed: exit code 1" if failed else None
-    facts = (what, f"run {record.run_id}", record.message, gates)
+    cause = f"{_name_cause(ended.result)}: exit code 1" if failed else None
+    facts = (what, f"run {record.run_id}", record.message, cause)
     return " · ".join(fact for fact in facts if fact)
+
+
+def _name_cause(result: Reconciliation | None) -> str:
+    """What made the exit code of a recorded result 1, as the verdict names it."""
+    if result is None:
+        return "the recorded result failed"
+    gate = any(not each.passed for each in result.gates)
+    suppression = any(each.failed for each in result.suppressed)
+    failed = ["a gate"] * gate + ["a suppression"] * suppression
+    return f"{' and '.join(failed)} failed" if failed else "the files differ"
 
 
 def run_facts(ended: Outcome) -> dict[str, object]:
