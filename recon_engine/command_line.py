@@ -144,6 +144,18 @@ def rebuild_command(
     return " ".join(map(quoted, words))
 
 
+def explain_command(
+    old: str, new: str, key: Sequence[str], options: Iterable[str]
+) -> str:
+    """`recon explain OLD NEW` with the values of a key, and options.
+
+    A value that begins with a hyphen stands behind `--`, so that it is no option.
+    """
+    dashed = any(value.startswith("-") for value in key)
+    words = [*options, "--", *key] if dashed else [*key, *options]
+    return " ".join(map(quoted, ("recon", "explain", old, new, *words)))
+
+
 def option_words(options: Options | Limits, command: str = "diff") -> Iterator[str]:
     """Flags and values of what differs from its default, in the order of the table.
 

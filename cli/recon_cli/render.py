@@ -542,12 +542,13 @@ def show_breaks(page: BreakPage, form: Format, words: Sequence[str] = ()) -> Non
         show_rows(page.names, page.rows, form)
     note_breaks(page)
     if page.rows and page.keys and form is Format.TABLE:
-        from recon_engine.command_line import key_flags, quoted
+        from recon_engine.command_line import explain_command, quote_name
 
         rows = [dict(zip(page.names, row, strict=True)) for row in page.rows]
-        inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
-        named = " ".join((key_flags(page.keys), *map(quoted, words)))
-        announce(f"next: recon explain {inputs} {named} {quoted(rows[0]['key'])}")
+        old, new = map(_path_of, page.inputs) if page.inputs else ("OLD", "NEW")
+        keys = [word for name in page.keys for word in ("--key", quote_name(name, ","))]
+        command = explain_command(old, new, [rows[0]["key"]], [*keys, *words])
+        announce(f"next: {command}")
         if any(not (row["ended"] or row["accepted"]) for row in rows):
             announce(
                 "accept them for a time: add --suppress, which prints [[suppress]]"

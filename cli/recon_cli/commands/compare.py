@@ -346,7 +346,7 @@ def _explaining(
     A masked key finds no row. An input that is no file, such as a pipe, was read, and
     of settings from several places it is not known which of them the command needs.
     """
-    from recon_engine.command_line import option_words, quoted
+    from recon_engine.command_line import explain_command, option_words
 
     files = all(Path(each).is_file() for each in (old, new))
     if not result.sample or asked.masks or not files:
@@ -360,9 +360,7 @@ def _explaining(
     words += settings.limit_words
     shown, accepted = result.split_sample()
     key = [*(*shown, *accepted)[0].key.values()]
-    dashed = any(value.startswith("-") for value in key)
-    values = [*words, "--", *key] if dashed else [*key, *words]
-    return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
+    return explain_command(old, new, key, words)
 
 
 def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
