@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -470,6 +471,33 @@ def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> No
     page = (tmp_path / "latest.html").read_text()
     assert str(last.record.run_id) in page
     assert '"old":["c"],"new":["C"]' in page
+
+
+def test_a_run_of_another_dataset_is_refused_and_its_dataset_is_named(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    site.deliver(OLD, NEW, day="20261121")
+    claims = site.run().record.run_id
+    site.deliver(OLD, NEW, day="20261122")
+    members = site.run(dataset="members-2").record.run_id
+    for asked in (("breaks", "--run", str(members)), ("report", str(members))):
+        refused = ask(site, tmp_path, *asked, "--dataset", "claims")
+        assert refused.returncode == 2
+        assert f"no run of claims begins with {members}" in refused.stderr
+        assert f"{members} is a run of members-2" in refused.stderr
+        [remedy] = re.findall("add (--dataset .*), or", refused.stderr)
+        found = ask(site, tmp_path, *asked, *shlex.split(remedy))
+        assert (found.returncode, "error" in found.stderr) == (0, False)
+    assert ask(site, tmp_path, "report", str(members)).returncode == 0
+    # The first digits of both runs are the same: the dataset decides.
+    digits = str(claims)[:4]
+    with open_connection(site.database) as connection:
+        for dataset, run in (("claims", claims), ("members-2", members)):
+            assert history.find_run_id(connection, digits, dataset) == run
+        with pytest.raises(ConfigError, match="several runs begin"):
+            history.find_run_id(connection, digits, None)
+        with pytest.raises(ConfigError, match="no run begins"):
+            history.find_run_id(connection, "ffff", "claims")
 
 
 def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> None:
