@@ -27,7 +27,7 @@ from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
 from recon_engine.config import LIMITS, Feed, Options
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.drafts.config_file_text import write_config_text
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.decision import Draft
@@ -616,7 +616,7 @@ def test_the_draft_of_a_dataset_names_what_a_daily_run_needs(tmp_path: Path) -> 
     path = tmp_path / "recon.toml"
     text = path.read_text()
     path.write_text(text.replace("#     ", ""))
-    found = load_settings(path, "claims")
+    found = load_configuration(path, "claims").settings
     assert found["feed"] == Feed.FULL
     assert found["fail_on_no_files"] is True
     assert len(found["gates"]) == 4
