@@ -436,7 +436,7 @@ _TABLE: Final = (
         group=Group.INPUT,
         help="Refuse a compressed file that expands to more than N times its size"
         " (decompression-bomb guard).",
-        commands=READING,
+        commands=(*READING, "init"),
         value_type=int,
         metavar="N",
         sets=Limits,

@@ -380,6 +380,23 @@ def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None
     }
 
 
+def test_a_larger_ratio_is_taken_and_written(tmp_path: Path) -> None:
+    for name, paid in (("old.csv.gz", 1), ("new.csv.gz", 2)):
+        rows = "".join(f"{at},{paid},{'x' * 20_000}\n" for at in range(900))
+        text = gzip.compress(f"ID,PAID,NOTE\n{rows}".encode(), 1)
+        (tmp_path / name).write_bytes(text)
+    files = ("old.csv.gz", "new.csv.gz")
+    refused = recon("init", *files, "--yes", cwd=tmp_path)
+    assert "raise --max-ratio" in refused.stderr
+    taken = recon("init", *files, "--yes", "--max-ratio", "5000", cwd=tmp_path)
+    assert taken.returncode == 0
+    assert settings(tmp_path)["max_ratio"] == 5000
+    # All that follows takes it from the file.
+    assert recon("diff", *files, cwd=tmp_path).returncode == 1
+    assert recon("keys", *files, cwd=tmp_path).returncode == 0
+    assert recon("explain", *files, "1", cwd=tmp_path).returncode == 1
+
+
 def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, rows=200)
     file = tmp_path / "recon.toml"
