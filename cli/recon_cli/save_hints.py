@@ -66,6 +66,7 @@ def save_hints(
     options: Options,
     numbers: Sequence[int] | None,
     source: Mapping[str, str],
+    limit_words: Sequence[str] = (),
 ) -> str:
     """Write hints to the configuration file; return what was done, in a sentence.
 
@@ -74,6 +75,7 @@ def save_hints(
         options: How the files were compared: a new file gets these settings too.
         numbers: The hints to add as settings, from 1; None adds all as comments.
         source: The configuration file and the dataset of it, if there is a file.
+        limit_words: The options of limits of the inputs: a new file gets them too.
 
     Raises ConfigError for a hint that does not exist or has no setting, and for a file
     that cannot be edited.
@@ -90,7 +92,8 @@ def save_hints(
     before = text = read_config_text(path) if source else ""
     try:
         if not source:
-            for place, name, value in list_toml(read_flags(option_words(options))):
+            words = (*option_words(options), *limit_words)
+            for place, name, value in list_toml(read_flags(words)):
                 text = set_value(text, place, name, value)
         if numbers is None:
             text = _with_comments(text, hints, table)

@@ -132,6 +132,15 @@ def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None
     assert "there is no hint 7\n  why: the result has 1 hint\n" in refused.stderr
 
 
+def test_a_new_file_has_the_limits_of_the_command(folder: Path) -> None:
+    limits = ("--max-field-lines", "200", "--max-ratio", "300")
+    recon(*DIFF, *KEYS, *limits, "--save-hints", "1", cwd=folder)
+    found = toml(folder)
+    assert (found["max_field_lines"], found["max_ratio"]) == (200, 300)
+    assert found["keys"] == ["CLM_ID", "SEGMENT"]
+    assert recon(*DIFF, cwd=folder).returncode == 1
+
+
 def test_what_a_hint_is_called_and_what_is_not_saved(folder: Path) -> None:
     recon("init", "old.csv", "new.csv", "--yes", cwd=folder)
     before = (folder / "recon.toml").read_text()

@@ -114,7 +114,9 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             render.write_all(result, writers, facts)
             if wanted is None:
                 return
-            session.announce(save_hints(result, asked, numbers, settings.source))
+            words = settings.limit_words
+            saved = save_hints(result, asked, numbers, settings.source, words)
+            session.announce(saved)
             flags = settings.flags_besides_file
             if flags:
                 session.announce(f"not saved, of this command line: {', '.join(flags)}")
