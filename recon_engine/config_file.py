@@ -380,11 +380,6 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     return Configuration(path, _merge_settings(file, path, dataset), dataset, datasets)
 
 
-def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
-    """What a file sets, for all datasets or for one; see `load_configuration`."""
-    return _merge_settings(_validate_file(path), path, dataset)
-
-
 def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[str, Any]:
     own = _select_section(file, path, dataset)
     settings = _explicit_values(file)

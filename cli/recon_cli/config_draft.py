@@ -17,10 +17,13 @@ from recon_engine.drafts.config_file_text import (
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.decision import COLUMNS
 from recon_engine.errors import ConfigError
+from recon_engine.hint_settings import list_toml, read_flags
 from recon_engine.terminal import print_decisions
+from recon_engine.toml_text import set_value
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from recon_engine.drafts.decision import Draft
@@ -33,6 +36,7 @@ def write_draft(
     *,
     force: bool,
     names: tuple[str, str],
+    limit_words: Sequence[str] = (),
 ) -> None:
     """Print the decisions and write the file; ConfigError if it would be replaced.
 
@@ -42,11 +46,14 @@ def write_draft(
         dataset: The dataset whose settings these are; None for every dataset.
         force: Whether settings that are there may be replaced.
         names: OLD and NEW, for the command that comes next.
+        limit_words: The options of limits that the files need, which are written, too.
     """
     rows = [each.row for each in draft.decisions]
     show_then(
         lambda: print_decisions(make_console(), COLUMNS, rows),
-        lambda: _write_file(draft, path, dataset, force=force, names=names),
+        lambda: _write_file(
+            draft, path, dataset, force=force, names=names, limit_words=limit_words
+        ),
     )
 
 
@@ -57,10 +64,14 @@ def _write_file(
     *,
     force: bool,
     names: tuple[str, str],
+    limit_words: Sequence[str],
 ) -> None:
     undecided = {column.name for column in draft.never}
     table = find_table(path, dataset)
-    found = revise_config(path, write_config(draft.choices, table, names), table)
+    text = write_config(draft.choices, table, names)
+    for place, name, value in list_toml(read_flags(limit_words), table):
+        text = set_value(text, place, name, value)
+    found = revise_config(path, text, table)
     lost = ", ".join(found.lost)
     if found.replaces and not force:
         echo()

@@ -11,6 +11,7 @@ from uuid import UUID
 import polars as pl
 from psycopg.rows import dict_row
 
+from recon_engine.command_line import quoted
 from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
@@ -156,9 +157,9 @@ FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
 """
 
 BY_PREFIX: Final = """
-SELECT run_id FROM metrics.pipeline_run_log
-WHERE starts_with(replace(run_id::text, '-', ''), %s)
-ORDER BY run_ts DESC LIMIT %s
+SELECT run_id, dataset FROM metrics.pipeline_run_log
+WHERE starts_with(replace(run_id::text, '-', ''), %(digits)s)
+ORDER BY dataset = %(dataset)s DESC NULLS LAST, run_ts DESC LIMIT %(limit)s
 """
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.pipeline_run_log ORDER BY 1"
 LATEST: Final = "latest"
@@ -360,10 +361,11 @@ def find_run_id(
 
     `run`: an id, or its first `PREFIX_DIGITS` digits or more. None or "latest" is the
     latest run of the dataset that has a result; without a dataset, of the only one.
-    Raises ConfigError if there is none, or several begin with these digits.
+    Raises ConfigError if there is none, several begin with these digits, or it is a run
+    of another dataset.
     """
     if run is not None and run.casefold() != LATEST:
-        return _find_by_prefix(connection, run)
+        return _find_by_prefix(connection, run, dataset)
     dataset = choose_dataset(connection, dataset)
     latest = list_runs(connection, dataset, 1, results=True)
     if not latest:
@@ -373,7 +375,9 @@ def find_run_id(
     return latest[0].run_id
 
 
-def _find_by_prefix(connection: psycopg.Connection, run: str) -> UUID:
+def _find_by_prefix(
+    connection: psycopg.Connection, run: str, dataset: str | None
+) -> UUID:
     digits = run.strip().casefold().replace("-", "")
     if not RUN_ID.fullmatch(digits):
         raise ConfigError(
@@ -381,9 +385,18 @@ def _find_by_prefix(connection: psycopg.Connection, run: str) -> UUID:
             help=f"give {LATEST}, or the first {PREFIX_DIGITS} or more digits of an id;"
             " recon history lists the runs",
         )
-    found = [
-        row["run_id"] for row in _query_rows(connection, BY_PREFIX, [digits, MANY])
-    ]
+    asked = {"digits": digits, "dataset": dataset, "limit": MANY}
+    rows = _query_rows(connection, BY_PREFIX, asked)
+    own = [row for row in rows if dataset in {None, row["dataset"]}]
+    if rows and not own:
+        other = rows[0]["dataset"]
+        raise ConfigError(
+            f"no run of {dataset} begins with {run}",
+            why=f"{rows[0]['run_id']} is a run of {other}",
+            help=f"add --dataset {quoted(other)}, or give a run of {dataset}: recon"
+            " history lists them",
+        )
+    found = [row["run_id"] for row in own]
     match found:
         case [only]:
             return UUID(str(only))
@@ -564,8 +577,8 @@ def _restore_cells(
                 else classify_cells(cells)["kind"]
             ).to_list()
     for text, (old, new), kind in zip(texts, sides, kinds, strict=True):
-        if TILDE in new and not masked:
-            yield Cell(None, text, Kind.TEXT)
+        if TILDE in new:
+            yield Cell(None, text, kind if masked else Kind.TEXT)
         else:
             yield Cell(old, new, kind)
 

@@ -1,8 +1,8 @@
-"""Steps 5 and 8: both files into stage, and the result into metrics, in bulk by ADBC.
+"""Publish a run: rename its stage tables, and load its result into metrics by ADBC.
 
-Stage tables are loaded under a name private to the run. Publishing renames them,
-inserts the metrics and marks the run RECONCILED in one transaction on one connection:
-readers see all of a run or nothing of it.
+`stage.py` has loaded the tables under a name private to the run. Publishing renames
+them, inserts the metrics and marks the run RECONCILED in one transaction on one
+connection: readers see all of a run or nothing of it.
 """
 
 from __future__ import annotations

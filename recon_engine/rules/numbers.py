@@ -27,7 +27,6 @@ DIGIT_PATTERN: Final = r"[0-9]"
 IMPLIED_PATTERN: Final = r"^[+-]?[0-9]+$"
 # An Int128 holds every number of 38 digits. One of them is left for a difference.
 INTEGER_DIGITS: Final = 37
-MAX_EXPONENT: Final = 400
 MAX_IMPLIED: Final = 30
 # Exponents from -400 to 400, with any zeros before them.
 EXPONENT: Final = r"[eE][+-]?0*(?:[0-9]{1,2}|[1-3][0-9]{2}|400)"

@@ -35,7 +35,7 @@ from support.suppression_oracle import (
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
 from recon_engine.config import Options, SideOptions
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_key
 from recon_engine.inputs.frames import import_frame
@@ -651,13 +651,13 @@ def test_drafted_suppressions_accept_the_breaks_once_they_are_filled_in(
     path = tmp_path / "recon.toml"
     path.write_text('[dataset.claims]\nkeys = ["ID"]\n\n' + text)
     with pytest.raises(ConfigError, match="8 mistakes"):
-        load_settings(path, "claims")
+        load_configuration(path, "claims")
     path.write_text(
         path.read_text()
         .replace('reason = ""', 'reason = "agreed"')
         .replace('owner = ""', 'owner = "ana"')
     )
-    filed = load_settings(path, "claims")["suppressions"]
+    filed = load_configuration(path, "claims").settings["suppressions"]
     assert all(accepted for *_, accepted in run_pair(site, 1, old, new, *filed))
     # They are those of the last run.
     said = recon("breaks", cwd=tmp_path, RECON_DATABASE_URL=site.database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -204,6 +205,36 @@ def test_the_kinds_of_a_stored_sample_are_those_that_were_found(
     assert kept.sample == live.sample
     kinds = {cell.kind for row in live.sample for cell in row.cells.values()}
     assert kinds >= {Kind.NUMBER, Kind.DATE, Kind.CODE, Kind.UNLISTED, Kind.CASE}
+
+
+@pytest.mark.parametrize("mask", ["", "last4", "hmac", "redact"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("abcdef12~3", "abcdef45~6"),
+        ("abcdef12~3", "abcdef4567"),
+        ("abcdef1234", "abcdef45~6"),
+        ("abcdef1234", "abcdef4567"),
+        ("~", "abcdef~~~~"),
+    ],
+)
+def test_a_stored_cell_is_split_only_where_it_was_joined(
+    old: str, new: str, mask: str, site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", 40 * "x")
+    site.deliver(f"ID,NOTE\n1,{old}\n".encode(), f"ID,NOTE\n1,{new}\n".encode())
+    masks = {"NOTE": mask} if mask else {}
+    outcome = site.run(options=Options(keys=("ID",), masks=masks))
+    assert outcome.result is not None
+    [live] = outcome.result.sample
+    with open_connection(site.database) as connection:
+        stored, _ = history.load_result(connection, outcome.record.run_id)
+    [kept] = stored.sample
+    known, shown = live.cells["NOTE"], kept.cells["NOTE"]
+    assert shown.text == known.text
+    split = shown.old is not None
+    assert split == (known.text.count("~") == 1)
+    assert not split or shown[:2] == known[:2]
 
 
 def test_without_its_code_table_the_kind_of_a_stored_cell_is_unknown(
@@ -448,6 +479,33 @@ def test_report_writes_the_page_of_a_run(runs: KnownRuns, tmp_path: Path) -> Non
     page = (tmp_path / "latest.html").read_text()
     assert str(last.record.run_id) in page
     assert '"old":["c"],"new":["C"]' in page
+
+
+def test_a_run_of_another_dataset_is_refused_and_its_dataset_is_named(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    site.deliver(OLD, NEW, day="20261121")
+    claims = site.run().record.run_id
+    site.deliver(OLD, NEW, day="20261122")
+    members = site.run(dataset="members-2").record.run_id
+    for asked in (("breaks", "--run", str(members)), ("report", str(members))):
+        refused = ask(site, tmp_path, *asked, "--dataset", "claims")
+        assert refused.returncode == 2
+        assert f"no run of claims begins with {members}" in refused.stderr
+        assert f"{members} is a run of members-2" in refused.stderr
+        [remedy] = re.findall("add (--dataset .*), or", refused.stderr)
+        found = ask(site, tmp_path, *asked, *shlex.split(remedy))
+        assert (found.returncode, "error" in found.stderr) == (0, False)
+    assert ask(site, tmp_path, "report", str(members)).returncode == 0
+    # The first digits of both runs are the same: the dataset decides.
+    digits = str(claims)[:4]
+    with open_connection(site.database) as connection:
+        for dataset, run in (("claims", claims), ("members-2", members)):
+            assert history.find_run_id(connection, digits, dataset) == run
+        with pytest.raises(ConfigError, match="several runs begin"):
+            history.find_run_id(connection, digits, None)
+        with pytest.raises(ConfigError, match="no run begins"):
+            history.find_run_id(connection, "ffff", "claims")
 
 
 def test_report_of_the_history_is_one_page(runs: KnownRuns, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from support.program import embedded_server_of, recon
 from typer import Context
 from typer.main import get_command
 
-from recon_engine.config_file import Accepted, load_settings
+from recon_engine.config_file import Accepted, load_configuration
 from recon_engine.gate_syntax import METRICS
 from recon_engine.options import OPTIONS, Group, Option
 from recon_engine.postgres.migrations import schema_folder
@@ -219,7 +219,7 @@ def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(
     page = (ROOT / "docs" / "configuration.md").read_text()
     [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "recon.toml").write_text(text)
-    assert load_settings(tmp_path / "recon.toml", "claims")["keys"] == (
+    assert load_configuration(tmp_path / "recon.toml", "claims").settings["keys"] == (
         "CLM_ID",
         "SEGMENT",
     )
@@ -348,6 +348,19 @@ def test_the_tables_of_the_docs_are_those_of_the_code(
     if "ACCEPT_DOCS" in os.environ:
         path.write_text(f"{before}{mark}\n{table}\n\n{end}{after}")
     assert shown.strip() == table
+
+
+def test_contributing_has_a_place_for_each_package_and_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    places = text.partition("\n## Where code belongs\n")[2].partition("\n### ")[0]
+    package = ROOT / "recon_engine"
+    modules = {each.name for each in package.glob("*.py")} - {"__init__.py"}
+    packages = {f"{each.parent.name}/" for each in package.glob("*/__init__.py")}
+    rows = "".join(line for line in places.splitlines() if line.startswith("| "))
+    named = {*re.findall(r"`(\w+(?:\.py|/))`", rows)}
+    # `embedded/` and `native/` are inside packages.
+    inner = {f"{each.name}/" for each in package.glob("*/*") if each.is_dir()}
+    assert modules | packages <= named <= modules | packages | inner
 
 
 def test_every_option_of_the_readme_exists() -> None:

@@ -27,7 +27,7 @@ from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 import recon_engine as rx
 from recon_engine.analysis.coded_columns import find_coded_columns
 from recon_engine.config import LIMITS, Feed, Options
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.drafts.config_file_text import write_config_text
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.decision import Draft
@@ -35,7 +35,7 @@ from recon_engine.drafts.inputs import open_plain
 from recon_engine.drafts.reading_choice import read_first_rows
 from recon_engine.drafts.spelling import is_spelling
 from recon_engine.drafts.spread_rows import read_spread_rows
-from recon_engine.errors import ConfigError
+from recon_engine.errors import DiskFull
 from recon_engine.model import Hint, HintKind
 from recon_engine.runtime.progress import SILENT
 from recon_engine.toml_text import remove_proposal, set_value
@@ -326,7 +326,7 @@ def test_a_file_that_cannot_be_written_whole_is_kept() -> None:
     with small_disk("4k") as folder:
         file = folder / "recon.toml"
         file.write_text("keys = 'X'\n")
-        with pytest.raises(ConfigError):
+        with pytest.raises(DiskFull):
             write_config_text(file, "# " + 10_000 * "x")
         assert file.read_text() == "keys = 'X'\n"
         assert [each.name for each in folder.iterdir()] == ["recon.toml"]
@@ -378,6 +378,42 @@ def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None
         "x": {"a": 1},
         "recon": tomllib.loads(text)["tool"]["recon"],
     }
+
+
+def test_a_larger_ratio_is_taken_and_written(tmp_path: Path) -> None:
+    for name, paid in (("old.csv.gz", 1), ("new.csv.gz", 2)):
+        rows = "".join(f"{at},{paid},{'x' * 20_000}\n" for at in range(900))
+        text = gzip.compress(f"ID,PAID,NOTE\n{rows}".encode(), 1)
+        (tmp_path / name).write_bytes(text)
+    files = ("old.csv.gz", "new.csv.gz")
+    refused = recon("init", *files, "--yes", cwd=tmp_path)
+    assert "raise --max-ratio" in refused.stderr
+    taken = recon("init", *files, "--yes", "--max-ratio", "5000", cwd=tmp_path)
+    assert taken.returncode == 0
+    assert settings(tmp_path)["max_ratio"] == 5000
+    # All that follows takes it from the file.
+    assert recon("diff", *files, cwd=tmp_path).returncode == 1
+    assert recon("keys", *files, cwd=tmp_path).returncode == 0
+    assert recon("explain", *files, "1", cwd=tmp_path).returncode == 1
+
+
+def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    file = tmp_path / "recon.toml"
+    command = ("init", "old.csv", "new.csv", "--yes", "--force", "--dataset", "a")
+    other = "# of b\n[dataset.b]\nkeys = 'M'\n"
+    for head in ("[dataset.a]", "[ dataset.'a' ]  # first"):
+        file.write_text(f"{head}\nkeys = [\n  'NAME', ] # x\n\n{other}")
+        assert recon(*command, cwd=tmp_path).returncode == 0
+        text = file.read_text()
+        assert text.startswith(other)
+        assert text.count("keys = ") == len(settings(tmp_path)["dataset"])
+    before = "dataset.a.keys = 'NAME'\n"
+    file.write_text(before)
+    refused = recon(*command, cwd=tmp_path)
+    assert "the file cannot be edited automatically" in refused.stderr
+    assert refused.returncode == 2
+    assert file.read_text() == before
 
 
 def test_what_is_drafted_is_loaded_in_python(
@@ -597,7 +633,7 @@ def test_the_draft_of_a_dataset_names_what_a_daily_run_needs(tmp_path: Path) -> 
     path = tmp_path / "recon.toml"
     text = path.read_text()
     path.write_text(text.replace("#     ", ""))
-    found = load_settings(path, "claims")
+    found = load_configuration(path, "claims").settings
     assert found["feed"] == Feed.FULL
     assert found["fail_on_no_files"] is True
     assert len(found["gates"]) == 4

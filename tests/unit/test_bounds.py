@@ -14,7 +14,7 @@ from support.program import recon
 
 import recon_engine as rx
 from recon_engine.config import Limits, Options, RunConfig
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.model import Suppressible, Suppression
@@ -77,7 +77,7 @@ def test_a_format_that_cannot_be_used_is_refused_in_a_file(
 ) -> None:
     (tmp_path / "recon.toml").write_text(f'[rules]\nv = "date({form})"\n')
     with pytest.raises(ConfigError, match="rule date: "):
-        load_settings(tmp_path / "recon.toml")
+        load_configuration(tmp_path / "recon.toml")
 
 
 @pytest.mark.parametrize("form", USABLE)
@@ -176,7 +176,7 @@ def test_the_largest_counts_work(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_file_has_bounds(tmp_path: Path, text: str) -> None:
     (tmp_path / "recon.toml").write_text(text + "\n")
-    refused(load_settings, tmp_path / "recon.toml")
+    refused(load_configuration, tmp_path / "recon.toml")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from support.strategies import CELLS, FEWER, spelled
 from typer.testing import CliRunner
 
 from recon_engine import command_line, diff
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.options import OPTIONS, Format
@@ -198,10 +198,10 @@ def test_blanks_around_names_are_trimmed_in_files(tmp_path: Path) -> None:
         'keys = ["ID ", \'" A"\']\nignore = " X "\n[map]\n" B " = " C"\n'
         '[rules]\n" B " = "trim"\n[masks]\n"B " = "hmac"\n'
     )
-    found = load_settings(path)
+    found = load_configuration(path).settings
     assert (found["keys"], found["ignore"]) == (("ID", " A"), ("X",))
     assert found["map"] == {"B": "C"}
     assert (found["rules"], found["masks"]) == ({"B": ("trim",)}, {"B": "hmac"})
     path.write_text('[rules]\n"B" = "trim"\n"B " = "lstrip0"\n')
     with pytest.raises(ConfigError, match="differ only in the spaces"):
-        load_settings(path)
+        load_configuration(path)

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError, validate
 from support.program import recon
 
 from recon_engine.config import OnBadRow
-from recon_engine.config_file import Accepted, File, load_settings
+from recon_engine.config_file import Accepted, File, load_configuration
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.migrations import schema_folder
@@ -65,13 +65,14 @@ def file(tmp_path: Path) -> Path:
 def refusal(path: Path, text: str, dataset: str | None = None) -> ConfigError:
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load_settings(path, dataset)
+        load_configuration(path, dataset)
     return caught.value
 
 
 def test_the_top_is_for_every_dataset(file: Path) -> None:
-    assert load_settings(file) == load_settings(file, "members")
-    assert load_settings(file) == {
+    settings = load_configuration(file).settings
+    assert settings == load_configuration(file, "members").settings
+    assert settings == {
         "keys": ("ID",),
         "ignore": ("LOADED",),
         "on_bad_row": OnBadRow.QUARANTINE,
@@ -82,7 +83,7 @@ def test_the_top_is_for_every_dataset(file: Path) -> None:
 
 
 def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
-    settings = load_settings(file, "claims")
+    settings = load_configuration(file, "claims").settings
     assert settings["keys"] == ("ID", "LINE")
     assert settings["gates"] == ("mismatch_rate(PAID)<=0.1%", "rejected<=0")
     assert settings["rules"] == {"*": ("trim",), "PAID": ("decimal",)}
@@ -102,12 +103,12 @@ def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
 
 def test_a_dataset_that_the_file_does_not_have_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"Did you mean claims\?"):
-        load_settings(file, "claim")
+        load_configuration(file, "claim")
 
 
 def test_a_file_without_datasets_is_for_any(file: Path) -> None:
     file.write_text('keys = ["ID"]\n')
-    assert load_settings(file, "claims")["keys"] == ("ID",)
+    assert load_configuration(file, "claims").settings["keys"] == ("ID",)
 
 
 def test_all_mistakes_are_reported_at_once_each_by_its_path(file: Path) -> None:
@@ -251,7 +252,7 @@ def _is_refused(file: Path, text: str, words: re.Pattern[str]) -> bool:
     file.write_text(text)
     said = ""
     try:
-        load_settings(file)
+        load_configuration(file)
     except ConfigError as error:
         said = f"{error.message}\n{error.why}"
     assert not words.search(said), text
@@ -333,7 +334,7 @@ def test_a_setting_of_the_file_below_a_table_says_where_it_belongs(
     assert error.message == f"`ignore` is a setting of the {place}"
     # A column may have the name of a setting.
     file.write_text('[rules]\nignore = "trim"\n[map]\nkeys = "KEYS"\n')
-    load_settings(file)
+    load_configuration(file)
 
 
 def test_a_setting_of_the_file_below_a_suppression_says_where_it_belongs(
@@ -364,7 +365,7 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     of_dataset = "[dataset.d]\n" + own.format("", "dataset.d.")
     for dataset, text in ((None, own.format("", "")), ("d", of_dataset)):
         (folder / "my.toml").write_text(text)
-        found = load_settings(folder / "my.toml", dataset)
+        found = load_configuration(folder / "my.toml", dataset).settings
         assert found["inbound_s3"] == f"{folder}/in"
         assert (found["processed_s3"], found["out_s3"]) == ("s3://b/done/", "/out")
         assert found["rules"] == {
@@ -378,7 +379,7 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         path = folder / f"{name}.csv"
         path.rename(path.with_suffix(".gone"))
         with pytest.raises(ConfigError) as caught:
-            load_settings(folder / "my.toml", "d")
+            load_configuration(folder / "my.toml", "d")
         shown = f"{caught.value.message}{caught.value.why}{caught.value.file}"
         assert str(path) in shown
         path.with_suffix(".gone").rename(path)
@@ -387,10 +388,10 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.toml"):
         with pytest.raises(ConfigError, match="cannot be read"):
-            load_settings(path)
+            load_configuration(path)
     (tmp_path / "latin.toml").write_bytes(b'keys = ["Gr\xf6\xdfe"]')
     with pytest.raises(ConfigError, match="not UTF-8"):
-        load_settings(tmp_path / "latin.toml")
+        load_configuration(tmp_path / "latin.toml")
 
 
 def test_a_dataset_has_a_name_that_can_name_tables(file: Path) -> None:
@@ -400,7 +401,7 @@ def test_a_dataset_has_a_name_that_can_name_tables(file: Path) -> None:
 def test_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.recon]\nkeys = ["ID"]\n[project]\nname = "x"\n')
-    assert load_settings(path)["keys"] == ("ID",)
+    assert load_configuration(path).settings["keys"] == ("ID",)
     error = refusal(path, "[tool.recon]\nkeyz = 1\n[project]\n")
     assert error.message.startswith("tool.recon.keyz: ")
     assert "recon" in refusal(path, "[tool]\nrecon = 1\n").message

@@ -12,7 +12,7 @@ from support.program import recon
 from recon_engine.api import make_side_options
 from recon_engine.command_line import rebuild_command
 from recon_engine.config import Options, SideOptions
-from recon_engine.config_file import load_settings
+from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError, MalformedInput
 from recon_engine.postgres.history import _load_options
 
@@ -98,14 +98,14 @@ def test_a_value_for_both_counts_before_one_of_a_side_that_is_further_off(
 def test_settings_of_a_side_have_its_name(tmp_path: Path) -> None:
     path = tmp_path / "recon.toml"
     path.write_text("[old]\nskip_lines = 2\n[dataset.x.new]\nskip_lines = 0\n")
-    assert load_settings(path, "x") == {
+    assert load_configuration(path, "x").settings == {
         "old_skip_lines": 2,
         "new_skip_lines": 0,
         "suppressions": (),
     }
     path.write_text("[old]\nskip_line = 2\n")
     with pytest.raises(ConfigError, match=r"old.skip_line: .*mean skip_lines\?"):
-        load_settings(path)
+        load_configuration(path)
 
 
 def test_a_rebuilt_command_names_a_side_only_where_they_differ() -> None:

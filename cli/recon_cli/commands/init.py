@@ -21,7 +21,9 @@ from recon_engine.options import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from recon_cli.settings import Settings
     from recon_engine.compare.key_search import Proposal
+    from recon_engine.config import Limits
     from recon_engine.drafts.decision import Draft
 
 
@@ -102,6 +104,7 @@ ConfigFile = Annotated[
 def init(
     old: OldFile,
     new: NewFile,
+    settings: Settings,
     dataset: DraftedDataset = None,
     renames: Renames = None,
     sample: Sample = "20000",
@@ -141,15 +144,23 @@ def init(
                     sample=rows,
                     counts_keys=asks,
                     renames=given,
+                    limits=settings.limits,
                     begun=_import_writer,
                 )
             )
         if asks and _is_open(found.close_keys):
-            found = _redraft(old, new, rows, given, found)
+            found = _redraft(old, new, rows, given, settings.limits, found)
         # Lazy: `_import_writer` has begun to import it.
         from recon_cli.config_draft import write_draft
 
-        write_draft(found, config, dataset, force=force, names=(old, new))
+        write_draft(
+            found,
+            config,
+            dataset,
+            force=force,
+            names=(old, new),
+            limit_words=settings.limit_words,
+        )
 
 
 def _has_settings(config: Path) -> bool:
@@ -179,7 +190,12 @@ def _parse_sample(text: str) -> int | None:
 
 
 def _redraft(
-    old: str, new: str, rows: int | None, given: Mapping[str, str], found: Draft
+    old: str,
+    new: str,
+    rows: int | None,
+    given: Mapping[str, str],
+    limits: Limits,
+    found: Draft,
 ) -> Draft:
     """The draft with the key that a person chooses."""
     from recon_engine.drafts.draft import draft_settings
@@ -197,6 +213,7 @@ def _redraft(
                 key=chosen,
                 counts_keys=True,
                 renames=given,
+                limits=limits,
             )
         )
 
