@@ -185,14 +185,19 @@ class _Attempt:
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
         self.stop.on_cancel(self.interrupt_attempt)
         try:
-            return self.run_steps()
-        except LostRace:
-            return self.yield_to_winner()
+            return self.run_or_yield()
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except BaseException as error:  # noqa: BLE001 - interrupts have passed
             return self.log_failure(to_recon_error(error))
+
+    def run_or_yield(self) -> Outcome:
+        """Do the steps, or help the worker whose result was first."""
+        try:
+            return self.run_steps()
+        except LostRace:
+            return self.yield_to_winner()
 
     def run_steps(self) -> Outcome:
         """Do the steps in the one order that loses nothing.
