@@ -327,8 +327,13 @@ def _describe_end(ended: Outcome, *, short: bool = False) -> str:
     else:
         what = f"run ended as {record.status}"
     failed = record.exit_code == 1 and not (short and ended.result)
-    gates = "a gate failed: exit code 1" if failed else None
-    facts = (what, f"run {record.run_id}", record.message, gates)
+    why = "differences are not accepted"
+    if ended.result is None:
+        why = "the recorded result fails"
+    elif ended.result.failures:
+        why = "a gate failed"
+    code = f"{why}: exit code 1" if failed else None
+    facts = (what, f"run {record.run_id}", record.message, code)
     return " · ".join(fact for fact in facts if fact)
 
 
