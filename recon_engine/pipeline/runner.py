@@ -150,7 +150,11 @@ def dry_run(
     with _work_folder() as folder:
         inputs = _DeliveredPair(places, pair, config, folder, progress)
         compared = _choose_engine(config, out=None).compare(
-            inputs, config.options, attempt.started.date(), progress
+            inputs,
+            config.options,
+            attempt.started.date(),
+            progress,
+            _InputHooks(places.inbound, pair),
         )
     result = compared.result
     _check_unchanged(pair, (result.old, result.new))
@@ -503,13 +507,39 @@ def _archive_earlier_result(
     return Outcome(record, error=warning)
 
 
-class _RunHooks(Hooks):
+class _InputHooks(Hooks):
+    """What every run does where its inputs are read."""
+
+    def __init__(self, inbound: Storage, pair: FilePair) -> None:
+        self.inbound = inbound
+        self.pair = pair
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        reads = name in {"fetch", "read"}
+        with self._raise_if_changed() if reads else nullcontext():
+            yield
+
+    @contextmanager
+    def _raise_if_changed(self) -> Iterator[None]:
+        """Raise InputChanged in place of what is wrong with bytes of another file."""
+        try:
+            yield
+        except InputError:
+            if isinstance(self.inbound, LocalFolder):
+                for file in self.pair.files:
+                    self.inbound.identify(file)
+            raise
+
+
+class _RunHooks(_InputHooks):
     """What a run does around the steps of its engine: it times, checks and loads.
 
     `stage`: the loads of both files, which run until `stack` is closed.
     """
 
     def __init__(self, run: _Attempt, stack: ExitStack) -> None:
+        super().__init__(run.locations.inbound, run.pair)
         self.run = run
         self.stack = stack
         self.stage: list[Future[StageTable]] = []
@@ -519,22 +549,8 @@ class _RunHooks(Hooks):
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        reads = name in {"fetch", "read"}
-        changed = self._raise_if_changed() if reads else nullcontext()
-        with self.run.attempt.step(name), changed:
+        with self.run.attempt.step(name), super().step(name):
             yield
-
-    @contextmanager
-    def _raise_if_changed(self) -> Iterator[None]:
-        """Raise InputChanged in place of what is wrong with bytes of another file."""
-        try:
-            yield
-        except InputError:
-            inbound, pair = self.run.locations.inbound, self.run.pair
-            if isinstance(inbound, LocalFolder):
-                for file in pair.files:
-                    inbound.identify(file)
-            raise
 
     def take_tables(self, old: Table, new: Table) -> None:
         """Check that both are what was identified, and begin to load them."""
