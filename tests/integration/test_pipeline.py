@@ -36,6 +36,7 @@ from recon_engine.errors import (
     InputError,
 )
 from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.locations import Locations
@@ -575,11 +576,10 @@ def test_a_dry_run_says_of_a_replacement_what_a_run_says(
 ) -> None:
     folders.deliver()
     [old, _] = sorted(Path(folders.inbound).iterdir())
-    real = runner.open_input
 
     def open_another(*args: Any, **options: Any) -> Any:
         old.write_bytes(other)
-        return real(*args, **options)
+        return open_input(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(runner, "open_input", open_another)
