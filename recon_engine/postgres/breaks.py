@@ -93,6 +93,7 @@ STATES_OF_RUN: Final = {
     BreakState.GONE: "state = 'gone' AND as_of_run = %(of_run)s",
 }
 ENDED: Final = "('resolved', 'gone')"
+NONE_GONE: Final = "; none is gone, because rows were not compared"
 
 SEEN_SCHEMA: Final = pa.schema(
     {
@@ -418,6 +419,14 @@ PREVIOUS: Final = """(
     WHERE t.book = b.book AND t.tracking = 'tracked' AND t.ordinal < b.ordinal
     ORDER BY t.ordinal DESC LIMIT 1
 )"""
+# Whether rows of a full feed were not compared.
+NOT_COMPARED: Final = """EXISTS (
+    SELECT FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
+    WHERE s.run_id = b.run_id AND r.config->>'feed' = 'full' AND 0 < ANY(ARRAY[
+        s.rejected_old, s.left_out_old, s.partner_left_out_old, s.unpairable_old,
+        s.rejected_new, s.left_out_new, s.partner_left_out_new, s.unpairable_new
+    ])
+)"""
 PREVIOUS_RULES: Final = RULES_OF.format(run=PREVIOUS)
 OF_RUN: Final = f"""
 SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
@@ -425,6 +434,7 @@ SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
     coalesce({AS_OF}, b.run_date), {LAST_TRACKED},
     {PREVIOUS_RULES} IS DISTINCT FROM {RULES_OF.format(run="b.run_id")}
         AND {PREVIOUS} IS NOT NULL,
+    {NOT_COMPARED},
     b.breaks_new, b.breaks_recurring, b.breaks_changed, b.breaks_resolved,
     b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days,
     b.breaks_accepted, b.breaks_accepted_appeared, b.oldest_unaccepted_days
@@ -485,7 +495,10 @@ class Observation:
 
     @property
     def rejected(self) -> bool:
-        """Whether a row of either side was quarantined, left out or unpairable."""
+        """Whether a row of either side was quarantined, left out or unpairable.
+
+        The lookup finds no such row: its key may be that of an open break.
+        """
         return any(
             side.rejected or side.aside.total > side.folded_away
             for side in (self.result.old, self.result.new)
@@ -606,7 +619,9 @@ def track_breaks(
         for last, *_ in found
     )
     as_of = date.fromisoformat(seen_on)
-    return Breaks(Tracking.TRACKED, observation.differences, counts, as_of, changed)
+    lacks_rows = observation.feed is Feed.FULL and observation.rejected
+    facts_of_run = observation.differences, counts, as_of, changed, lacks_rows
+    return Breaks(Tracking.TRACKED, *facts_of_run)
 
 
 def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, object]:
@@ -652,6 +667,7 @@ def format_breaks(breaks: Breaks) -> str:
         + since
         + _describe_unaccepted(counts)
         + ("; the rules changed since the last run" if breaks.rules_changed else "")
+        + (NONE_GONE if breaks.lacks_rows and counts.unseen else "")
     )
 
 
@@ -837,7 +853,7 @@ def read_breaks_of_run(
     book, tracking, differences, as_of, last, standing_as_of, tracked_run, *facts = (
         found
     )
-    rules_changed, *counted = facts
+    rules_changed, lacks_rows, *counted = facts
     counts = None if counted[0] is None else BreakCounts(*counted)
     breaks = Breaks(
         Tracking(tracking),
@@ -845,6 +861,7 @@ def read_breaks_of_run(
         counts,
         as_of if counts else None,
         bool(counts and rules_changed),
+        bool(counts and lacks_rows),
     )
     # `metrics.break` has the state after the last observation, not that of earlier
     # runs.

@@ -20,7 +20,12 @@ from recon_engine.config import Feed, OnBadRow, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.model import Breaks, BreakState, Tracking
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
+from recon_engine.postgres.breaks import (
+    BreakFilter,
+    format_breaks,
+    list_breaks,
+    read_breaks_of_run,
+)
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.report import result_page
@@ -377,6 +382,26 @@ def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
     assert states(site)["1 PAID"] == "gone"
     look(site, "8", "1,11,a", *same)
     assert states(site)["1 PAID"] == "reopened"
+
+
+@pytest.mark.parametrize(
+    ("where", "state"), [("ID != 3", "unseen"), ("ID != 7", "gone")]
+)
+def test_a_line_says_why_no_break_is_gone_beside_a_filter(
+    where: str, state: str, site: FolderSite
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    given = {"options": Options(keys=("ID",), where=where), "feed": Feed.FULL}
+    same = "2,20,b", "3,30,c"
+    found = look(site, "2", *same, old=csv(*same), **given)
+    assert counted(found)[state] == 1
+    said = "; none is gone, because rows were not compared"
+    assert format_breaks(found).endswith(said) is (state == "unseen")
+    with open_connection(site.database) as connection:
+        run_id = history.find_run_id(connection, None, "claims")
+        recorded = read_breaks_of_run(connection, run_id, 10)
+    assert recorded is not None
+    assert recorded[0] == found
 
 
 def test_a_quarantined_row_resolves_nothing(site: FolderSite) -> None:
