@@ -715,6 +715,8 @@ class Options:
 class RunConfig:
     """One run of the pipeline; the three locations are URLs or local folders.
 
+    `fail_on_diff`: whether a result with a difference that no suppression accepts ends
+    a run with exit code 1, as a failed gate does.
     `recompute`: reconcile a pair that has a result again, as its next revision.
     `break_limit`: with more differences than this only totals are kept; 0 tracks no
     breaks. `feed`: what it means for a break if its key is in neither file. `stage`:
@@ -734,6 +736,7 @@ class RunConfig:
     options: Options
     database: Address = field(repr=False)
     fail_on_no_files: bool = False
+    fail_on_diff: bool = False
     recompute: bool = False
     budget: Budget | None = None
     engine: EngineName = DEFAULT_ENGINE

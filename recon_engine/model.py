@@ -938,7 +938,8 @@ class Breaks:
 
     `differences`: differing cells, missing and extra rows. `as_of`: the day that ages
     refer to; None if they were not tracked. `rules_changed`: whether the rules are
-    others than in the last observation, which resolves and opens breaks.
+    others than in the last observation, which resolves and opens breaks. `lacks_rows`:
+    whether rows of a full feed were not compared, so that no break became gone.
     """
 
     tracking: Tracking
@@ -946,6 +947,7 @@ class Breaks:
     counts: BreakCounts | None = None
     as_of: date | None = None
     rules_changed: bool = False
+    lacks_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

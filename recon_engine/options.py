@@ -922,16 +922,14 @@ _TABLE: Final = (
         env="RECON_EXIT_ZERO",
         own_default=False,
     ),
-    Option(
-        name="fail_on_diff",
+    _setting(
+        "fail_on_diff",
         group=Group.RUN,
         help="Exit with 1 if there is any difference that no suppression accepts.",
         commands=("run", "doctor"),
         value_type=bool,
-        flags=("--fail-on-diff",),
-        env="RECON_FAIL_ON_DIFF",
-        in_file="fail_on_diff",
-        own_default=False,
+        sets=RunConfig,
+        in_python=None,
     ),
     _setting(
         "fail_on_no_files",

@@ -7,7 +7,15 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    overload,
+)
 
 import polars as pl
 
@@ -269,6 +277,17 @@ class Frames:
         return self.numbered.drop("pair")
 
 
+class SameKey(NamedTuple):
+    """A key of a difference that rules let be written in several ways.
+
+    `first`: the first of the ways in which differences of this result write it; `open`:
+    the indices of the same key in the lookup.
+    """
+
+    first: tuple[str, ...]
+    open: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class LookedUp:
     """What break tracking needs to know about keys; empty if no breaks are tracked.
@@ -276,13 +295,17 @@ class LookedUp:
     `rows`: the number of rows of OLD and NEW, by the index of an open key in the
     lookup. `differing`: these indices with the columns that differ. By the displayed
     key that differs: `repeated`: its rows on both sides, if one has several;
-    `locators`: what finds the key again although it is masked.
+    `locators`: what finds the key again although it is masked. `same_keys`: by the side
+    that writes the key, and the displayed key; empty without rules of key columns.
     """
 
     rows: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     differing: frozenset[tuple[int, str]] = frozenset()
     repeated: Mapping[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     locators: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
+    same_keys: Mapping[tuple[str, tuple[str, ...]], SameKey] = field(
+        default_factory=dict
+    )
 
 
 class RereadInputs(Protocol):

@@ -72,19 +72,19 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.SUCCEEDED: Meaning(
             0,
             False,
-            "the result is recorded, the inputs are archived (a gate failed: exit 1)",
+            "the result is recorded, the inputs are archived (it fails: exit 1)",
         ),
         _Status.ALREADY_DONE: Meaning(
             0,
             False,
-            "this pair was reconciled before; nothing was repeated (its gates "
-            "failed: exit 1)",
+            "this pair was reconciled before; nothing was repeated (its result "
+            "fails: exit 1)",
         ),
         _Status.NO_FILES: Meaning(
             0,
             False,
             "inbound holds no data file, or not yet its done file (--fail-on-no-files: "
-            "exit 3; it finished a run whose gates had failed: exit 1)",
+            "exit 3; it finished a run whose result fails: exit 1)",
         ),
         _Status.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
         _Status.INVALID_FILE_COUNT: Meaning(

@@ -355,8 +355,10 @@ def run_facts(ended: Outcome) -> dict[str, object]:
 
 def _breaks_to_json(breaks: Breaks) -> dict[str, object]:
     """The break counts of a run as plain JSON values."""
-    as_of = breaks.as_of and breaks.as_of.isoformat()
-    return asdict(breaks) | {"as_of": as_of}
+    facts = asdict(breaks)
+    # Only a sentence in the line of a run.
+    facts.pop("lacks_rows")
+    return facts | {"as_of": breaks.as_of and breaks.as_of.isoformat()}
 
 
 def show_proposals(

@@ -26,7 +26,8 @@ from recon_engine.config import Mask
 from recon_engine.formatting import format_key
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.result import LookedUp
+from recon_engine.result import LookedUp, SameKey
+from recon_engine.rules.chains import rules_of_side
 
 
 if TYPE_CHECKING:
@@ -75,15 +76,18 @@ Ask = Callable[[Sequence[str]], Lookup]
 class Sought:
     """The keys that can be looked up.
 
-    `digests`: `at` (their index in the lookup) and `DIGESTS`. `texts`: the keys that no
-    mask hides, if they have no rules; `masked`: the digests of the others by which rows
-    are selected.
+    `digests`: `at` (their index in the lookup), `DIGESTS`, and `sides`: those by whose
+    rules the key has them; both for a locator, which does not tell. `texts`: the keys
+    that no mask hides, if they have no rules; `masked`: the digests of the others by
+    which rows are selected. `as_shown`: the `at` of the keys whose columns are masked
+    as they are in this run.
     """
 
     digests: pl.DataFrame
     limit: int
     texts: Sequence[tuple[str, ...]] = ()
     masked: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    as_shown: frozenset[int] = frozenset()
 
     @property
     def keys(self) -> pl.Series:
@@ -137,18 +141,22 @@ def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
     )
     masked = pl.DataFrame(opened, schema=schema, orient="row")
     numbers = pl.Series("at", [at for at, _ in plain], dtype=pl.UInt32)
+    opened_at = pl.Series("at", places, dtype=pl.UInt32)
+    # A key is written as in OLD, or as in NEW if it was an extra row.
     digests = pl.concat(
-        [
-            # A key is written as in OLD, or as in NEW if it was an extra row.
-            *(_digests(written, names, side).with_columns(numbers) for side in SIDES),
-            masked.with_columns(pl.Series("at", places, dtype=pl.UInt32)),
-        ]
+        keys.with_columns(at, pl.lit(side).alias("sides"))
+        for side in SIDES
+        for keys, at in (
+            (_digests(written, names, side), numbers),
+            (masked, opened_at),
+        )
     )
     return Sought(
-        digests.unique(maintain_order=True),
+        digests.group_by("at", *DIGESTS, maintain_order=True).agg("sides"),
         lookup.limit,
         [values for _, values in plain],
         masked["key"].unique(),
+        frozenset(at for at, key in enumerate(lookup.keys) if _is_as_shown(key, plan)),
     )
 
 
@@ -219,7 +227,46 @@ def looked_up(
         ),
         repeated=shown,
         locators=_locators(found, plan),
+        same_keys=_find_same_keys(sought, found, plan),
     )
+
+
+def _is_as_shown(key: OpenKey, plan: ComparisonPlan) -> bool:
+    """Whether an open key has a masked text in each column that is masked, only."""
+    masks = plan.masks.by_column
+    return all(
+        not text or reads_as_masked(text) == (name in masks)
+        for name, text in zip(plan.layout.keys, key.values, strict=True)
+    )
+
+
+def _find_same_keys(
+    sought: Sought, found: Difference, plan: ComparisonPlan
+) -> dict[tuple[str, tuple[str, ...]], SameKey]:
+    """What `LookedUp.same_keys` holds."""
+    names = plan.names[0]
+    # Other masks show one text for many values. Without rules, a key has one spelling.
+    if names.chains.keys().isdisjoint(names.keys) or not _masks_tell_apart(plan):
+        return {}
+    open_at: dict[tuple[str, int, int], list[int]] = {}
+    for at, *digests, sides in sought.digests.iter_rows():
+        for side in sides if at in sought.as_shown else ():
+            open_at.setdefault((side, *digests), []).append(at)
+    same: dict[tuple[str, tuple[str, ...]], SameKey] = {}
+    first: dict[tuple[str, int, int], tuple[str, ...]] = {}
+    for side, keys in _written_keys(found, names):
+        digested = _digests(keys, names, side).iter_rows()
+        for (one, other), key in sorted(zip(digested, _shown(keys, plan), strict=True)):
+            of_side = side, one, other
+            known = first.setdefault(of_side, key)
+            same[side, key] = SameKey(known, tuple(open_at.get(of_side, ())))
+    return same
+
+
+def _masks_tell_apart(plan: ComparisonPlan) -> bool:
+    """Whether no mask of a key column shows one text for several values."""
+    by_column = plan.masks.by_column
+    return {by_column.get(name, Mask.HMAC) for name in plan.layout.keys} == {Mask.HMAC}
 
 
 def _digests(keys: pl.DataFrame, names: ColumnIds, side: str) -> pl.DataFrame:
@@ -296,14 +343,21 @@ def _repeated(
 
 def _keys_with_digests(found: Difference, names: ColumnIds) -> pl.DataFrame:
     """The keys that differ, as they are written, each with its digests."""
-    pairs = found.keys[found.cells["pair"].unique()]
-    parts = (
-        (pl.concat([pairs, found.missing.select(names.keys)]), "old"),
-        (found.extra.select(names.keys), "new"),
-    )
     return pl.concat(
-        [keys.hstack(_digests(keys, names, side)) for keys, side in parts]
+        keys.hstack(_digests(keys, names, side))
+        for side, keys in _written_keys(found, names)
     ).unique()
+
+
+def _written_keys(
+    found: Difference, names: ColumnIds
+) -> tuple[tuple[str, pl.DataFrame], ...]:
+    """The keys that differ: those that OLD writes, and those of extra rows."""
+    pairs = found.keys[found.cells["pair"].unique()]
+    return (
+        ("old", pl.concat([pairs, found.missing.select(names.keys)])),
+        ("new", found.extra.select(names.keys)),
+    )
 
 
 def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
@@ -317,10 +371,9 @@ def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
 
 def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], bytes]:
     """The locators of keys that only `hmac` masks."""
-    by_column = plan.masks.by_column
-    kinds = {by_column[name] for name in plan.layout.keys if name in by_column}
     # Other masks show one text for many values, so their pads would not be unique.
-    if kinds != {Mask.HMAC}:
+    is_masked = any(name in plan.masks.by_column for name in plan.layout.keys)
+    if not is_masked or not _masks_tell_apart(plan):
         return {}
     names, version = plan.names[0], _version(plan)
     keys = _keys_with_digests(found, names)
@@ -351,9 +404,13 @@ def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
 def _version(plan: ComparisonPlan) -> int:
     """A number that changes if the digests of equal keys may change."""
     names = plan.names[0]
-    rules = repr(
-        [list(names.rules[name]) if name in names.rules else () for name in names.keys]
+    old, new = (
+        [list(rules[name]) if name in rules else () for name in names.keys]
+        for rules in (rules_of_side(names.chains, side) for side in SIDES)
     )
+    # The locator of an extra row has digests by NEW's rules. The number of equal rules
+    # stays that of earlier versions, which took OLD's only.
+    rules = repr(old if old == new else (old, new))
     # By Polars' hash, which also takes the digests: if a later version of Polars hashes
     # otherwise, this number changes as well.
     return int(pl.Series([rules]).hash(CHECK_SEED)[0])

@@ -132,10 +132,11 @@ def _read_mask_key() -> bytes:
             f"{KEY_VARIABLE} and {KEY_FILE_VARIABLE} are both set",
             help="unset one of them",
         )
+    # White space at both ends is no part of the key: editors and stores of secrets end
+    # it with a newline, and the same secret has to make the same tokens either way.
     if not path:
-        return os.fsencode(given)
+        return os.fsencode(given).strip()
     try:
-        # Editors end a file with a newline, which is no part of the key.
         return Path(path).read_bytes().strip()
     except OSError as error:
         reason = error.strerror

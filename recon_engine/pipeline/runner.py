@@ -151,7 +151,11 @@ def dry_run(
     with _work_folder() as folder:
         inputs = _DeliveredPair(places, pair, config, folder, progress)
         compared = _choose_engine(config, out=None).compare(
-            inputs, config.options, attempt.started.date(), progress
+            inputs,
+            config.options,
+            attempt.started.date(),
+            progress,
+            _InputHooks(places.inbound, pair),
         )
     result = compared.result
     _check_unchanged(pair, (result.old, result.new))
@@ -186,14 +190,19 @@ class _Attempt:
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
         self.stop.on_cancel(self.interrupt_attempt)
         try:
-            return self.run_steps()
-        except LostRace:
-            return self.yield_to_winner()
+            return self.run_or_yield()
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except BaseException as error:  # noqa: BLE001 - interrupts have passed
             return self.log_failure(to_recon_error(error))
+
+    def run_or_yield(self) -> Outcome:
+        """Do the steps, or help the worker whose result was first."""
+        try:
+            return self.run_steps()
+        except LostRace:
+            return self.yield_to_winner()
 
     def run_steps(self) -> Outcome:
         """Do the steps in the one order that loses nothing.
@@ -500,13 +509,39 @@ def _archive_earlier_result(
     return Outcome(record, error=warning)
 
 
-class _RunHooks(Hooks):
+class _InputHooks(Hooks):
+    """What every run does where its inputs are read."""
+
+    def __init__(self, inbound: Storage, pair: FilePair) -> None:
+        self.inbound = inbound
+        self.pair = pair
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        reads = name in {"fetch", "read"}
+        with self._raise_if_changed() if reads else nullcontext():
+            yield
+
+    @contextmanager
+    def _raise_if_changed(self) -> Iterator[None]:
+        """Raise InputChanged in place of what is wrong with bytes of another file."""
+        try:
+            yield
+        except InputError:
+            if isinstance(self.inbound, LocalFolder):
+                for file in self.pair.files:
+                    self.inbound.identify(file)
+            raise
+
+
+class _RunHooks(_InputHooks):
     """What a run does around the steps of its engine: it times, checks and loads.
 
     `stage`: the loads of both files, which run until `stack` is closed.
     """
 
     def __init__(self, run: _Attempt, stack: ExitStack) -> None:
+        super().__init__(run.locations.inbound, run.pair)
         self.run = run
         self.stack = stack
         self.stage: list[Future[StageTable]] = []
@@ -516,22 +551,8 @@ class _RunHooks(Hooks):
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        reads = name in {"fetch", "read"}
-        changed = self._raise_if_changed() if reads else nullcontext()
-        with self.run.attempt.step(name), changed:
+        with self.run.attempt.step(name), super().step(name):
             yield
-
-    @contextmanager
-    def _raise_if_changed(self) -> Iterator[None]:
-        """Raise InputChanged in place of what is wrong with bytes of another file."""
-        try:
-            yield
-        except InputError:
-            inbound, pair = self.run.locations.inbound, self.run.pair
-            if isinstance(inbound, LocalFolder):
-                for file in pair.files:
-                    inbound.identify(file)
-            raise
 
     def take_tables(self, old: Table, new: Table) -> None:
         """Check that both are what was identified, and begin to load them."""

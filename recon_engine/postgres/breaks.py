@@ -14,6 +14,10 @@ of the book. Observations, in the order of publication, change the state of a br
 A cell is compared if its key matched and its column was compared. A row is compared if
 its key matched. `compare.lookup` finds out what a run saw of the keys of open breaks.
 
+The id of a break is a hash of its key, as it was written when the break began. Where
+rules let the key be written in several ways, a difference carries on the open break of
+the same key, whatever way it is written in.
+
 A second run on the same pair, recomputed or with other options, is the same
 observation. It replaces the earlier one if that was the last. Otherwise it changes no
 break, because later files are better evidence. Values in breaks are masked like all
@@ -46,8 +50,14 @@ from recon_engine.model import (
     SuppressionState,
     Tracking,
 )
-from recon_engine.postgres.break_keys import find_key_texts, read_key, write_key_texts
+from recon_engine.postgres.break_keys import (
+    Key,
+    find_key_texts,
+    read_key,
+    write_key_texts,
+)
 from recon_engine.postgres.connection import open_connection, translate_database_errors
+from recon_engine.result import SameKey
 from recon_engine.suggestions import did_you_mean
 from recon_engine.suppressions import fits_kind
 
@@ -62,6 +72,9 @@ if TYPE_CHECKING:
     from recon_engine.model import FilePair, Suppressed
     from recon_engine.result import LookedUp, Reconciliation
 
+
+# A differing cell: its key, column, kind and both values.
+Cell = tuple[Key, str, str, str, str]
 
 # A hash is stored as uuid: 128 bits, compared and indexed as one value.
 # At a billion breaks, two hashes are equal by chance in one case of 10**20.
@@ -80,6 +93,7 @@ STATES_OF_RUN: Final = {
     BreakState.GONE: "state = 'gone' AND as_of_run = %(of_run)s",
 }
 ENDED: Final = "('resolved', 'gone')"
+NONE_GONE: Final = "; none is gone, because rows were not compared"
 
 SEEN_SCHEMA: Final = pa.schema(
     {
@@ -123,24 +137,27 @@ CREATE TEMPORARY TABLE break_found (
 """,
 )
 
-# The run of the book's last observation, if it was of a pair with these URIs: the run
-# that starts now may replace it. `track_breaks` decides by the hashes of the files.
+# The run and the pair of the book's last observation, if it was of a pair with these
+# URIs: the run that starts now may replace it. `track_breaks` decides by the pair, of
+# which the hashes of the files are a part.
 LAST_RUN: Final = """
-SELECT b.run_id FROM metrics.break_summary b
+SELECT b.run_id, b.pair FROM metrics.break_summary b
     JOIN metrics.pipeline_run_log r USING (run_id)
 WHERE b.ordinal = (
     SELECT max(ordinal) FROM metrics.break_summary
     WHERE book = %(book)s AND tracking = 'tracked'
 ) AND r.old_uri = %(old)s AND r.new_uri = %(new)s
 """
-STANDING: Final = """
-SELECT break_id, key_text, column_name, kind, locator FROM metrics.break
-WHERE book = %s AND open
-"""
-TOUCHED: Final = """
-SELECT break_id, key_text, column_name, kind, locator FROM metrics.break
-WHERE book = %s AND as_of_run = %s AND NOT open
-"""
+# The last value: whether the break is not open if the observation of `last` is undone.
+FACTS: Final = f"""
+SELECT break_id, key_text, column_name, kind, locator,
+    as_of_run IS NOT DISTINCT FROM %(last)s AND NOT coalesce(
+        (before->>'open')::boolean, before->>'state' NOT IN {ENDED}, false
+    )
+FROM metrics.break
+"""  # noqa: S608 - a constant above
+STANDING: Final = f"{FACTS} WHERE book = %(book)s AND open"
+TOUCHED: Final = f"{FACTS} WHERE book = %(book)s AND as_of_run = %(last)s AND NOT open"
 
 # All statements below run in the transaction that publishes a run. It holds the
 # advisory lock of the dataset (publish.ONE_AT_A_TIME): no other run changes this book.
@@ -402,6 +419,14 @@ PREVIOUS: Final = """(
     WHERE t.book = b.book AND t.tracking = 'tracked' AND t.ordinal < b.ordinal
     ORDER BY t.ordinal DESC LIMIT 1
 )"""
+# Whether rows of a full feed were not compared.
+NOT_COMPARED: Final = """EXISTS (
+    SELECT FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
+    WHERE s.run_id = b.run_id AND r.config->>'feed' = 'full' AND 0 < ANY(ARRAY[
+        s.rejected_old, s.left_out_old, s.partner_left_out_old, s.unpairable_old,
+        s.rejected_new, s.left_out_new, s.partner_left_out_new, s.unpairable_new
+    ])
+)"""
 PREVIOUS_RULES: Final = RULES_OF.format(run=PREVIOUS)
 OF_RUN: Final = f"""
 SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
@@ -409,6 +434,7 @@ SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
     coalesce({AS_OF}, b.run_date), {LAST_TRACKED},
     {PREVIOUS_RULES} IS DISTINCT FROM {RULES_OF.format(run="b.run_id")}
         AND {PREVIOUS} IS NOT NULL,
+    {NOT_COMPARED},
     b.breaks_new, b.breaks_recurring, b.breaks_changed, b.breaks_resolved,
     b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days,
     b.breaks_accepted, b.breaks_accepted_appeared, b.oldest_unaccepted_days
@@ -417,12 +443,21 @@ FROM metrics.break_summary b WHERE b.run_id = %s
 
 
 class OpenBreak(NamedTuple):
-    """A break that a run may end. `column` is None for a missing or extra row."""
+    """A break that a run may end. `column` is None for a missing or extra row.
+
+    `began_with`: a pair without whose last observation the break would not be open.
+    """
 
     break_id: UUID
     column: str | None
     kind: str
     key: OpenKey
+    began_with: UUID | None = None
+
+    @property
+    def subject(self) -> str:
+        """What differs: a column's cells, or the rows of a kind."""
+        return make_subject(self.kind, self.column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +495,10 @@ class Observation:
 
     @property
     def rejected(self) -> bool:
-        """Whether a row of either side was quarantined, left out or unpairable."""
+        """Whether a row of either side was quarantined, left out or unpairable.
+
+        The lookup finds no such row: its key may be that of an open break.
+        """
         return any(
             side.rejected or side.aside.total > side.folded_away
             for side in (self.result.old, self.result.new)
@@ -500,12 +538,21 @@ def standing(
     book = book_of(dataset, keys)
     values = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
     with translate_database_errors():
-        rows = connection.execute(STANDING, [book]).fetchall()
-        for (run_id,) in connection.execute(LAST_RUN, values).fetchall():
-            rows += connection.execute(TOUCHED, [book, run_id]).fetchall()
+        found = connection.execute(LAST_RUN, values).fetchone()
+        last_run, last_pair = found or (None, None)
+        values = {"book": book, "last": last_run}
+        rows = connection.execute(STANDING, values).fetchall()
+        if last_run is not None:
+            rows += connection.execute(TOUCHED, values).fetchall()
     return [
-        OpenBreak(break_id, column, kind, OpenKey(read_key(text, keys), locator))
-        for break_id, text, column, kind, locator in rows
+        OpenBreak(
+            break_id,
+            column,
+            kind,
+            OpenKey(read_key(text, keys), locator),
+            last_pair if began else None,
+        )
+        for break_id, text, column, kind, locator, began in rows
     ]
 
 
@@ -514,7 +561,7 @@ def observed(observation: Observation, limit: int) -> Observed | None:
     if observation.differences > limit:
         return None
     return Observed(
-        _table(SEEN_SCHEMA, _break_rows(observation.result)),
+        _table(SEEN_SCHEMA, _break_rows(observation)),
         _table(FOUND, _found(observation)),
     )
 
@@ -572,7 +619,9 @@ def track_breaks(
         for last, *_ in found
     )
     as_of = date.fromisoformat(seen_on)
-    return Breaks(Tracking.TRACKED, observation.differences, counts, as_of, changed)
+    lacks_rows = observation.feed is Feed.FULL and observation.rejected
+    facts_of_run = observation.differences, counts, as_of, changed, lacks_rows
+    return Breaks(Tracking.TRACKED, *facts_of_run)
 
 
 def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, object]:
@@ -618,6 +667,7 @@ def format_breaks(breaks: Breaks) -> str:
         + since
         + _describe_unaccepted(counts)
         + ("; the rules changed since the last run" if breaks.rules_changed else "")
+        + (NONE_GONE if breaks.lacks_rows and counts.unseen else "")
     )
 
 
@@ -803,7 +853,7 @@ def read_breaks_of_run(
     book, tracking, differences, as_of, last, standing_as_of, tracked_run, *facts = (
         found
     )
-    rules_changed, *counted = facts
+    rules_changed, lacks_rows, *counted = facts
     counts = None if counted[0] is None else BreakCounts(*counted)
     breaks = Breaks(
         Tracking(tracking),
@@ -811,6 +861,7 @@ def read_breaks_of_run(
         counts,
         as_of if counts else None,
         bool(counts and rules_changed),
+        bool(counts and lacks_rows),
     )
     # `metrics.break` has the state after the last observation, not that of earlier
     # runs.
@@ -900,31 +951,89 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
             yield each.break_id.bytes, old, new, differs
 
 
-def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
+@dataclass(frozen=True, slots=True)
+class BreakNames:
+    """The id, the key text and the locator of each break of an observation.
+
+    `same_keys` and `locators`: of `LookedUp`. `standing`: the open breaks of each
+    column or kind of row, by their index in the lookup.
+    """
+
+    same_keys: Mapping[tuple[str, Key], SameKey]
+    locators: Mapping[Key, bytes]
+    standing: Mapping[tuple[str, int], OpenBreak]
+
+    @classmethod
+    def of(cls, observation: Observation) -> BreakNames:
+        """Those of an observation, which leaves out the breaks that it would undo."""
+        looked_up, pair = observation.result.looked_up, observation.pair
+        open_breaks = {
+            (each.subject, at): each
+            for at, each in enumerate(
+                observation.standing if looked_up.same_keys else ()
+            )
+            if each.began_with != pair
+        }
+        return cls(looked_up.same_keys, looked_up.locators, open_breaks)
+
+    def find_first(self, side: str, key: Key) -> Key:
+        """The first way in which the differences of a side write a key."""
+        same = self.same_keys.get((side, key))
+        return key if same is None else same.first
+
+    def name(
+        self, subject: str, side: str, key: Key
+    ) -> tuple[bytes, str, bytes | None]:
+        """The names of the break of a key: those of the open break that it carries on.
+
+        Several are open if they began while no rule made their keys equal. The one that
+        is written as now is taken, or the first.
+        """
+        same = self.same_keys.get((side, key), SameKey(key, ()))
+        found = (self.standing.get((subject, at)) for at in same.open)
+        open_breaks = [each for each in found if each is not None]
+        if open_breaks:
+            each = min(
+                open_breaks, key=lambda it: (it.key.values != key, it.key.values)
+            )
+            return each.break_id.bytes, format_key(each.key.values), each.key.locator
+        return _hash_texts(subject, *key), format_key(key), self.locators.get(key)
+
+
+def make_subject(kind: str, column: str | None) -> str:
+    """What a break is of, besides its key, as its id has it."""
+    return kind if column is None else f"cell\0{column}"
+
+
+def _break_rows(observation: Observation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
+    result, names = observation.result, BreakNames.of(observation)
     yield from _cell_break_rows(
-        result.frames.mismatches, result.looked_up, result.suppressed
+        result.frames.mismatches, names, result.looked_up, result.suppressed
     )
-    for kind, rows, other in (
-        ("missing", result.missing(), result.new),
-        ("extra", result.extra(), result.old),
+    for kind, side, rows, other in (
+        ("missing", "old", result.missing(), result.new),
+        ("extra", "new", result.extra(), result.old),
     ):
         uncertain = bool(other.rejected or other.unpairable)
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
-        for key, count in Counter(keys).items():
+        counts = Counter(names.find_first(side, key) for key in keys)
+        for key, count in counts.items():
             found = _hash_texts(str(count))
-            name = _hash_texts(kind, *key)
-            side = (count, 0) if kind == "missing" else (0, count)
-            known = result.looked_up.repeated.get(key, side)
-            locator = result.looked_up.locators.get(key)
-            shown = format_key(key), None, kind, count, None, None, found
-            yield name, *shown, *known, locator, uncertain, None, None
+            break_id, text, locator = names.name(kind, side, key)
+            rows_of_sides = (count, 0) if kind == "missing" else (0, count)
+            known = result.looked_up.repeated.get(key, rows_of_sides)
+            shown = text, None, kind, count, None, None, found
+            yield break_id, *shown, *known, locator, uncertain, None, None
 
 
 def _cell_break_rows(
-    cells: pl.DataFrame, looked_up: LookedUp, suppressed: Sequence[Suppressed]
+    cells: pl.DataFrame,
+    names: BreakNames,
+    looked_up: LookedUp,
+    suppressed: Sequence[Suppressed],
 ) -> Iterator[tuple[object, ...]]:
-    """One row per key and column; the cells of a repeated key are consecutive.
+    """One row per key and column.
 
     A break of several cells shows the first one, or the first that no suppression
     accepts: the break is accepted if all its cells are.
@@ -933,30 +1042,49 @@ def _cell_break_rows(
         (each, frozenset([*(each.suppression.keys or ()), *each.spelled]))
         for each in suppressed
     ]
+    for key, column, group in _group_cells(cells, names):
+        first, *others = group
+        _, _, kind, old, new = first
+        found = _hash_texts(old, new, *(text for cell in others for text in cell[3:]))
+        count = len(group)
+        if others and keyed:
+            left = (cell for cell in group if not _accept_cell(keyed, *cell))
+            _, _, kind, old, new = next(left, first)
+        break_id, text, locator = names.name(make_subject(kind, column), "old", key)
+        shown = _truncate_value(old), _truncate_value(new)
+        known = looked_up.repeated.get(key, (count, count))
+        facts = *shown, found, *known, locator, False
+        whole = _hash_long_value(old), _hash_long_value(new)
+        yield break_id, text, column, kind, count, *facts, *whole
+
+
+def _group_cells(
+    cells: pl.DataFrame, names: BreakNames
+) -> Iterator[tuple[Key, str, list[Cell]]]:
+    """The cells of each key and column, which are consecutive.
+
+    Those of a key that is written in several ways are not, and are put together as if
+    it was written in the first one.
+    """
     keys = cells["key"].struct.unnest().rows()
     values = cells.select("column", "kind", "old", "new").iter_rows()
     located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
+    apart: dict[tuple[Key, str], list[Cell]] = {}
     for (key, column), group in groupby(located, key=itemgetter(0, 1)):
-        (_, _, kind, old, new), *others = group
-        found = _hash_texts(old, new, *(text for cell in others for text in cell[3:]))
-        name = _hash_texts("cell", column, *key)
-        count = 1 + len(others)
-        if others and keyed:
-            first = key, column, kind, old, new
-            every = (first, *others)
-            left = (cell for cell in every if not _accept_cell(keyed, *cell))
-            _, _, kind, old, new = next(left, first)
-        shown = _truncate_value(old), _truncate_value(new)
-        known = looked_up.repeated.get(key, (count, count))
-        locator = looked_up.locators.get(key)
-        facts = *shown, found, *known, locator, False
-        whole = _hash_long_value(old), _hash_long_value(new)
-        yield name, format_key(key), column, kind, count, *facts, *whole
+        if ("old", key) in names.same_keys:
+            of_key = apart.setdefault((names.find_first("old", key), column), [])
+            of_key.extend(group)
+        else:
+            yield key, column, list(group)
+    for (key, column), every in apart.items():
+        if any(cell[0] != every[0][0] for cell in every):
+            every.sort(key=itemgetter(3, 4))
+        yield key, column, every
 
 
 def _accept_cell(
     suppressed: Sequence[tuple[Suppressed, frozenset[object]]],
-    key: tuple[str, ...],
+    key: Key,
     column: str,
     kind: str,
     old: str,

@@ -328,6 +328,12 @@ def load_result(
     )
 
 
+def is_unsettled(connection: psycopg.Connection, run_id: UUID) -> bool:
+    """Whether the result of a run has a difference that no suppression accepts."""
+    result, _ = load_result(connection, run_id)
+    return result.unsettled
+
+
 def load_facts(
     connection: psycopg.Connection,
     run_id: UUID,

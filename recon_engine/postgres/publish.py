@@ -60,7 +60,8 @@ ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 # Held from the first statement of a publication to its commit or rollback: publications
 # of one dataset run one after the other. Two workers (of two inbound locations) would
 # otherwise rename stage tables to the same name and interleave their breaks.
-ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
+# A purge takes it too, before it drops the public tables. `{}` stands for the name.
+ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended({}, 0))::text"
 UNIQUE_VIOLATION: Final = "23505"
 # The type of exact sums, which has no equal in Arrow.
 EXACT_NUMBER: Final = "numeric"
@@ -124,6 +125,11 @@ class Publication:
         )
 
 
+def name_publish_lock(dataset: str) -> str:
+    """The name of the lock that ONE_AT_A_TIME takes."""
+    return f"recon.publish:{dataset}"
+
+
 def publish_run(
     conninfo: Address, publication: Publication, stage: Sequence[StageTable]
 ) -> Breaks | None:
@@ -142,7 +148,8 @@ def publish_run(
         with closing(connection.cursor()) as cursor:
             # Before MARK_RECONCILED, which locks a row: all publications of a dataset
             # take these two in one order, so none can wait for another in a circle.
-            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{observation.dataset}",))
+            lock = name_publish_lock(observation.dataset)
+            cursor.execute(ONE_AT_A_TIME.format("$1"), (lock,))
             failpoint("publish-mark")
             _mark_reconciled(cursor, observation)
             failpoint("publish-claim")

@@ -23,6 +23,7 @@ from recon_engine.postgres.connection import (
     quote_identifier,
     translate_database_errors,
 )
+from recon_engine.postgres.publish import ONE_AT_A_TIME, name_publish_lock
 from recon_engine.report.artifacts import MANIFEST
 from recon_engine.storage.urls import open_storage
 
@@ -30,6 +31,8 @@ from recon_engine.storage.urls import open_storage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
+
+    import psycopg
 
     from recon_engine.config import Address
     from recon_engine.storage.base import Storage
@@ -125,26 +128,39 @@ def find_old_values(
 
 
 def delete_old_values(address: Address, old_values: OldValues) -> None:
-    """Delete the artifacts, then, in one transaction, samples, breaks and stage tables.
+    """Delete the artifacts, then samples and breaks, then stage tables.
 
     After an error, run it again: whatever remains is found again. Artifacts go first,
-    because the tables are what finds them.
+    because the tables are what finds them. Stage tables have a short transaction of
+    their own, because no run of their datasets can publish in it.
     """
     for artifact in old_values.artifacts:
         artifact.place.remove(artifact.file)
     with (
-        open_connection(address, autocommit=False, control=False) as connection,
+        open_connection(address, control=False) as connection,
         translate_database_errors(),
     ):
-        for name in VALUE_TABLES:
-            connection.execute(DELETE.format(name).encode(), [list(old_values.samples)])
-        if old_values.breaks:
-            connection.execute(DELETE_BREAKS.encode(), [list(old_values.runs)])
-        # Last: DROP blocks readers of a stage table until the commit.
-        for table in old_values.stage:
-            connection.execute(
-                f"DROP TABLE IF EXISTS stage.{quote_identifier(table)}".encode()
-            )
+        with connection.transaction():
+            for name in VALUE_TABLES:
+                runs = [list(old_values.samples)]
+                connection.execute(DELETE.format(name).encode(), runs)
+            if old_values.breaks:
+                connection.execute(DELETE_BREAKS.encode(), [list(old_values.runs)])
+        with connection.transaction():
+            _drop_stage_tables(connection, old_values)
+
+
+def _drop_stage_tables(connection: psycopg.Connection, old_values: OldValues) -> None:
+    """Drop the stage tables that still are those of an old run, in a transaction.
+
+    Since they were found, a run may have published tables of the same names.
+    """
+    for dataset in sorted({*old_values.stage.values()}):
+        connection.execute(ONE_AT_A_TIME.format("%s"), [name_publish_lock(dataset)])
+    still_old = connection.execute(STAGE, [list(old_values.runs)]).fetchall()
+    # DROP blocks readers of a stage table until the commit.
+    for table in old_values.stage.keys() & {name for name, _ in still_old}:
+        connection.execute(f"DROP TABLE stage.{quote_identifier(table)}".encode())
 
 
 def count_old_values(old_values: OldValues) -> list[tuple[str, str, int]]:

@@ -18,6 +18,7 @@ from recon_engine.errors import Busy, ReconError
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
 from recon_engine.postgres.claims import CLAIM, claimed_elsewhere
 from recon_engine.postgres.connection import open_connection, translate_database_errors
+from recon_engine.postgres.history import is_unsettled
 from recon_engine.runtime.failpoints import failpoint
 from recon_engine.status import STATUSES, RunStatus, exit_code_of, status_of
 from recon_engine.version import __version__
@@ -226,13 +227,13 @@ class RunLog:
     ) -> RunRecord:
         """Log an attempt that ended before it worked on a pair.
 
-        `results`: earlier runs whose result it reports. The exit code is 1 if a gate of
-        one of them failed.
+        `results`: earlier runs whose result it reports. The exit code is 1 if one of
+        them fails, by a gate, a suppression or `fail_on_diff`.
         """
         run = new_run(self.config.dataset)
         record = make_record(run, self.config, status, message, error)
         error_code = None if record.exit_code == 0 else record.status
-        record = self._with_gate_exit_code(record, results)
+        record = self._with_exit_code_of(results, record)
         failpoint("note")
         self._insert(
             run,
@@ -253,13 +254,13 @@ class RunLog:
     ) -> RunRecord:
         """Log how a run ended. SUCCEEDED with an error means a warning.
 
-        A run whose gates failed is SUCCEEDED with exit code 1. `result`: the run that
+        A run whose result fails is SUCCEEDED with exit code 1. `result`: the run that
         recorded the result of the pair, if it was another one.
         """
         # Errors of recon_engine quote no cell, so their messages may be stored.
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
-        record = self._with_gate_exit_code(record, [result or run.run_id])
+        record = self._with_exit_code_of([result or run.run_id], record)
         failpoint("close")
         with translate_database_errors():
             self.connection.execute(
@@ -303,15 +304,19 @@ class RunLog:
             run, self.config, RunStatus.INTERRUPTED, error.message, error
         )
 
-    def _with_gate_exit_code(
-        self, record: RunRecord, results: Sequence[UUID]
+    def _with_exit_code_of(
+        self, results: Sequence[UUID], record: RunRecord
     ) -> RunRecord:
-        """The record with exit code 1 if it is 0 and a gate of a result failed."""
+        """The record with exit code 1 if it is 0 and a recorded result fails."""
         if record.exit_code or not results:
             return record
         with translate_database_errors():
             row = self.connection.execute(FAILED, [list(results)]).fetchone()
-        return replace(record, exit_code=1) if row and row[0] else record
+            fails = bool(row and row[0]) or (
+                self.config.fail_on_diff
+                and any(is_unsettled(self.connection, each) for each in results)
+            )
+        return replace(record, exit_code=1) if fails else record
 
     def _insert_parts(self, run_id: UUID, pair: FilePair) -> None:
         """Log the parts of each side, and the done files, if there are any."""

@@ -39,8 +39,8 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 FIRST = date(2026, 1, 1)
 VALUES = st.sampled_from(["x", "x", "x", "y", "z"])
 SIDE = st.lists(
-    st.tuples(st.sampled_from("0123"), VALUES, VALUES), max_size=6
-) | st.permutations([("0", "x", "x"), ("1", "x", "x"), ("2", "x", "y")])
+    st.tuples(st.sampled_from("1234"), VALUES, VALUES), max_size=6
+) | st.permutations([("1", "x", "x"), ("2", "x", "x"), ("3", "x", "y")])
 DAYS = st.builds(
     Day,
     pair=st.integers(0, 60),
@@ -52,15 +52,15 @@ DAYS = st.builds(
     limit=st.sampled_from([100, 100, 100, 100, 100, 1]),
     late=st.sampled_from([0, 0, 0, 0, 1, 3]),
     fails=st.sampled_from([None] * 6 + ["publish-breaks", "publish-commit"]),
+    ruled=st.sampled_from([True, True, True, False]),
 )
 
 
 def file_of(folder: Path, name: str, day: Day, side: int) -> Path:
     """A side as a file, whose rejects have a field too many."""
-    rows = (day.old, day.new)[side]
     lines = [
         ",".join(row) + ",more" * ((side, at) in day.rejects)
-        for at, row in enumerate(rows)
+        for at, row in enumerate(day.written(side))
     ]
     path = folder / name
     path.write_text("\n".join(["ID,A,B", *lines, ""]))
@@ -111,7 +111,12 @@ def looked(
 
     ignore = tuple(name for name in "AB" if name not in day.columns)
     when = FIRST + timedelta(at - day.late)
-    options = Options(keys=("ID",), ignore=ignore, on_bad_row=OnBadRow.QUARANTINE)
+    options = Options(
+        keys=("ID",),
+        ignore=ignore,
+        on_bad_row=OnBadRow.QUARANTINE,
+        rules={"ID": ("lstrip0",)} if day.ruled else {},
+    )
     with TemporaryDirectory() as folder:
         old, new = (
             read_header(

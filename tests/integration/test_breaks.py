@@ -20,7 +20,12 @@ from recon_engine.config import Feed, OnBadRow, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.model import Breaks, BreakState, Tracking
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
+from recon_engine.postgres.breaks import (
+    BreakFilter,
+    format_breaks,
+    list_breaks,
+    read_breaks_of_run,
+)
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.report import result_page
@@ -379,6 +384,26 @@ def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
     assert states(site)["1 PAID"] == "reopened"
 
 
+@pytest.mark.parametrize(
+    ("where", "state"), [("ID != 3", "unseen"), ("ID != 7", "gone")]
+)
+def test_a_line_says_why_no_break_is_gone_beside_a_filter(
+    where: str, state: str, site: FolderSite
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    given = {"options": Options(keys=("ID",), where=where), "feed": Feed.FULL}
+    same = "2,20,b", "3,30,c"
+    found = look(site, "2", *same, old=csv(*same), **given)
+    assert counted(found)[state] == 1
+    said = "; none is gone, because rows were not compared"
+    assert format_breaks(found).endswith(said) is (state == "unseen")
+    with open_connection(site.database) as connection:
+        run_id = history.find_run_id(connection, None, "claims")
+        recorded = read_breaks_of_run(connection, run_id, 10)
+    assert recorded is not None
+    assert recorded[0] == found
+
+
 def test_a_quarantined_row_resolves_nothing(site: FolderSite) -> None:
     options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
     look(site, "1", "1,11,a", "2,20,b", "3,30,c", options=options)
@@ -409,6 +434,89 @@ def test_a_key_is_found_however_it_is_spelled(site: FolderSite) -> None:
     assert state_of(site, "1", "01,11,a", old=csv("1,10,a"), options=options) == "new"
     spelled = {"old": csv("001,10,a"), "options": options}
     assert state_of(site, "2", "1,10,a", **spelled, feed=Feed.FULL) == "resolved"
+
+
+@pytest.mark.parametrize("masks", [{}, {"ID": "hmac"}])
+def test_a_break_is_carried_on_however_its_key_is_spelled(
+    masks: dict[str, str], site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    given = {"options": Options(keys=("ID",), masks=masks, rules={"ID": ("lstrip0",)})}
+    look(site, "1", "01,11,a", "5,1,x", old=csv("1,10,a", "4,1,x"), **given)
+    assert counted(
+        look(site, "2", "1,11,a", "005,1,x", old=csv("001,10,a", "04,1,x"), **given)
+    ) == {"recurring": 3, "open": 3}
+    assert counted(
+        look(site, "3", "1,12,a", "05,1,x", old=csv("0001,10,a", "04,1,x"), **given)
+    ) == {"recurring": 2, "changed": 1, "open": 3}
+    assert counted(
+        look(
+            site, "4", "1,10,a", "4,1,x", "5,1,x", old=csv("01,10,a", "04,1,x"), **given
+        )
+    ) == {"recurring": 1, "resolved": 2, "open": 1}
+
+
+def test_a_key_that_one_file_spells_in_two_ways_is_one_break(site: FolderSite) -> None:
+    given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
+    old = csv("1,10,a", "01,20,a", "7,1,x", "07,1,x")
+    assert counted(look(site, "1", "1,11,a", "001,21,a", old=old, **given)) == {
+        "new": 2,
+        "open": 2,
+    }
+    old = csv("001,20,a", "01,10,a", "07,1,x", "007,1,x")
+    assert counted(look(site, "2", "1,11,a", "1,21,a", old=old, **given)) == {
+        "recurring": 2,
+        "open": 2,
+    }
+    assert {row["occurrences"] for row in site.rows("TABLE metrics.break")} == {2}
+
+
+def test_keys_that_a_new_rule_makes_equal_carry_on_one_break(site: FolderSite) -> None:
+    old = csv("1,10,a")
+    look(site, "1", "1,11,a", old=old)
+    look(site, "2", "01,11,a", old=csv("01,10,a"))
+    given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
+    found = look(site, "2", "01,11,a", old=csv("01,10,a"), **given)
+    # The last pair again: the break that it began is none.
+    assert counted(found) == {"recurring": 1, "open": 1}
+    assert states(site) == {"1 PAID": "recurring"}
+
+
+def test_with_another_mask_no_break_is_carried_on(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
+    look(site, "1", "1,11,a", old=csv("1,10,a"), **given)
+    given = {
+        "options": Options(
+            keys=("ID",), masks={"ID": "hmac"}, rules={"ID": ("lstrip0",)}
+        )
+    }
+    found = look(site, "2", "1,11,a", old=csv("01,10,a"), **given)
+    assert counted(found) == {"new": 1, "unseen": 1, "open": 2}
+
+
+def test_a_locator_is_unusable_once_the_rules_of_new_changed(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+
+    def given(rule: str) -> dict[str, Any]:
+        new = SideOptions(rules={"ID": (rule,)})
+        options = Options(keys=("ID",), masks={"ID": "hmac"}, new=new)
+        return {"options": options, "feed": Feed.FULL}
+
+    old = csv("A1,10,a", "B2,20,b")
+    first = look(
+        site, "1", "A-1,10,a", "B2,20,b", "C.3,1,c", old=old, **given("strip(.)")
+    )
+    assert counted(first) == {"new": 3, "open": 3}
+    found = look(
+        site, "2", "A-1,10,a", "B2,20,b", "C.3,1,c", old=old, **given("strip(.-)")
+    )
+    # A1 was missing by OLD's rules, which are as they were, and A-1 was extra.
+    assert BreakState.GONE not in counted(found)
 
 
 @pytest.mark.parametrize("mask", ["hmac", "last4", "redact"])

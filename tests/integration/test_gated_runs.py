@@ -128,6 +128,43 @@ def test_a_pair_that_failed_its_gates_fails_again(site: FolderSite) -> None:
     assert (log["exit_code"], log["error_code"]) == (1, None)
 
 
+@pytest.mark.parametrize("until", [None, 1, -1])
+def test_a_result_that_fails_by_its_differences_fails_again(
+    until: int | None, site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without suppressions, with those that accept all, and with expired ones."""
+    last = today() + timedelta(days=until or 0)
+    everything = (
+        known("missing", until=last),
+        known("extra", until=last),
+        known("column", column="PAID", until=last),
+        known("column", column="NOTE", until=last),
+    )
+    asked = {
+        "options": judged(suppressions=everything if until else ()),
+        "fail_on_diff": True,
+    }
+    code = 0 if until == 1 else 1
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "archive_inputs", crash)
+        with pytest.raises(SystemExit):
+            site.run(**asked)
+    finished = site.run(**asked)
+    assert (finished.record.status, finished.record.exit_code) == ("NO_FILES", code)
+    site.deliver()
+    again = site.run(**asked)
+    assert (again.record.status, again.record.exit_code) == ("ALREADY_DONE", code)
+    site.deliver()
+    last_run = site.run(**asked, recompute=True)
+    assert (last_run.record.status, last_run.record.exit_code) == ("SUCCEEDED", code)
+    log = site.rows("SELECT exit_code FROM metrics.pipeline_run_log ORDER BY run_ts")
+    assert [row["exit_code"] for row in log] == [code] * 4
+
+
 def test_who_loses_a_race_answers_for_the_result_of_the_winner(
     site: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from support.sites import NEW, OLD, BucketSite, FolderSite
 
 from recon_engine.aws import task
 from recon_engine.config import Feed
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.doctor import (
     CheckResult,
@@ -30,6 +30,7 @@ from recon_engine.pipeline.doctor import (
 )
 from recon_engine.postgres import purge
 from recon_engine.postgres.embedded import server
+from recon_engine.postgres.publish import ONE_AT_A_TIME, name_publish_lock
 from recon_engine.status import RunStatus
 from recon_engine.storage.s3 import client as s3_client
 from recon_engine.storage.s3.prefix import S3Prefix
@@ -408,6 +409,44 @@ def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
     folders.run(feed=Feed.FULL)
     assert purged() == [("breaks that have ended", "claims", 1)]
     assert folders.rows(states) == [{"state": "new", "n": 1}]
+
+
+def test_a_purge_keeps_the_stage_tables_of_a_run_that_came_meanwhile(
+    folders: FolderSite,
+) -> None:
+    folders.deliver()
+    folders.run()
+    aged(folders)
+    age = purge.parse_age("90d")
+    found = purge.find_old_values(folders.database, age, None, artifacts=False)
+    assert {*found.stage} == {"claims_old", "claims_new"}
+    folders.deliver(OLD, OLD + b"9,1,x\n", "20261125")
+    folders.run()
+    rows = "SELECT * FROM stage.claims_new"
+    published = folders.rows(rows)
+    purge.delete_old_values(folders.database, found)
+    assert folders.rows(rows) == published
+    samples = folders.rows("SELECT run_id FROM metrics.mismatch_detail_sample")
+    assert not {row["run_id"] for row in samples} & found.runs.keys()
+
+
+def test_a_purge_waits_for_a_run_that_publishes(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
+    folders.deliver()
+    folders.run()
+    aged(folders)
+    age = purge.parse_age("90d")
+    found = purge.find_old_values(folders.database, age, None, artifacts=False)
+    with psycopg.connect(folders.database) as other:
+        lock = name_publish_lock("claims")
+        other.execute(ONE_AT_A_TIME.format("%s"), [lock])
+        with pytest.raises(DatabaseUnavailable):
+            purge.delete_old_values(folders.database, found)
+    assert folders.rows("SELECT * FROM stage.claims_new")
+    purge.delete_old_values(folders.database, found)
+    assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
 
 
 def test_what_is_young_or_not_finished_stays(

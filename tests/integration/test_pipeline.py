@@ -29,8 +29,14 @@ from recon_engine.config import (
     StageLoader,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError, DatabaseUnavailable
+from recon_engine.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    InputChanged,
+    InputError,
+)
 from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.locations import Locations
@@ -562,6 +568,27 @@ def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
         patch.setattr(local_engine, "read_tables", read_another)
         assert folders.run().record.status is RunStatus.INPUT_CHANGED
     assert folders.run().record.status is RunStatus.MALFORMED_INPUT
+
+
+@pytest.mark.parametrize("other", [b'ID\n"\n', b"ID,ID\n1,1\n"])
+def test_a_dry_run_says_of_a_replacement_what_a_run_says(
+    other: bytes, folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    [old, _] = sorted(Path(folders.inbound).iterdir())
+
+    def open_another(*args: Any, **options: Any) -> Any:
+        old.write_bytes(other)
+        return open_input(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "open_input", open_another)
+        with pytest.raises(InputChanged):
+            runner.dry_run(folders.config())
+        folders.deliver()
+        assert folders.run().record.status is RunStatus.INPUT_CHANGED
+    with pytest.raises(InputError):
+        runner.dry_run(folders.config())
 
 
 def state_of_path(path: Path) -> tuple[int, ...]:

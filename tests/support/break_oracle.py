@@ -21,7 +21,8 @@ class Day:
 
     A row is its key, and its values in A and B. `rejects`: rows (side, place) that are
     set aside. `late`: by how many days its date is before its turn; `fails`: where the
-    first attempt to publish is cut off.
+    first attempt to publish is cut off. `ruled`: whether a rule strips the zeros that
+    lead a key; each file writes a key with some, which the pair decides.
     """
 
     pair: int
@@ -33,12 +34,30 @@ class Day:
     limit: int
     late: int
     fails: str | None
+    ruled: bool
+
+    def write(self, side: int, key: str) -> str:
+        """A key as the file of a side has it."""
+        zeros = max(0, (self.pair // (1 + side) + int(key)) % 5 - 2)
+        return "0" * zeros + key
+
+    def form(self, text: str) -> str:
+        """A written key as it is compared."""
+        return text.lstrip("0") if self.ruled else text
+
+    def written(self, side: int) -> list[Row]:
+        """The rows of the file of a side."""
+        rows = (self.old, self.new)[side]
+        return [(self.write(side, key), a, b) for key, a, b in rows]
 
     def rows(self, side: int) -> list[dict[str, str]]:
-        """The rows of a side that are compared."""
-        rows = (self.old, self.new)[side]
+        """The rows of a side that are compared, each with the form of its key."""
+        rows = self.written(side)
         kept = [row for at, row in enumerate(rows) if (side, at) not in self.rejects]
-        return [dict(zip(("ID", "A", "B"), row, strict=True)) for row in kept]
+        return [
+            dict(zip(("ID", "A", "B"), (self.form(key), *values), strict=True))
+            for key, *values in kept
+        ]
 
     @property
     def rejected(self) -> bool:
@@ -51,7 +70,7 @@ class Day:
         return old, new
 
     def seen(self) -> dict[Key, list[tuple[str, ...]]]:
-        """Each difference with its content."""
+        """Each difference, by the form of its key, with its content."""
         answer = oracle.reconcile(
             self.rows(0), self.rows(1), ["ID"], list(self.columns)
         )
@@ -84,6 +103,7 @@ class Break:
 def states(days: list[tuple[int, Day]]) -> tuple[dict[Key, Break], str, int, list[str]]:
     """Every break; how the last look was tracked, its date, and what it said of which.
 
+    A break has the key as it was written when the break began.
     `days`: with their dates, in the order in which they were published.
     """
     looks: list[tuple[int, Day]] = []
@@ -103,14 +123,38 @@ def states(days: list[tuple[int, Day]]) -> tuple[dict[Key, Break], str, int, lis
     breaks: dict[Key, Break] = {}
     touched: list[str] = []
     for at, day in looks:
-        touched = [look_at(breaks, at, key, day) for key in {*breaks, *day.seen()}]
+        seen = {find_break(breaks, day, key): key for key in day.seen()}
+        unseen = dict.fromkeys(breaks.keys() - seen.keys())
+        touched = [
+            look_at(breaks, at, key, form, day)
+            for key, form in {**seen, **unseen}.items()
+        ]
     return breaks, said, looks[-1][0] if looks else 0, touched
 
 
-def look_at(breaks: dict[Key, Break], at: int, key: Key, day: Day) -> str:
-    """Carry one break on; what the look says of it."""
-    content, before = day.seen().get(key), breaks.get(key)
-    if content is not None:
+def find_break(breaks: dict[Key, Break], day: Day, seen: Key) -> Key:
+    """The break that a difference carries on, or the one that it begins.
+
+    An open one of the same key under the rule of the day: best the one that is written
+    as now. An ended one has to be written as now.
+    """
+    form, name = seen
+    text = day.write(int(name == "extra"), form.lstrip("0")) if day.ruled else form
+    same = [
+        key
+        for key, each in breaks.items()
+        if each.open and key[1] == name and day.form(key[0]) == form
+    ]
+    return min(same, key=lambda key: (key[0] != text, key[0]), default=(text, name))
+
+
+def look_at(
+    breaks: dict[Key, Break], at: int, key: Key, seen: Key | None, day: Day
+) -> str:
+    """Carry one break on, `seen` in this form or not; what the look says of it."""
+    before = breaks.get(key)
+    if seen is not None:
+        content = day.seen()[seen]
         state = (
             "new"
             if before is None
@@ -121,7 +165,7 @@ def look_at(breaks: dict[Key, Break], at: int, key: Key, day: Day) -> str:
             else "changed"
         )
         first, runs = (before.first, before.runs) if before else (at, 0)
-        rows = day.count(key[0])
+        rows = day.count(seen[0])
         breaks[key] = Break(state, first, at, runs + 1, content, rows)
         return state
     assert before is not None
@@ -133,8 +177,11 @@ def look_at(breaks: dict[Key, Break], at: int, key: Key, day: Day) -> str:
 
 def ended(before: Break, key: Key, day: Day) -> str:
     """What becomes of an open break that a look did not see."""
-    rows = day.count(key[0])
+    form = day.form(key[0])
+    rows = day.count(form)
     compared = min(rows) > 0 and key[1] in {*day.columns, "missing", "extra"}
+    if (form, key[1]) in day.seen():  # another break of the same key is carried on
+        compared = False
     repeats = max(*rows, *before.rows) > 1
     again = min(rows) >= min(before.rows) and not day.rejected
     if compared and (again or not repeats):

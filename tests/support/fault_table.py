@@ -17,7 +17,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from support.packed import gzip_of
-from support.postgres_faults import PUBLISH_COMMIT, RAW_COPY, STAGE_COPY, PostgresProxy
+from support.postgres_faults import (
+    PUBLISH_BEGIN,
+    PUBLISH_COMMIT,
+    RAW_COPY,
+    STAGE_COPY,
+    PostgresProxy,
+)
 from support.s3_faults import (
     ALWAYS,
     Fault,
@@ -34,6 +40,7 @@ from support.s3_faults import (
 )
 
 from recon_engine.config import StageLoader
+from recon_engine.postgres import run_log
 from recon_engine.postgres.run_log import LOCK
 from recon_engine.status import STATUSES, RunStatus
 from recon_engine.storage.s3 import download
@@ -155,8 +162,7 @@ class Scenario:
     @property
     def is_logged(self) -> bool:
         """Whether there was a log to write to, and no result in its place."""
-        gone = (DONE, DB_IS_GONE)
-        return self.then != FINISHED and self.status not in gone
+        return self.then != FINISHED and self.status not in (DONE, DB_IS_GONE)
 
     @property
     def next_status(self) -> str:
@@ -269,6 +275,31 @@ def journal_killed(place: Place) -> None:
     place.postgres.act(PUBLISH_COMMIT, place.end_log_backend())
 
 
+def overtaken(place: Place) -> None:
+    """Another worker that no lock holds back has the result first; nobody can copy it.
+
+    Nobody takes the others for dead, so only the unique index decides.
+    """
+    no_lock, nobody = (
+        "SELECT %s::text IS NOT NULL",
+        "SELECT 1 WHERE %s::text = %s::text",
+    )
+    place.undo.enter_context(patch.object(run_log, "LOCK", no_lock))
+    place.undo.enter_context(patch.object(run_log, "ABANDON", nobody))
+    place.s3.plan(Fault("CopyObject", SLOW_DOWN, times=ALWAYS))
+
+    def overtake() -> None:
+        ended.append(place.site.run().record.status)
+
+    ended: list[str] = []
+    place.postgres.act(PUBLISH_BEGIN, overtake)
+    place.undo.callback(lambda: _expect(ended, [S3_IS_GONE]))
+
+
+def _expect(ended: list[str], expected: list[str]) -> None:
+    assert ended == expected
+
+
 # --- full disks
 
 
@@ -350,6 +381,8 @@ FINISHED = "`NO_FILES`, after it has finished the archive"
 NOTHING_LEFT = "`NO_FILES`"
 WAITS = "`INVALID_FILE_COUNT`: one file waits for its partner"
 S3_IS_GONE, DB_IS_GONE = "STORAGE_UNAVAILABLE", "DATABASE_UNAVAILABLE"
+# Then a run may stay `STARTED`, until the next one takes it for dead.
+LOG_IS_GONE = (DB_IS_GONE, "COMMIT_UNKNOWN")
 
 SCENARIOS = [
     Scenario(
@@ -581,6 +614,12 @@ SCENARIOS = [
         "the connection of lock and log killed",
         journal_killed,
         DB_IS_GONE,
+        FINISHED,
+    ),
+    Scenario(
+        "another worker has the result first, and S3 cannot copy its inputs",
+        overtaken,
+        S3_IS_GONE,
         FINISHED,
     ),
     Scenario("the connection cut before COMMIT", cut_before_commit, DB_IS_GONE, AGAIN),

@@ -33,6 +33,7 @@ class Moment:
 
 STAGE_COPY = Moment(COPY_DATA, after=b'"stage"')
 RAW_COPY = Moment(COPY_DATA, after=b"COPY stage.")
+PUBLISH_BEGIN = Moment(PARSE, b"pg_advisory_xact_lock")
 PUBLISH_COMMIT = Moment(QUERY, b"COMMIT", after=b"SET status = 'RECONCILED'")
 
 

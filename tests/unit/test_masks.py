@@ -101,11 +101,14 @@ def test_another_key_makes_other_tokens(monkeypatch: pytest.MonkeyPatch) -> None
     assert diff(MEMBER="hmac").missing()["MEMBER"].item() != one
 
 
-def test_the_key_may_stand_in_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", " \t"])
+def test_a_secret_makes_the_same_tokens_in_a_file_and_in_the_variable(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = diff(MEMBER="hmac").to_dict()["missing_sample"]
-    (tmp_path / "key").write_text(SECRET + "\n")
+    monkeypatch.setenv(KEY_VARIABLE, SECRET + end)
+    assert diff(MEMBER="hmac").to_dict()["missing_sample"] == one
+    (tmp_path / "key").write_bytes((SECRET + end).encode())
     monkeypatch.delenv(KEY_VARIABLE)
     monkeypatch.setenv(KEY_FILE_VARIABLE, str(tmp_path / "key"))
     assert diff(MEMBER="hmac").to_dict()["missing_sample"] == one
@@ -188,6 +191,7 @@ def test_a_column_masked_under_both_its_names_is_refused() -> None:
     [
         ({}, "no mask key"),
         ({KEY_VARIABLE: "hunter2"}, "shorter than 16 bytes"),
+        ({KEY_VARIABLE: "hunter2" + 16 * "\n"}, "shorter than 16 bytes"),
         ({KEY_VARIABLE: SECRET, KEY_FILE_VARIABLE: "key"}, "both set"),
         ({KEY_FILE_VARIABLE: "no-such-file"}, "cannot be read"),
         ({KEY_FILE_VARIABLE: "empty"}, "no mask key"),

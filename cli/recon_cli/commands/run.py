@@ -103,13 +103,12 @@ def run(settings: Settings) -> None:
             if not dry_run:
                 meter.record_outcome(outcome, config)
                 _sum_up(clock, config)
-            fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
-                failed = _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+                failed = _is_failure(outcome.result, config)
                 headline = readable(outcome.result.headline())
                 session.end_command(int(failed), f"{dataset}: {headline}")
-            _finish_run(clock, form, writers, config, fail_on_diff=fail_on_diff)
+            _finish_run(clock, form, writers, config)
 
 
 def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> None:
@@ -144,8 +143,6 @@ def _finish_run(
     form: Format,
     writers: list[tuple[Path, str]],
     config: RunConfig,
-    *,
-    fail_on_diff: bool,
 ) -> None:
     """Show how a run ended and leave with its exit code."""
     from recon_cli import render
@@ -163,17 +160,12 @@ def _finish_run(
             render.write_all(result, writers, lambda: _page_facts(outcome, config))
 
     session.show_then(lambda: render.show_outcome(clock, form), write)
-    failed = _is_failure(result, fail_on_diff=fail_on_diff)
-    session.end_command(
-        outcome.record.exit_code or int(failed), render.describe_outcome(clock)
-    )
+    session.end_command(outcome.record.exit_code, render.describe_outcome(clock))
 
 
-def _is_failure(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
-    """Whether the result of a run that went well ends it with exit code 1."""
-    if result is None:
-        return False
-    return bool(result.failures) or (fail_on_diff and result.unsettled)
+def _is_failure(result: Reconciliation, config: RunConfig) -> bool:
+    """Whether the result of a dry run ends it with exit code 1, as that of a run."""
+    return bool(result.failures) or (config.fail_on_diff and result.unsettled)
 
 
 def _sum_up(clock: RunClock, config: RunConfig) -> None:
