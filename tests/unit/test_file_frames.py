@@ -238,6 +238,11 @@ FITS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         },
         "1 trailer record is no row, fixed width, 2 columns",
     ),
+    "a trailer that is longer than a line": (
+        "1x\n2y\nTRAILER 2\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "1 trailer record is no row, fixed width, 2 columns",
+    ),
     "text as Excel writes it": (
         'ID,A\n="1",x\n="2","y"\n',
         {"old_excel_text": True},
@@ -386,6 +391,18 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int
         "1x\nT1\n2y\nT2\n",
         {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "T"},
         "an unexpected trailer: a line begins with T",
+        (2, 3),
+    ),
+    "a long trailer inside": (
+        "1x\nTRAILER 1\n2y\nTRAILER 2\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "an unexpected trailer: a line begins with TRAILER",
+        (2, 3),
+    ),
+    "a long trailer missing": (
+        "1x\n2y\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "the file does not end with a record TRAILER: it may be cut",
         (2, 3),
     ),
     "text after the form of Excel": (
