@@ -50,11 +50,16 @@ def check_sums(
             continue
         if summed_columns(header):
             with annotate_counted_in(header.origin):
-                check_amounts(header, *_count_and_sum(header, table, options), options)
+                sums = _sum_file(header, table, options)
+                check_amounts(header, table.rows, table.rejects.count, sums, options)
 
 
 def check_amounts(
-    header: Header, records: int, sums: Mapping[str, Decimal], options: Options
+    header: Header,
+    rows: int,
+    rejected: int,
+    sums: Mapping[str, Decimal],
+    options: Options,
 ) -> None:
     """Compare what the trailers say with a file; a sum is read as its column is.
 
@@ -66,12 +71,10 @@ def check_amounts(
         forms = read_forms(rules, pl.Series([text]), apply_natively)
         return _add_up(forms) if is_read_form(forms)[0] else None
 
-    check_trailer(header, records, sums, read_amount)
+    check_trailer(header, rows, rejected, sums, read_amount)
 
 
-def _count_and_sum(
-    header: Header, file: CsvFile, options: Options
-) -> tuple[int, Mapping[str, Decimal]]:
+def _sum_file(header: Header, file: CsvFile, options: Options) -> Mapping[str, Decimal]:
     names = summed_columns(header)
     totals = dict.fromkeys(names, Decimal(0))
     source = find_source(file)
@@ -79,7 +82,7 @@ def _count_and_sum(
         read = zip(names, source.read_totals(), strict=True)
         known = {name: total for name, total in read if total is not None}
         if len(known) == len(names):
-            return file.rows, known
+            return known
     if source is None:
         parts = map_ordered(
             lambda part: sum_rows(file.read(part), header, options), file.parts
@@ -91,7 +94,7 @@ def _count_and_sum(
         )
     for sums in parts:
         add_sums(header, totals, sums)
-    return file.rows + file.rejects.count, totals
+    return totals
 
 
 def add_sums(header: Header, totals: dict[str, Decimal], sums: Sums) -> None:

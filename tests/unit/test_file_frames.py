@@ -532,6 +532,31 @@ def test_a_trailer_sums_renamed_columns_by_the_rules_of_their_pairs(
         path.write_text(text)
 
 
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("", "was added or was changed"),
+        ("2,20,x\n", "1 quarantined row is not in the sum"),
+        ("2,20,x\n3\n", "2 quarantined rows are not in the sum"),
+    ],
+)
+def test_a_wrong_sum_says_that_quarantined_rows_are_not_in_it(
+    tmp_path: Path, more: str, why: str
+) -> None:
+    text = f"ID,A\n1,10\n{more}TRL,{1 + more.count(chr(10))},30\n"
+    with pytest.raises(MalformedInput, match="field 3 of the trailer") as caught:
+        compare(
+            tmp_path,
+            text,
+            on_bad_row="quarantine",
+            old_trailer="TRL",
+            old_trailer_count="2",
+            old_trailer_sum="3=A",
+        )
+    assert why in (caught.value.why or "")
+    assert ("--old-trailer-sum" in (caught.value.help or "")) == bool(more)
+
+
 @KERNEL
 def test_plain_sums_are_taken_while_the_file_is_validated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
