@@ -10,7 +10,7 @@ from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 EXACT: Final = "exact"
@@ -28,6 +28,23 @@ def fold_name(name: str, forms: Sequence[NameForm]) -> str:
     if NameForm.TRIM in forms:
         name = name.strip()
     return name.casefold() if NameForm.CASEFOLD in forms else name
+
+
+def find_by_form(
+    name: str, names: Collection[str], forms: Sequence[NameForm]
+) -> str | None:
+    """The name that equals another one in these forms; no two of `names` do."""
+    if not forms:
+        return None
+    form = fold_name(name, forms)
+    return next((each for each in names if fold_name(each, forms) == form), None)
+
+
+def spell_as(name: str, names: Collection[str], forms: Sequence[NameForm]) -> str:
+    """A name as the file spells it; itself if the file has no such column."""
+    if name in names:
+        return name
+    return find_by_form(name, names, forms) or name
 
 
 def parse_match_names(text: str) -> tuple[NameForm, ...]:

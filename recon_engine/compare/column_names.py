@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from recon_engine.command_line import map_flag
 from recon_engine.errors import ConfigError, SchemaMismatch, UnfitNames
-from recon_engine.name_forms import fold_name, write_match_names
+from recon_engine.name_forms import (
+    find_by_form,
+    fold_name,
+    spell_as,
+    write_match_names,
+)
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean, looks_like_header, shown
 
@@ -55,9 +60,9 @@ class NamePairs:
             return name
         if name in back or name in self.new:
             return back.get(name, name)
-        found = _find_by_form(name, self.old, self.forms)
+        found = find_by_form(name, self.old, self.forms)
         if found is None:
-            found = _find_by_form(name, self.new, self.forms)
+            found = find_by_form(name, self.new, self.forms)
         return name if found is None else back.get(found, found)
 
 
@@ -115,23 +120,6 @@ def pair_names(
         forms,
         tuple(sorted(by_form)),
     )
-
-
-def _find_by_form(
-    name: str, names: Collection[str], forms: Sequence[NameForm]
-) -> str | None:
-    """The name that equals another one in these forms; no two of `names` do."""
-    if not forms:
-        return None
-    form = fold_name(name, forms)
-    return next((each for each in names if fold_name(each, forms) == form), None)
-
-
-def spell_as(name: str, names: Collection[str], forms: Sequence[NameForm]) -> str:
-    """A name as the file spells it; itself if the file has no such column."""
-    if name in names:
-        return name
-    return _find_by_form(name, names, forms) or name
 
 
 def _refuse_equal_forms(

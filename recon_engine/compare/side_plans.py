@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.compare.column_names import spell_as
 from recon_engine.compare.preparation import (
     NUMBER,
     DerivedColumns,
@@ -17,6 +16,7 @@ from recon_engine.compare.preparation import (
 from recon_engine.derive_syntax import Derivation, parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
+from recon_engine.name_forms import spell_as
 from recon_engine.rules.assembly import GivenRules
 from recon_engine.rules.chains import NO_CHAIN, code_table
 from recon_engine.rules.spelling import parse_rule

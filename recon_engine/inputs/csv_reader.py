@@ -179,7 +179,7 @@ def read_rows(
             if found is not None:
                 keep(found)
         gate.hash_remaining(partial(os.pread, descriptor), advance)
-        check_trailer(header, gate.counts.rows + gate.quarantine.count)
+        check_trailer(header, gate.counts.rows, gate.quarantine.count)
     return CsvFile(
         path=header.path,
         uri=header.uri,

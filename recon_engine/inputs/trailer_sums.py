@@ -19,6 +19,7 @@ from recon_engine.inputs.trailers import (
     trailer_error,
 )
 from recon_engine.model import EXACT
+from recon_engine.name_forms import find_by_form, spell_as
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
 from recon_engine.rules.chains import read_forms
@@ -49,11 +50,16 @@ def check_sums(
             continue
         if summed_columns(header):
             with annotate_counted_in(header.origin):
-                check_amounts(header, *_count_and_sum(header, table, options), options)
+                sums = _sum_file(header, table, options)
+                check_amounts(header, table.rows, table.rejects.count, sums, options)
 
 
 def check_amounts(
-    header: Header, records: int, sums: Mapping[str, Decimal], options: Options
+    header: Header,
+    rows: int,
+    rejected: int,
+    sums: Mapping[str, Decimal],
+    options: Options,
 ) -> None:
     """Compare what the trailers say with a file; a sum is read as its column is.
 
@@ -65,12 +71,10 @@ def check_amounts(
         forms = read_forms(rules, pl.Series([text]), apply_natively)
         return _add_up(forms) if is_read_form(forms)[0] else None
 
-    check_trailer(header, records, sums, read_amount)
+    check_trailer(header, rows, rejected, sums, read_amount)
 
 
-def _count_and_sum(
-    header: Header, file: CsvFile, options: Options
-) -> tuple[int, Mapping[str, Decimal]]:
+def _sum_file(header: Header, file: CsvFile, options: Options) -> Mapping[str, Decimal]:
     names = summed_columns(header)
     totals = dict.fromkeys(names, Decimal(0))
     source = find_source(file)
@@ -78,7 +82,7 @@ def _count_and_sum(
         read = zip(names, source.read_totals(), strict=True)
         known = {name: total for name, total in read if total is not None}
         if len(known) == len(names):
-            return file.rows, known
+            return known
     if source is None:
         parts = map_ordered(
             lambda part: sum_rows(file.read(part), header, options), file.parts
@@ -90,7 +94,7 @@ def _count_and_sum(
         )
     for sums in parts:
         add_sums(header, totals, sums)
-    return file.rows + file.rejects.count, totals
+    return totals
 
 
 def add_sums(header: Header, totals: dict[str, Decimal], sums: Sums) -> None:
@@ -149,14 +153,34 @@ def _is_plain(name: str, header: Header, options: Options) -> bool:
 
 def _rules_of(name: str, header: Header, options: Options) -> tuple[Rule, ...]:
     """The rules of a column by its name in the file, with a number as the last one."""
-    back = {theirs: ours for ours, theirs in options.renames.items()}
-    spelled = {name, back.get(name, name)} if header.side == "new" else {name}
     by_side = {"both": options.rules, header.side: options.side(header.side).rules}
     given = GivenRules()
     for side, by_column in by_side.items():
-        for column in ("*", *spelled):
-            given = given.with_rules(by_column.get(column, ()), side)
+        # False sorts before True: the rules of `*` are applied first.
+        for spelled in sorted(by_column, key=lambda each: each != "*"):
+            every = spelled == "*"
+            if every or _find_column(spelled, header, options) == name:
+                own = tuple((every, rule) for rule in by_column[spelled])
+                given = given.with_spelled(own, side)
     rules = assemble_chain(name, given).of(header.side)
     if rules and rules[-1].family == "number":
         return rules
     return (*rules, Number())
+
+
+def _find_column(spelled: str, header: Header, options: Options) -> str | None:
+    """The name in a file of a column, given any of its names, as `NamePairs.find`."""
+    names, forms, is_old = header.columns, options.match_names, header.side == "old"
+    here, there = {name: name for name in names}, dict[str, str]()
+    for pair in options.renames.items():
+        own, other = pair if is_old else reversed(pair)
+        there[other] = spell_as(own, names, forms)
+    # By the names in OLD, then by those in NEW.
+    known = (here, there) if is_old else (there, here)
+    for each in known:
+        if spelled in each:
+            return each[spelled]
+    for each in known:
+        if (found := find_by_form(spelled, each, forms)) is not None:
+            return each[found]
+    return None

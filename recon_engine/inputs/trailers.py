@@ -219,7 +219,8 @@ def list_expected(
 
 def check_trailer(
     header: Header,
-    records: int,
+    rows: int,
+    rejected: int = 0,
     sums: Mapping[str, Decimal] | None = None,
     read_amount: ReadAmount | None = None,
 ) -> None:
@@ -227,13 +228,15 @@ def check_trailer(
 
     Args:
         header: The header of the file.
-        records: The number of its records, rejected ones included.
+        rows: The number of its rows.
+        rejected: The number of its quarantined rows, which are counted, not summed.
         sums: The sum of each column that a trailer sums; None to check counts only.
         read_amount: Reads a text as a value of a column; None if it is none. A text
             that it does not read may be a plain number.
 
     Raises MalformedInput; a sum is never in its text.
     """
+    records = rows + rejected
     for each in list_expected(header.frame, header.trailers):
         if each.column is None:
             stated = _read_number(header, each)
@@ -249,13 +252,30 @@ def check_trailer(
             stated = _read_number(header, each, read_amount)
             if stated == sums[each.column]:
                 continue
-            raise trailer_error(
-                header,
-                each.trailer.offset,
-                f"field {each.field} of the trailer is not the sum of {each.column}",
-                why="a record is missing, was added or was changed after the trailer"
-                " was written; or the column has a rule that reads other values",
-            )
+            raise _sum_error(header, each, rejected)
+
+
+def _sum_error(header: Header, expected: Expected, rejected: int) -> ReconError:
+    """The error for a sum that is another one than that of the rows."""
+    message = f"field {expected.field} of the trailer is not the sum of "
+    message += str(expected.column)
+    if rejected:
+        flag = header.frame.flags.spell("trailer-sum")
+        return trailer_error(
+            header,
+            expected.trailer.offset,
+            message,
+            why=format_count(rejected, "quarantined row")
+            + f" {'is' if rejected == 1 else 'are'} not in the sum",
+            help=f"correct these rows, which are listed without {flag}",
+        )
+    return trailer_error(
+        header,
+        expected.trailer.offset,
+        message,
+        why="a record is missing, was added or was changed after the trailer"
+        " was written; or the column has a rule that reads other values",
+    )
 
 
 def _say(count: Decimal) -> str:

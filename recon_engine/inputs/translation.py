@@ -261,6 +261,8 @@ class _FixedWidth(_Translator):
         if table is None:
             return super().translate(data)
         for mark in self.syntax.marks:
+            if len(mark) > self.width:
+                continue
             prefix = np.frombuffer(mark, np.uint8)
             found = (table[:, : len(mark)] == prefix).all(axis=1)
             if found.any():

@@ -96,9 +96,8 @@ def expand_formats(spelled: str, pivot: int | None, rule: str) -> tuple[str, ...
     Raises ConfigError for a two-digit year without a pivot. Raises ValueError for what
     is no format.
     """
-    formats = tuple(
-        form for each in spelled.split("|") for form in PRESETS.get(each, (each,))
-    )
+    every = (form for each in spelled.split("|") for form in PRESETS.get(each, (each,)))
+    formats = tuple(dict.fromkeys(every))
     for form in formats:
         if "%" not in form:
             raise ValueError
@@ -241,6 +240,6 @@ def is_beside_digits(parts: Sequence[tuple[str, str]], at: int) -> bool:
     before = parts[at - 1] if at else ("", " ")
     after = parts[at + 1] if at + 1 < len(parts) else ("", " ")
     return any(
-        letter not in {"", "b", "B"} or (literal and literal[edge].isdigit())
+        letter not in {"", "b", "B", "p"} or (literal and literal[edge].isdigit())
         for (letter, literal), edge in ((before, -1), (after, 0))
     )

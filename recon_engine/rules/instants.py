@@ -17,6 +17,7 @@ from recon_engine.rules.dates import (
     choose_century,
     describe_part,
     is_beside_digits,
+    parse_day,
     parts_of,
 )
 from recon_engine.rules.zones import load_zone
@@ -42,14 +43,18 @@ DAY_SECONDS: Final = 86_400
 DAY_NANOSECONDS: Final = DAY_SECONDS * 10**9
 DAY_LETTERS: Final = frozenset("YymdbB")
 TIME_PATTERNS: Final = {
-    "H": "(?:[01]?[0-9]|2[0-3])",
-    "I": "(?:0?[1-9]|1[0-2])",
+    "H": "(?:[01][0-9]|2[0-3])",
+    "I": "(?:0[1-9]|1[0-2])",
     "M": "[0-5][0-9]",
     "S": "[0-5][0-9]",
     "p": "(?i:AM|PM)",
     "f": "[0-9]{1,9}",
     "z": "(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)",
 }
+OFFSET: Final = f"({TIME_PATTERNS['z']})$"
+FRACTION: Final = r"([0-9]+)\s*$"
+# The hours that may have one digit where no digit can follow or precede them.
+SHORT_HOURS: Final = {"H": "[0-9]", "I": "[1-9]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +105,27 @@ class Instant:
 
     def _read_format(self, frame: pl.DataFrame, form: str) -> pl.Series:
         """The normal forms of the texts in a format; null for other texts."""
-        parts = list(parts_of(form))
-        letters = {letter for letter, _ in parts}
+        letters = {letter for letter, _ in parts_of(form)}
         text, remaining, kept = pl.col("text"), form, {}
         if "z" in letters:
-            place = text.str.find(f"{TIME_PATTERNS['z']}$")
-            kept["offset"] = _offset_seconds(text.str.slice(place))
-            text, remaining = text.str.slice(0, place), remaining.removesuffix("%z")
+            kept["offset"] = _offset_seconds(text.str.extract(OFFSET))
+            text, remaining = text.str.replace(OFFSET, ""), remaining.removesuffix("%z")
         if "f" in letters:
-            place = text.str.find(r"[0-9]+\s*$")
-            digits = text.str.slice(place).str.strip_chars()
+            digits = text.str.extract(FRACTION)
             kept["fraction"] = digits.str.pad_end(9, "0").cast(pl.Int64, strict=False)
-            text = text.str.slice(0, place)
+            text = text.str.replace(FRACTION, "")
             remaining = remaining[: remaining.index("%f")]
-        local = text.str.to_datetime(remaining, strict=False, time_unit="us")
-        if "y" in letters and self.pivot is not None:
-            local = choose_century(local, self.pivot)
-        whole = pl.col("text").str.contains(describe_instant(form))
-        seconds = local.dt.epoch("s")
+        if letters.isdisjoint(TIME_PATTERNS):
+            # A day has every directive of a date, also those without a pattern.
+            local = parse_day(text, form, self.pivot).cast(pl.Datetime("us"))
+        else:
+            local = text.str.to_datetime(remaining, strict=False, time_unit="us")
+            if "y" in letters and self.pivot is not None:
+                local = choose_century(local, self.pivot)
+            whole = pl.col("text").str.contains(describe_instant(form))
+            local = pl.when(whole).then(local)
         read = frame.select(
-            second=pl.when(whole).then(seconds),
+            second=local.dt.epoch("s"),
             offset=kept.get("offset", pl.lit(0, pl.Int64)),
             fraction=kept.get("fraction", pl.lit(0, pl.Int64)),
         )
@@ -168,8 +174,8 @@ def check_instant_format(form: str, *, has_zone: bool) -> None:
     if not _is_complete(letters):
         raise ConfigError(
             f"rule timestamp: the format {form} is not complete",
-            why="it needs a year, a month and a day, and seconds only after minutes,"
-            " minutes only after hours",
+            why="it needs a year, a month and a day, hours and minutes only together,"
+            " and seconds only after minutes",
             help=example,
         )
     if not ("z" in letters or has_zone):
@@ -190,21 +196,29 @@ def describe_instant(form: str) -> str:
     """A regular expression of the texts of a format."""
     parts = list(parts_of(form))
     pattern = "".join(
-        TIME_PATTERNS.get(letter)
-        or describe_part(letter, literal, is_beside_digits(parts, at))
+        _describe_time(letter, is_beside_digits(parts, at))
+        if letter in TIME_PATTERNS
+        else describe_part(letter, literal, is_beside_digits(parts, at))
         for at, (letter, literal) in enumerate(parts)
     )
     return f"^{pattern}$"
 
 
+def _describe_time(letter: str, beside_digits: bool) -> str:  # noqa: FBT001
+    pattern = TIME_PATTERNS[letter]
+    if letter in SHORT_HOURS and not beside_digits:
+        return f"(?:{pattern}|{SHORT_HOURS[letter]})"
+    return pattern
+
+
 def _is_complete(letters: set[str]) -> bool:
     day = letters & set("Yy") and letters & set("mbB") and "d" in letters
-    hours = "H" in letters or {"I", "p"} <= letters
+    hours = bool(letters & {"H", "I"})
     return bool(
         day
         and len(letters & set("Yy")) == len(letters & set("mbB")) == 1
         and not ("H" in letters and letters & {"I", "p"})
-        and ("M" not in letters or hours)
+        and ("M" in letters) == hours
         and ("S" not in letters or "M" in letters)
         and ("f" not in letters or "S" in letters)
         and (("I" in letters) == ("p" in letters))

@@ -137,18 +137,18 @@ def join_results(
     for each in split_results:
         # In file order, so the first fault raised is the first one of the file.
         whole.add(each)
-    records = whole.counts.rows + whole.rejected
-    check_trailer(header, records)
+    rows, rejected = whole.counts.rows, whole.rejected
+    check_trailer(header, rows, rejected)
     if summed_columns(header):
         totals = dict.fromkeys(summed_columns(header), Decimal(0))
         for sums in whole.sums:
             add_sums(header, totals, sums)
-        check_amounts(header, records, totals, options)
+        check_amounts(header, rows, rejected, totals, options)
     return CsvFile(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
-        rows=whole.counts.rows,
+        rows=rows,
         parts=(),
         bytes=header.origin.bytes if header.origin else header.bytes,
         sha256=header.origin.sha256 if header.origin else sha256,
@@ -161,7 +161,7 @@ def join_results(
         ),
         end_of_copy=whole.counts.end_of_copy,
         state=header.state,
-        rejects=map_rejects(header, Rejects(whole.rejected, tuple(whole.listed))),
+        rejects=map_rejects(header, Rejects(rejected, tuple(whole.listed))),
         delimiter=header.delimiter,
         trailing=header.trailing,
     )

@@ -188,7 +188,10 @@ def make_layout(draw: random.Random) -> Layout:
     long = syntax == "long" or (syntax in {"none", "excel"} and draw.random() < 0.4)
     no_header = draw.random() < 0.5 and not fixed
     as_is = no_header or fixed
-    trailer: tuple[str, ...] = draw.choice((("TRL",), ("TRL",), ("EOF", "TRL")))
+    # The last one is longer than a line of one column of a fixed width.
+    trailer: tuple[str, ...] = draw.choice(
+        (("TRL",), ("TRL",), ("EOF", "TRL"), ("TRAILER",))
+    )
     trailer = trailer if draw.random() < often else ()
     mark = draw.choice(";|") if trailer and draw.random() < often else ""
     has_fields = bool(trailer and (mark or not fixed))

@@ -800,6 +800,56 @@ def _instant(rule: str) -> Callable[[str], str]:
     return read
 
 
+_YMD = "(?P<Y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})"
+_DMY = "(?P<d>[0-9]{1,2})[.](?P<m>[0-9]{1,2})[.](?P<Y>[0-9]{4})"
+_KANJI = "(?P<Y>[0-9]{4})年(?P<m>[0-9]{1,2})月(?P<d>[0-9]{1,2})日"
+_AT_TIME = " (?P<H>[0-9]{1,2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})"
+_OFFSET = "(?P<z>Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+# How texts of formats of instants are written. Where digits follow one another, each
+# number has all its digits.
+INSTANTS: dict[str, str] = {
+    "%Y%m%d %H%M%S": _YMD + " (?P<H>[0-9]{2})(?P<M>[0-9]{2})(?P<S>[0-9]{2})",
+    "%Y%m%d%H%M%S": _YMD + "(?P<H>[0-9]{2})(?P<M>[0-9]{2})(?P<S>[0-9]{2})",
+    "%Y%m%d%H%M": _YMD + "(?P<H>[0-9]{2})(?P<M>[0-9]{2})",
+    "%Y%m%d%H:%M": _YMD + "(?P<H>[0-9]{2}):(?P<M>[0-9]{2})",
+    "%Y%m%dT%H%M%S.%f%z": _YMD
+    + f"T(?P<H>[0-9]{{2}})(?P<M>[0-9]{{2}})(?P<S>[0-9]{{2}})[.](?P<f>[0-9]+){_OFFSET}",
+    "%d.%m.%Y %H%M": _DMY + " (?P<H>[0-9]{2})(?P<M>[0-9]{2})",
+    "%d.%m.%Y %H:%M": _DMY + " (?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})",
+    "%d.%m.%Y %I%M %p": _DMY + " (?P<I>[0-9]{2})(?P<M>[0-9]{2}) (?P<p>[AaPp][Mm])",
+    "%d.%m.%Y %I:%M%p": _DMY + " (?P<I>[0-9]{1,2}):(?P<M>[0-9]{2})(?P<p>[AaPp][Mm])",
+    "%d.%m.%Y %p%I:%M": _DMY + " (?P<p>[AaPp][Mm])(?P<I>[0-9]{1,2}):(?P<M>[0-9]{2})",
+    "%Y年%m月%d日 %H:%M:%S%z": _KANJI + _AT_TIME + _OFFSET,
+    "%Y年%m月%d日 %H:%M:%S.%f": _KANJI + _AT_TIME + "[.](?P<f>[0-9]+)",
+    "%Y年%m月%d日 %H:%M:%S,%f %z": _KANJI + _AT_TIME + f",(?P<f>[0-9]+) {_OFFSET}",
+}
+
+
+def instant_in_utc(pattern: str, text: str) -> str:
+    """The normal form of a text that is written as a pattern of INSTANTS says."""
+    found = re.fullmatch(pattern, text)
+    if found is None:
+        return text
+    part = {"H": "0", "S": "0", "f": "0", "z": "Z"} | found.groupdict()
+    hour = int(part["H"])
+    if "I" in part:
+        if not 1 <= int(part["I"]) <= 12:
+            return text
+        hour = int(part["I"]) % 12 + 12 * (part["p"].upper() == "PM")
+    days = day_number(part["Y"], part["m"], part["d"])
+    minute, second = int(part["M"]), int(part["S"])
+    if days is None or hour > 23 or max(minute, second) > 59 or len(part["f"]) > 9:
+        return text
+    digits = part["z"][1:].replace(":", "").ljust(4, "0")
+    if int(digits[:2]) > 23 or int(digits[2:]) > 59:
+        return text
+    offset = 3_600 * int(digits[:2]) + 60 * int(digits[2:])
+    seconds = 3_600 * hour + 60 * minute + second
+    seconds += offset if part["z"][0] == "-" else -offset
+    more, seconds = divmod(seconds, 86_400)
+    return f"\0{days + more}T{seconds * 10**9 + int(part['f'].ljust(9, '0')):014}"
+
+
 def _seconds(moment: datetime) -> int:
     """Seconds since 1970 of a time without a zone."""
     return round((moment - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001

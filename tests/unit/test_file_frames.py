@@ -238,6 +238,11 @@ FITS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         },
         "1 trailer record is no row, fixed width, 2 columns",
     ),
+    "a trailer that is longer than a line": (
+        "1x\n2y\nTRAILER 2\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "1 trailer record is no row, fixed width, 2 columns",
+    ),
     "text as Excel writes it": (
         'ID,A\n="1",x\n="2","y"\n',
         {"old_excel_text": True},
@@ -388,6 +393,18 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int
         "an unexpected trailer: a line begins with T",
         (2, 3),
     ),
+    "a long trailer inside": (
+        "1x\nTRAILER 1\n2y\nTRAILER 2\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "an unexpected trailer: a line begins with TRAILER",
+        (2, 3),
+    ),
+    "a long trailer missing": (
+        "1x\n2y\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "TRAILER"},
+        "the file does not end with a record TRAILER: it may be cut",
+        (2, 3),
+    ),
     "text after the form of Excel": (
         'ID,A\n="1"0,x\n2,y\n',
         {"old_excel_text": True},
@@ -455,6 +472,89 @@ def test_sums_are_read_by_the_rule_of_their_column_and_exactly(tmp_path: Path) -
         diff(*pair, **options)
     with pytest.raises(ConfigError, match="has no column PIAD"):
         diff(*pair, **{**options, "trailer_sum": "2=PIAD"})
+
+
+# The rows and the trailer of both files, the options, and whether the sum is right.
+SUMMED: list[tuple[str, dict[str, Any], bool]] = [
+    # The rule of the column goes before that of `*`.
+    ("1;1050|T;1050.0", {"rules": {"*": "scale(2)", "PAID": "decimal"}}, True),
+    ("1;1050|T;10.50", {"rules": {"*": "scale(2)", "PAID": "decimal"}}, False),
+    ("1;1.234,50|T;1.234,50",
+     {"rules": {"*": "decimal", "PAID": "decimal(comma)"}}, True),
+    ("1;1050|T;10.50", {"rules": {"*": "scale(2)"}}, True),
+    ("1;1050|T;1050.0", {"rules": {"*": "scale(2)"}}, False),
+    ("1;1050|T;10.50",
+     {"rules": {"PAID": "decimal"}, "old_rules": {"*": "decimal"},
+      "new_rules": {"*": "scale(2)"}}, False),
+    # Names are equal in the forms of --match-names.
+    ("1;1.234,50|T;1.234,50",
+     {"rules": {" paid": "decimal(comma)"}, "match_names": "trim,casefold"}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "options", "is_right"), SUMMED)
+def test_a_trailer_sums_a_column_by_the_rules_that_compare_it(
+    tmp_path: Path, rows: str, options: dict[str, Any], is_right: object
+) -> None:
+    text = "ID;PAID\n" + rows.replace("|", "\n") + "\n"
+    pair = write(tmp_path, "o.csv", text), write(tmp_path, "n.csv", text)
+    options = {"keys": "ID", "delimiter": ";", "trailer": "T", **options}
+    options["trailer_sum"] = "2=PAID"
+    if is_right:
+        assert diff(*pair, **options).counts.matched == 1
+    else:
+        with pytest.raises(MalformedInput, match="is not the sum of PAID"):
+            diff(*pair, **options)
+
+
+@pytest.mark.parametrize("match_names", ["exact", "casefold"])
+def test_a_trailer_sums_renamed_columns_by_the_rules_of_their_pairs(
+    tmp_path: Path, match_names: str
+) -> None:
+    """Both names are in both files, and mean each other."""
+    texts = ["ID,A,B\n1,1050,7\nT,10.50,7.0\n", "ID,B,A\n1,1050,7\nT,10.50,7.0\n"]
+    options: dict[str, Any] = {
+        "keys": "ID",
+        "renames": {"A": "B", "B": "A"},
+        "match_names": match_names,
+        "rules": {"A": "scale(2)"},
+        "trailer": "T",
+        "old_trailer_sum": ("2=A", "3=B"),
+        "new_trailer_sum": ("2=B", "3=A"),
+    }
+    pair = write(tmp_path, "o.csv", texts[0]), write(tmp_path, "n.csv", texts[1])
+    assert diff(*pair, **options).agrees
+    for path, text in zip(pair, texts, strict=True):
+        for right, wrong in (("10.50", "1050.0"), ("7.0", "0.07")):
+            path.write_text(text.replace(right, wrong))
+            with pytest.raises(MalformedInput, match="is not the sum"):
+                diff(*pair, **options)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("", "was added or was changed"),
+        ("2,20,x\n", "1 quarantined row is not in the sum"),
+        ("2,20,x\n3\n", "2 quarantined rows are not in the sum"),
+    ],
+)
+def test_a_wrong_sum_says_that_quarantined_rows_are_not_in_it(
+    tmp_path: Path, more: str, why: str
+) -> None:
+    text = f"ID,A\n1,10\n{more}TRL,{1 + more.count(chr(10))},30\n"
+    with pytest.raises(MalformedInput, match="field 3 of the trailer") as caught:
+        compare(
+            tmp_path,
+            text,
+            on_bad_row="quarantine",
+            old_trailer="TRL",
+            old_trailer_count="2",
+            old_trailer_sum="3=A",
+        )
+    assert why in (caught.value.why or "")
+    assert ("--old-trailer-sum" in (caught.value.help or "")) == bool(more)
 
 
 @KERNEL

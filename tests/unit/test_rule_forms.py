@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -98,6 +99,39 @@ def test_a_normal_form_is_that_of_the_oracle(name: str, data: st.DataObject) -> 
         # Where a code table reads a side, an unlisted code is marked.
         marked = [form.removeprefix("\0\0old\0") for form in forms]
         assert (rule, marked) == (rule, expected)
+
+
+def texts_of(pattern: str) -> st.SearchStrategy[str]:
+    """Texts of a pattern of instants, with each number in any number of digits."""
+    near = pattern
+    for name, digits in [
+        ("Y", "(1[09]|20)[0-9]{2}"), ("m", "0?[1-9]|1[0-2]"), ("d", "[0-2]?[0-9]"),
+        ("H", "[01]?[0-9]|2[0-4]"), ("I", "0?[0-9]|1[0-3]"), ("M", "[0-6]?[0-9]"),
+        ("S", "[0-6]?[0-9]"), ("f", "[0-9]{1,10}"),
+    ]:  # fmt: skip
+        near = re.sub(rf"\(\?P<{name}>[^)]*\)", f"({digits})", near)
+    return st.from_regex(near, fullmatch=True)
+
+
+@given(
+    st.sampled_from([*oracle.INSTANTS]).flatmap(
+        lambda form: st.tuples(
+            st.just(form),
+            st.lists(texts_of(oracle.INSTANTS[form]), min_size=1, max_size=30),
+        )
+    )
+)
+@example(("%Y%m%d %H%M%S", ["20240131 123405", "20240131 12345"]))
+@example(("%Y%m%d%H%M", ["202401311230", "20240131930", "20240131123"]))
+@example(("%d.%m.%Y %I%M %p", ["1.2.2024 0930 AM", "1.2.2024 930 am"]))
+def test_an_instant_in_any_format_is_that_of_the_oracle(
+    drawn: tuple[str, list[str]],
+) -> None:
+    """Also without separators, where one digit fewer could be another time of day."""
+    form, texts = drawn
+    expected = [oracle.instant_in_utc(oracle.INSTANTS[form], text) for text in texts]
+    rules = chain_by_rule(f"timestamp({form},zone=UTC)").of("old")
+    assert read_forms(rules, pl.Series(texts)).to_list() == expected
 
 
 @functools.cache

@@ -168,6 +168,39 @@ def test_a_day_is_an_instant_at_midnight_of_the_zone(tmp_path: Path) -> None:
     assert kinds(d) == {"V": {"date": 1}}
 
 
+@pytest.mark.parametrize(
+    ("formats", "text"),
+    [
+        ("%Y%j", "2024031"),
+        ("%F", "2024-01-31"),
+        ("%D", "01/31/24"),
+        ("%Y %b %e", "2024 Jan 31"),
+        ("%-d.%-m.%Y", "31.1.2024"),
+        ("iso|%Y-%m-%d|%Y%j", "2024031"),
+    ],
+)
+def test_a_day_of_any_format_of_a_date_is_an_instant(
+    tmp_path: Path, formats: str, text: str
+) -> None:
+    asked = {
+        "old_rules": {"V": f"date({formats})"},
+        "new_rules": {"V": "timestamp(%Y-%m-%d %H:%M:%S,zone=UTC)"},
+    }
+    new = "ID,V\n1,2024-01-31 00:00:00\n2,2024-02-01 00:00:00\n"
+    d = compared(tmp_path, f"ID,V\n1,{text}\n2,{text}\n", new, **asked)
+    assert d.mismatches()["ID"].to_list() == ["2"]
+    assert [(count.old, count.new) for count in d.rules] == [
+        ((2, 0), (0, 0)),
+        ((0, 0), (2, 0)),
+    ]
+
+
+def test_a_format_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    rule = "timestamp(iso|%Y-%m-%d|%Y-%m-%d %H:%M:%S,zone=UTC)"
+    old, new = "ID,V\n1,2024-01-31\n", "ID,V\n1,2024-01-31 00:00:00\n"
+    assert compared(tmp_path, old, new, rules={"V": rule}).agrees
+
+
 def test_local_times_that_do_not_exist_once_are_unread_and_counted(
     tmp_path: Path,
 ) -> None:
@@ -303,6 +336,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rules": {"V": "timestamp(%Y-%m-%d,zone=Europe/Berln)"}}, "mean Europe/Berlin"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %H,%q,zone=UTC)"}}, "%q in the format"),
     ({"rules": {"V": "timestamp(%H:%M,zone=UTC)"}}, "is not complete"),
+    ({"rules": {"V": "timestamp(%Y-%m-%d %H,zone=UTC)"}}, "is not complete"),
+    ({"rules": {"V": "timestamp(%Y-%m-%d %I %p,zone=UTC)"}}, "is not complete"),
     ({"rules": {"V": "timestamp(%z%Y-%m-%d)"}}, "at another place"),
     ({"rules": {"V": "date(%Y-%m-%d %H)"}}, "is not part of a date"),
     ({"rules": {"V": "map(M=1,M=2)"}}, "lists a code twice"),
