@@ -237,7 +237,7 @@ def diff(
         lists = {"keys": keys, "ignore": ignore, "compare_only": compare_only}
         listed = _explain_list(error, lists)
         if isinstance(error, KeyMissing) and not (listed or error.is_settled):
-            proposed = _propose_arguments(old, new, options, options.keys)
+            proposed = _propose_arguments(old, new, options, options.keys, limits)
             error.help = proposed.help if proposed else error.help
         raise
     given_flags = read_flags(option_words(options))
@@ -401,7 +401,7 @@ def propose_key(
         # Such as no column in common: of other names, or of files read otherwise.
         refusal = error
     if best is None or best.overlap < NEARLY_ALL:
-        proposed = _propose_arguments(old, new, options)
+        proposed = _propose_arguments(old, new, options, (), limits)
         if proposed is not None and not (best and best.reason == proposed.why):
             return proposed
     if refusal is not None:
@@ -418,7 +418,7 @@ def propose_key(
 
 
 def _propose_arguments(
-    old: object, new: object, options: Options, keys: Sequence[str] = ()
+    old: object, new: object, options: Options, keys: Sequence[str], limits: Limits
 ) -> ConfigError | None:
     """The error with the arguments that pair rows, as `draft` finds them.
 
@@ -432,7 +432,7 @@ def _propose_arguments(
     if reads or not all(map(_is_small, (old, new))):
         return None
     try:
-        found = propose_arguments(old, new, options, keys)
+        found = propose_arguments(old, new, options, keys, limits)
     except ReconError:
         return None
     if found is None:

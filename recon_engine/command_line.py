@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
-from recon_engine.config import AS_DEFAULT
+from recon_engine.config import AS_DEFAULT, Options
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
@@ -19,7 +19,7 @@ from recon_engine.options import Option, Shape, options_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from recon_engine.config import Options
+    from recon_engine.config import Limits
 
 
 RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
@@ -129,17 +129,34 @@ def read_name(text: str) -> str:
 
 
 def rebuild_command(
-    options: Options, old: str, new: str, instead: Sequence[str] = ()
+    options: Options,
+    old: str,
+    new: str,
+    instead: Sequence[str] = (),
+    limits: Sequence[str] = (),
 ) -> str:
     """`recon diff OLD NEW` with every option that differs from its default.
 
-    `instead`: words that have the same effect as the options.
+    `instead`: words that have the same effect as the options. `limits`: those that set
+    limits of the inputs.
     """
-    words = ("recon", "diff", old, new, *(instead or option_words(options)))
+    words = ("recon", "diff", old, new, *(instead or option_words(options)), *limits)
     return " ".join(map(quoted, words))
 
 
-def option_words(options: Options, command: str = "diff") -> Iterator[str]:
+def explain_command(
+    old: str, new: str, key: Sequence[str], options: Iterable[str]
+) -> str:
+    """`recon explain OLD NEW` with the values of a key, and options.
+
+    A value that begins with a hyphen stands behind `--`, so that it is no option.
+    """
+    dashed = any(value.startswith("-") for value in key)
+    words = [*options, "--", *key] if dashed else [*key, *options]
+    return " ".join(map(quoted, ("recon", "explain", old, new, *words)))
+
+
+def option_words(options: Options | Limits, command: str = "diff") -> Iterator[str]:
     """Flags and values of what differs from its default, in the order of the table.
 
     `command`: the one that takes them.
@@ -147,7 +164,7 @@ def option_words(options: Options, command: str = "diff") -> Iterator[str]:
     for option in options_of(command):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
-        if option.sided:
+        if option.sided and isinstance(options, Options):
             old, new = (getattr(options.side(side), option.field) for side in SIDES)
             if old == new and not option.adds:
                 yield from _words(option, old)

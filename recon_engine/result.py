@@ -1238,7 +1238,10 @@ class Reconciliation:
         text = result_page.render_result(self, facts)
         if path is None:
             return text
-        Path(path).write_text(text, encoding="utf-8")
+        from recon_engine.storage.base import replace_at_end
+
+        with replace_at_end(Path(path)) as part:
+            part.write_text(text, encoding="utf-8")
         return None
 
     def assert_agrees(self) -> None:

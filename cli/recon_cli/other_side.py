@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine.command_line import quoted, rebuild_command
+from recon_engine.command_line import option_words, quoted, rebuild_command
 from recon_engine.config import write_delimiters
 from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ReconError
@@ -48,9 +48,10 @@ def find_other_side(old: str, new: str, asked: Options, limits: Limits) -> str |
     for side, is_own, is_other in zip(SIDES, own, reversed(others), strict=True):
         if is_own and is_other:
             known = is_own | is_other
+            command = _compare_one_side(old, new, asked, side, known, limits)
             return (
                 f"the settings of {side.upper()} fit both files: are both of"
-                f" {side.upper()}? {_compare_one_side(old, new, asked, side, known)}"
+                f" {side.upper()}? {command}"
             )
     return None
 
@@ -100,7 +101,7 @@ def _swap_files(old: str, new: str) -> str:
 
 
 def _compare_one_side(
-    old: str, new: str, asked: Options, side: str, known: set[str]
+    old: str, new: str, asked: Options, side: str, known: set[str], limits: Limits
 ) -> str:
     """The command that compares two files of one side, without the settings of a file.
 
@@ -123,4 +124,5 @@ def _compare_one_side(
         gates=(),
         suppressions=(),
     )
-    return f"{rebuild_command(alone, old, new)} --config {os.devnull}"
+    command = rebuild_command(alone, old, new, limits=[*option_words(limits)])
+    return f"{command} --config {os.devnull}"

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
@@ -54,7 +53,8 @@ def _write_markdown(result: Reconciliation) -> str:
 
 def _write_workbook(
     result: Reconciliation, path: Path, facts: PageFacts | None = None
-) -> None:
+) -> tuple[str, ...]:
+    """Write the workbook; return a sentence for each thing that did not fit."""
     from recon_engine.report.result_page import repeat_command, write_settings
     from recon_engine.report.workbook import write_workbook
 
@@ -64,8 +64,7 @@ def _write_workbook(
         made_by.append(("command", command))
     if facts and (settings := write_settings(result, facts)):
         made_by += [("recon.toml", line) for line in settings.splitlines()]
-    for note in write_workbook(result, path, made_by):
-        say(f"{path}: {note}", stderr=True)
+    return write_workbook(result, path, made_by)
 
 
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
@@ -111,10 +110,12 @@ def check_targets(
     wanted = [("-o", path, path.suffix.lower()) for path in paths or []]
     if rejects is not None:
         wanted.append((REJECTS, rejects, REJECTS))
-    taken = {Path(name).resolve() for name in inputs}
+    taken = {os.path.realpath(name) for name in inputs}
     for option, path, kind in wanted:
         # Resolved, because a link to an input would be written through.
-        if path.resolve() in taken or path.is_dir():
+        # `Path.is_dir` raises for a name that is too long.
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        if os.path.realpath(path) in taken or is_folder:
             raise ConfigError(
                 f"{option} {path}: the path is an input file or a folder",
                 help="choose another file name",
@@ -159,19 +160,11 @@ def check_page_path(path: Path) -> Path:
 
 def write_page(page: str, path: Path) -> None:
     """Write a page and print its path."""
-    with _translate_write_errors(path):
-        path.write_text(page, encoding="utf-8")
+    from recon_engine.storage.base import replace_at_end, translate_write_errors
+
+    with translate_write_errors(path), replace_at_end(path) as part:
+        part.write_text(page, encoding="utf-8")
     echo(str(path))
-
-
-@contextmanager
-def _translate_write_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"-o {path}: the file cannot be written", why=error.strerror
-        ) from None
 
 
 def write_all(
@@ -183,14 +176,18 @@ def write_all(
 
     `facts` is a function: only a report needs them, and they may cost a query.
     """
+    from recon_engine.storage.base import replace_at_end, translate_write_errors
+
     for path, suffix in targets:
-        with _translate_write_errors(path):
+        with translate_write_errors(path), replace_at_end(path) as part:
             if suffix == HTML and facts is not None:
-                _write_html(result, path, facts())
-            elif suffix == WORKBOOK and facts is not None:
-                _write_workbook(result, path, facts())
+                _write_html(result, part, facts())
+            elif suffix == WORKBOOK:
+                shown = facts() if facts is not None else None
+                for note in _write_workbook(result, part, shown):
+                    say(f"{path}: {note}", stderr=True)
             else:
-                WRITERS[suffix](result, path)
+                WRITERS[suffix](result, part)
     _say_what_is_not_written(result, targets)
 
 
@@ -327,9 +324,19 @@ def _describe_end(ended: Outcome, *, short: bool = False) -> str:
     else:
         what = f"run ended as {record.status}"
     failed = record.exit_code == 1 and not (short and ended.result)
-    gates = "a gate failed: exit code 1" if failed else None
-    facts = (what, f"run {record.run_id}", record.message, gates)
+    cause = f"{_name_cause(ended.result)}: exit code 1" if failed else None
+    facts = (what, f"run {record.run_id}", record.message, cause)
     return " · ".join(fact for fact in facts if fact)
+
+
+def _name_cause(result: Reconciliation | None) -> str:
+    """What made the exit code of a recorded result 1, as the verdict names it."""
+    if result is None:
+        return "the recorded result failed"
+    gate = any(not each.passed for each in result.gates)
+    suppression = any(each.failed for each in result.suppressed)
+    failed = ["a gate"] * gate + ["a suppression"] * suppression
+    return f"{' and '.join(failed)} failed" if failed else "the files differ"
 
 
 def run_facts(ended: Outcome) -> dict[str, object]:
@@ -535,12 +542,13 @@ def show_breaks(page: BreakPage, form: Format, words: Sequence[str] = ()) -> Non
         show_rows(page.names, page.rows, form)
     note_breaks(page)
     if page.rows and page.keys and form is Format.TABLE:
-        from recon_engine.command_line import key_flags, quoted
+        from recon_engine.command_line import explain_command, quote_name
 
         rows = [dict(zip(page.names, row, strict=True)) for row in page.rows]
-        inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
-        named = " ".join((key_flags(page.keys), *map(quoted, words)))
-        announce(f"next: recon explain {inputs} {named} {quoted(rows[0]['key'])}")
+        old, new = map(_path_of, page.inputs) if page.inputs else ("OLD", "NEW")
+        keys = [word for name in page.keys for word in ("--key", quote_name(name, ","))]
+        command = explain_command(old, new, [rows[0]["key"]], [*keys, *words])
+        announce(f"next: {command}")
         if any(not (row["ended"] or row["accepted"]) for row in rows):
             announce(
                 "accept them for a time: add --suppress, which prints [[suppress]]"

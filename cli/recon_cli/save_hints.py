@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,14 @@ ALL: Final = "all"
 NEW_FILE: Final = Path("recon.toml")
 BEGIN: Final = "# --- hints of recon diff; none of these lines is active ---"
 END: Final = "# --- end of the hints ---"
+ABOUT: Final = (
+    "# recon diff … --save-hints 1,3 adds the settings of 1 and 3.",
+    "# By hand, a line goes into the table that is named above it.",
+)
+# The lines of a block: a hint, the table of its settings, and a setting.
+SAVED: Final = re.compile(
+    r"# \d+\. .*|#   in \[.*|#     .*|" + "|".join(map(re.escape, (BEGIN, *ABOUT, END)))
+)
 
 
 def parse_numbers(text: str) -> list[int] | None:
@@ -130,11 +139,7 @@ def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
 
 def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:
     """The text with the hints at its end, in place of those saved before."""
-    lines = [
-        BEGIN,
-        "# recon diff … --save-hints 1,3 adds the settings of 1 and 3.",
-        "# By hand, a line goes into the table that is named above it.",
-    ]
+    lines = [BEGIN, *ABOUT]
     for number, hint in enumerate(hints, 1):
         lines += [f"#{number}. {format_advice(hint)}".replace("#", "# ", 1)]
         toml = write_toml(read_settings(hint), table)
@@ -149,12 +154,35 @@ def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
 
 
 def _without_comments(text: str) -> str:
-    """The text without the hints of an earlier result."""
-    before, begin, following = text.partition(BEGIN)
-    if not begin:
-        return text
-    after = following.partition(END)[2].strip()
-    return f"{before.rstrip()}\n" * bool(before.strip()) + f"{after}\n" * bool(after)
+    """The text without the hints of an earlier result.
+
+    What else is in their block stays: a setting whose comment sign was removed, and
+    all that stands below, if the line that ends the block is gone.
+    """
+    lines = text.split("\n")
+    while BEGIN in lines:
+        start = lines.index(BEGIN)
+        end = _find_block_end(lines, start)
+        kept = [line for line in lines[start:end] if not SAVED.fullmatch(line)]
+        before = "\n".join(lines[:start]).rstrip()
+        after = ("\n".join(part).strip("\n") for part in (kept, lines[end:]))
+        texts = [each for each in (before, *after) if each.strip()]
+        lines = [*"\n".join(texts).split("\n"), *[""] * bool(texts)]
+    return "\n".join(lines)
+
+
+def _find_block_end(lines: Sequence[str], start: int) -> int:
+    """The line behind a block of hints, which ends at the next table without its end.
+
+    A table that was added inside the block does not end it.
+    """
+    following = lines[start + 1 :]
+    if BEGIN in following:
+        following = following[: following.index(BEGIN)]
+    if END in following:
+        return start + 1 + following.index(END) + 1
+    heads = (at for at, line in enumerate(following) if ANY_HEADER.match(line))
+    return start + 1 + next(heads, len(following))
 
 
 def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import config_lookup, parsing, session
 from recon_cli.narrowing import leave_out_excluded
-from recon_engine.command_line import quote_name
+from recon_engine.command_line import option_words, quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
 from recon_engine.config_place import find_config_file
 from recon_engine.model import SIDES
@@ -108,6 +108,17 @@ class Settings:
     def limits(self) -> Limits:
         """How far an input may go before it is rejected."""
         return Limits(**self.fields_of(Limits))
+
+    @property
+    def limit_words(self) -> tuple[str, ...]:
+        """The options of the limits that are not those of the file."""
+        given = {
+            option.field: self._value(option)
+            for option in self._options
+            if option.sets is Limits
+            and self._rank(option) < SOURCES.index("DEFAULT_MAP")
+        }
+        return tuple(option_words(Limits(**given)))
 
     @property
     def required_dataset(self) -> str:

@@ -36,7 +36,7 @@ from recon_engine.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from recon_engine.config import Options
+    from recon_engine.config import Limits, Options
     from recon_engine.drafts.decision import Choices, Draft
 
 
@@ -238,18 +238,19 @@ def draft(
 
 @within_error_boundary
 def propose_arguments(
-    old: object, new: object, options: Options, keys: Sequence[str] = ()
+    old: object, new: object, options: Options, keys: Sequence[str], limits: Limits
 ) -> tuple[str, str] | None:
     """What `diff` needs besides `options` to pair rows: the reason, and arguments.
 
     `keys`: the columns that a caller names; the draft has to have the same, or names
-    for them in NEW. None if the draft has nothing to add. Raises its errors.
+    for them in NEW. `limits`: size limits of inputs. None if the draft has nothing to
+    add. Raises its errors.
 
     Names are among them only if they are known to be names: the first line of a file
     without a header is a row.
     """
     with name_tables(old, new) as tables:
-        found = draft_settings(*tables)
+        found = draft_settings(*tables, limits=limits)
         needed = _list_needed(found, options, keys)
         own = [*(keys or found.options.keys)]
         theirs = [found.options.renames.get(name, name) for name in own]

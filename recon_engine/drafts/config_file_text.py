@@ -5,14 +5,13 @@ A file that is there keeps its other tables, and is replaced only if a caller sa
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
 from recon_engine.records import dataclass
-from recon_engine.toml_text import write_key
+from recon_engine.toml_text import read_header, write_header, write_key
 
 
 if TYPE_CHECKING:
@@ -50,6 +49,15 @@ def revise_config(path: Path, text: str, table: tuple[str, ...]) -> Revision:
         # It is edited, so that it has to be TOML.
         read_toml(path)
     after, replaces = _merge(before, text, table)
+    try:
+        tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(
+            "the file cannot be edited automatically",
+            file=str(path),
+            why=f"the table {write_header(table)} has another form than recon reads",
+            help="name another file with --config, and copy the settings from it",
+        ) from None
     lost = tuple(_find_lost(before, after)) if replaces else ()
     return Revision(before, after, replaces, lost)
 
@@ -69,9 +77,8 @@ def read_config_text(path: Path) -> str:
 def write_config_text(path: Path, text: str) -> None:
     """Write a configuration file; one that is there is kept if that fails."""
     # Lazy: few commands write one.
-    from recon_engine.storage.base import write_atomically
+    from recon_engine.storage.base import replace_at_end, translate_write_errors
 
-    path = path.resolve()  # a link stays one
     if not path.parent.is_dir():
         raise ConfigError(
             "the configuration cannot be written",
@@ -79,15 +86,8 @@ def write_config_text(path: Path, text: str) -> None:
             why=f"there is no folder {path.parent}",
             help="make the folder, or name a file in another one",
         )
-    try:
-        with write_atomically(path) as part:
-            part.write_text(text, encoding="utf-8")
-            if path.exists():
-                shutil.copymode(path, part)
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be written", file=str(path), why=error.strerror
-        ) from None
+    with translate_write_errors(path), replace_at_end(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
@@ -104,7 +104,7 @@ def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
         known = known.get(part) if isinstance(known, dict) else None
     if known is None:
         return f"{before.rstrip()}\n\n{text}", False
-    kept = _without_table(before, ".".join(table))
+    kept = _without_table(before, table)
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
     return after, before != after
 
@@ -136,13 +136,26 @@ def _list_settings(
             yield (*place, name), value
 
 
-def _without_table(text: str, table: str) -> str:
-    """The text without a table and those in it."""
-    kept, skipping = [], False
+def _without_table(text: str, table: tuple[str, ...]) -> str:
+    """The text without a table and those in it.
+
+    A comment above the next table, behind an empty line, is of that table.
+    """
+    kept: list[str] = []
+    above: list[str] | None = None
+    skipping = False
     for line in text.splitlines(keepends=True):
-        if line.lstrip().startswith("["):
-            name = line.strip().strip("[]").replace('"', "")
-            skipping = name == table or name.startswith(f"{table}.")
+        # `[[suppress]]` is a table, too.
+        head = read_header(line.rstrip().replace("[[", "[", 1).replace("]]", "]", 1))
+        if head is not None:
+            is_of_table = tuple(head[: len(table)]) == table
+            if skipping and not is_of_table:
+                kept += above or []
+            skipping = is_of_table
         if not skipping:
             kept.append(line)
+        elif not line.strip():
+            above = []
+        elif above is not None:
+            above = [*above, line] if line.startswith("#") else None
     return "".join(kept)

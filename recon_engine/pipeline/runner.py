@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recon_engine.command_line import option_words
 from recon_engine.compare.engine import Hooks, RunOutput
 from recon_engine.compare.lookup import Lookup
 from recon_engine.engines import choose_engine
@@ -303,6 +304,7 @@ class _Attempt:
         return PageFacts(
             dataset=self.config.dataset,
             options=self.config.options,
+            limit_words=tuple(option_words(self.config.limits)),
             past=past,
             files=files,
             before_recorded=True,

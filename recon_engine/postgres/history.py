@@ -564,8 +564,8 @@ def _restore_cells(
                 else classify_cells(cells)["kind"]
             ).to_list()
     for text, (old, new), kind in zip(texts, sides, kinds, strict=True):
-        if TILDE in new and not masked:
-            yield Cell(None, text, Kind.TEXT)
+        if TILDE in new:
+            yield Cell(None, text, kind if masked else Kind.TEXT)
         else:
             yield Cell(old, new, kind)
 

@@ -118,7 +118,8 @@ class PageFacts:
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
     `words`: the options of the command that repeats the comparison, if a configuration
-    file has all of them. `before_recorded`: the page is written before its run is
+    file has all of them. `limit_words`: those of the limits of the inputs that the file
+    does not have. `before_recorded`: the page is written before its run is
     recorded, and says where its state and its breaks are.
     """
 
@@ -131,6 +132,7 @@ class PageFacts:
     files: Mapping[str, str] | None = None
     timed: bool = False
     words: tuple[str, ...] = ()
+    limit_words: tuple[str, ...] = ()
     title: str | None = None
     in_python: bool = False
     before_recorded: bool = False
@@ -214,6 +216,7 @@ def repeat_command(result: Reconciliation, facts: PageFacts) -> str | None:
         file_name_of(result.old),
         file_name_of(result.new),
         facts.words,
+        facts.limit_words,
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
+import shutil
+import stat
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +28,6 @@ _LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 
 Advance = Callable[[int], None]
@@ -87,6 +91,15 @@ class Storage(Protocol):
         ...
 
 
+# Errors of paths, not of disks.
+NO_PATHS = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+        *(errno.ELOOP, errno.EINVAL, errno.ENXIO),
+    }
+)
+DEVICES = Path("/dev")
+PROCESSES = Path("/proc")
 SHA256_PREFIX = "sha256:"
 PARTS_PREFIX = "parts:"
 
@@ -189,6 +202,77 @@ def translate_disk_errors(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise error_from_errno(error.errno, name) from None
+
+
+@contextmanager
+def translate_write_errors(path: Path) -> Iterator[None]:
+    """Raise an error of recon_engine.errors for a file of a user that is not written.
+
+    A path that no file can have is a ConfigError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_PATHS:
+            raise error_from_errno(error.errno, str(path)) from None
+        raise ConfigError(
+            "the file cannot be written", file=str(path), why=error.strerror
+        ) from None
+
+
+@contextmanager
+def replace_at_end(path: Path) -> Iterator[Path]:
+    """Yield where to write a file of a user; one that is there stays if that fails.
+
+    A link stays one, and a file keeps its mode. What is no file, such as a pipe or
+    /dev/stdout, is yielded itself, and so is a file whose folder takes no other.
+    Raises OSError.
+    """
+    with ExitStack() as stack:
+        part = _open_part(path, stack)
+        yield part or path
+        if part is not None:
+            target = path.resolve()
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+
+
+def _open_part(path: Path, stack: ExitStack) -> Path | None:
+    """A new file beside the target of a path; None if none can replace it."""
+    try:
+        known = path.stat()
+    except FileNotFoundError:
+        known = None
+    if _is_of_stream(path) or (known and not _is_replaceable(path, known)):
+        return None
+    part = stack.enter_context(hidden_part(path.resolve()))
+    try:
+        part.touch()
+    except PermissionError:
+        return None
+    return part
+
+
+def _is_of_stream(path: Path) -> bool:
+    """Whether it is open in this process, such as /dev/stdout, or leads to that."""
+    while True:
+        folder = path.parent.resolve()
+        if folder == DEVICES or folder.is_relative_to(PROCESSES):
+            return True
+        if not path.is_symlink():
+            return False
+        path = folder / path.readlink()
+
+
+def _is_replaceable(path: Path, known: os.stat_result) -> bool:
+    """Whether another file can take the place of one: not of links, nor of a mount."""
+    return (
+        stat.S_ISREG(known.st_mode)
+        and known.st_nlink == 1
+        and os.access(path, os.W_OK)
+        and not path.resolve().is_mount()
+    )
 
 
 @contextmanager

@@ -614,16 +614,17 @@ def test_breaks_have_totals_by_state_kind_and_column(site: FolderSite) -> None:
     assert found.stderr.startswith("4 breaks, as of ")
 
 
+@pytest.mark.parametrize("key", ["1", "-12", "--key", "--"])
 def test_the_key_of_a_break_is_explained_as_it_is_listed(
-    site: FolderSite, tmp_path: Path
+    key: str, site: FolderSite, tmp_path: Path
 ) -> None:
-    look(site, "1", "1,11,x", "2,20,b", "3,30,c")
+    look(site, "1", f"{key},11,x", old=csv(f"{key},10,a"))
     found = ran(site, "breaks", "--column=PAID")
     [command] = re.findall(r"^next: recon (.+)$", found.stderr, re.MULTILINE)
-    for name, row in (("OLD", "1,10,a"), ("NEW", "1,11,x")):
-        (tmp_path / name).write_text(f"ID,PAID,NOTE\n{row}\n")
+    for name, row in (("OLD", "10,a"), ("NEW", "11,x")):
+        (tmp_path / name).write_text(f"ID,PAID,NOTE\n{key},{row}\n")
     explained = recon(*shlex.split(command), cwd=tmp_path)
-    assert explained.stdout.startswith("ID=1: 1 matched\n")
+    assert explained.stdout.startswith(f"ID={key}: 1 matched\n")
 
 
 def test_breaks_that_an_earlier_run_began_or_ended_are_listed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,8 +20,6 @@ from recon_engine.postgres.run_log import RunLog
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.sites import FolderSite
 
     from recon_engine.model import Suppression
@@ -215,6 +214,42 @@ def test_a_failed_gate_and_a_complete_run_are_no_contradiction(
     )
     code, text, _ = run(site, tmp_path, *asked)
     assert (code, text.splitlines()[-1].split(" · ")[0]) == (0, "run ended as NO_FILES")
+
+
+@pytest.mark.parametrize(
+    ("gates", "until", "cause"),
+    [
+        ("", "2026-01-01", "a suppression"),
+        ('"rows_old<=1"', "9999-12-31", "a gate"),
+        ('"rows_old<=1"', "2026-01-01", "a gate and a suppression"),
+    ],
+)
+def test_the_end_of_a_run_names_what_failed(
+    site: FolderSite, tmp_path: Path, gates: str, until: str, cause: str
+) -> None:
+    (tmp_path / "recon.toml").write_text(
+        f"""\
+        keys = "ID"
+        gates = [{gates}]
+        inbound_s3 = "{site.inbound}"
+        processed_s3 = "{site.processed}"
+        out_s3 = "{site.out}"
+        [[suppress]]
+        what = "missing"
+        reason = "r"
+        owner = "o"
+        until = {until}
+        """
+    )
+    delivered = {path: path.read_bytes() for path in Path(site.inbound).iterdir()}
+    code, text, _ = run(site, tmp_path)
+    [last] = [line for line in text.splitlines() if "SUCCEEDED" in line]
+    assert (code, last.rpartition(" · ")[2]) == (1, f"{cause} failed: exit code 1")
+    for path, content in delivered.items():
+        path.write_bytes(content)
+    code, text, _ = run(site, tmp_path)
+    assert "ALREADY_DONE" in text
+    assert (code, text.count("the recorded result failed: exit code 1")) == (1, 1)
 
 
 def test_fail_on_diff_minds_no_gate_but_what_is_suppressed(

@@ -206,6 +206,36 @@ def test_the_kinds_of_a_stored_sample_are_those_that_were_found(
     assert kinds >= {Kind.NUMBER, Kind.DATE, Kind.CODE, Kind.UNLISTED, Kind.CASE}
 
 
+@pytest.mark.parametrize("mask", ["", "last4", "hmac", "redact"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("abcdef12~3", "abcdef45~6"),
+        ("abcdef12~3", "abcdef4567"),
+        ("abcdef1234", "abcdef45~6"),
+        ("abcdef1234", "abcdef4567"),
+        ("~", "abcdef~~~~"),
+    ],
+)
+def test_a_stored_cell_is_split_only_where_it_was_joined(
+    old: str, new: str, mask: str, site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", 40 * "x")
+    site.deliver(f"ID,NOTE\n1,{old}\n".encode(), f"ID,NOTE\n1,{new}\n".encode())
+    masks = {"NOTE": mask} if mask else {}
+    outcome = site.run(options=Options(keys=("ID",), masks=masks))
+    assert outcome.result is not None
+    [live] = outcome.result.sample
+    with open_connection(site.database) as connection:
+        stored, _ = history.load_result(connection, outcome.record.run_id)
+    [kept] = stored.sample
+    known, shown = live.cells["NOTE"], kept.cells["NOTE"]
+    assert shown.text == known.text
+    split = shown.old is not None
+    assert split == (known.text.count("~") == 1)
+    assert not split or shown[:2] == known[:2]
+
+
 def test_without_its_code_table_the_kind_of_a_stored_cell_is_unknown(
     site: FolderSite, tmp_path: Path
 ) -> None:

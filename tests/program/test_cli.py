@@ -7,6 +7,7 @@ and how it starts are those of a process.
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from jsonschema import validate
 from support.program import embedded_server_of, recon, recon_program
 
 from recon_engine import diff
+from recon_engine.command_line import read_words
 from recon_engine.errors import ReconError
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.result_document import write_markdown
@@ -186,6 +188,51 @@ def test_limits_are_options(pair: Path) -> None:
     arguments = ["diff", "zeros.csv.gz", "zeros.csv.gz", "-k", "ID"]
     ended = recon(*arguments, "--max-ratio", "100", cwd=pair)
     assert (ended.returncode, "--max-ratio" in ended.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "variables"),
+    [
+        (("--max-field-lines", "200"), {}),
+        ((), {"RECON_MAX_FIELD_LINES": "200"}),
+        (("--config", "my.toml"), {}),
+        (("--config", "small.toml", "--max-field-lines", "200"), {}),
+    ],
+)
+def test_limits_are_those_of_keys_and_explain_too(
+    pair: Path, limits: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    files = ("old.csv", "new.csv")
+    long = 150 * "\n"
+    for name in files:
+        text = (pair / name).read_text()
+        (pair / name).write_text(f'{text}5,"{long}"\n')
+    for command in ("diff", "keys", "explain"):
+        refused = recon(command, *files, cwd=pair)
+        assert "lines" in refused.stderr
+        assert refused.returncode == 3
+
+    def run_shown(text: str, pattern: str) -> int:
+        [command] = re.findall(f"(?m){pattern}", text)
+        return recon(*read_words(command), cwd=pair).returncode
+
+    (pair / "my.toml").write_text("max_field_lines = 200\n")
+    (pair / "small.toml").write_text("max_field_lines = 7\n")
+    proposed = recon("keys", *files, *limits, cwd=pair, **variables)
+    if "my.toml" not in limits:
+        # The command that it shows does not name a file.
+        assert run_shown(proposed.stderr, "^recon (diff .*)$") == 1
+    assert proposed.returncode == 0
+    proposed = recon("diff", *files, *limits, cwd=pair, **variables)
+    assert "ID is unique on both sides" in proposed.stderr
+    for path in pair.glob("*.toml"):
+        path.write_text(f"{path.read_text()}keys = 'ID'\n")
+    key = () if "--config" in limits else ("-k", "ID")
+    arguments = (*files, *limits, *key, "-o", "page.html")
+    shown = recon("diff", *arguments, cwd=pair, **variables)
+    assert run_shown(shown.stdout, "^next: recon (explain .*)$") == 1
+    page = html.unescape((pair / "page.html").read_text())
+    assert run_shown(page, "recon (diff old[^<]*)<") == 1
 
 
 def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None:

@@ -35,7 +35,7 @@ from recon_engine.drafts.inputs import open_plain
 from recon_engine.drafts.reading_choice import read_first_rows
 from recon_engine.drafts.spelling import is_spelling
 from recon_engine.drafts.spread_rows import read_spread_rows
-from recon_engine.errors import ConfigError
+from recon_engine.errors import DiskFull
 from recon_engine.model import Hint, HintKind
 from recon_engine.runtime.progress import SILENT
 from recon_engine.toml_text import remove_proposal, set_value
@@ -326,7 +326,7 @@ def test_a_file_that_cannot_be_written_whole_is_kept() -> None:
     with small_disk("4k") as folder:
         file = folder / "recon.toml"
         file.write_text("keys = 'X'\n")
-        with pytest.raises(ConfigError):
+        with pytest.raises(DiskFull):
             write_config_text(file, "# " + 10_000 * "x")
         assert file.read_text() == "keys = 'X'\n"
         assert [each.name for each in folder.iterdir()] == ["recon.toml"]
@@ -378,6 +378,25 @@ def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None
         "x": {"a": 1},
         "recon": tomllib.loads(text)["tool"]["recon"],
     }
+
+
+def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    file = tmp_path / "recon.toml"
+    command = ("init", "old.csv", "new.csv", "--yes", "--force", "--dataset", "a")
+    other = "# of b\n[dataset.b]\nkeys = 'M'\n"
+    for head in ("[dataset.a]", "[ dataset.'a' ]  # first"):
+        file.write_text(f"{head}\nkeys = [\n  'NAME', ] # x\n\n{other}")
+        assert recon(*command, cwd=tmp_path).returncode == 0
+        text = file.read_text()
+        assert text.startswith(other)
+        assert text.count("keys = ") == len(settings(tmp_path)["dataset"])
+    before = "dataset.a.keys = 'NAME'\n"
+    file.write_text(before)
+    refused = recon(*command, cwd=tmp_path)
+    assert "the file cannot be edited automatically" in refused.stderr
+    assert refused.returncode == 2
+    assert file.read_text() == before
 
 
 def test_what_is_drafted_is_loaded_in_python(

@@ -7,17 +7,23 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import validate
+from recon_cli.save_hints import save_hints
 from support.program import recon
 
 import recon_engine as rx
 from recon_engine.command_line import quoted, read_words
+from recon_engine.config import Options
 from recon_engine.hint_settings import read_settings, write_python, write_toml
 from recon_engine.model import Hint, HintKind
 from recon_engine.postgres.migrations import schema_folder
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
@@ -53,6 +59,61 @@ def test_hints_are_saved_as_comments_and_the_key_as_a_setting(folder: Path) -> N
     again = recon(*DIFF, "--save-hints", cwd=folder)
     assert again.returncode == 1
     assert (folder / "recon.toml").read_text() == text
+
+
+OWN = """\
+[[suppress]]
+what = "column"
+column = "DRG"
+reason = "the new system pads"
+owner = "c"
+until = 2126-12-31
+max = 9
+"""
+
+
+def edit_block(text: str) -> Iterator[str]:
+    """The text with each edit that a user may make in the block of saved hints."""
+    lines = text.splitlines()
+    [start] = [at for at, line in enumerate(lines) if line.startswith("# --- hints")]
+    for at in range(start, len(lines)):
+        before, line, after = lines[:at], lines[at], lines[at + 1 :]
+        # `PAID = "decimal"`, in place: the table above the block is [rules].
+        setting = line.removeprefix("#     ")
+        bare = [setting] if setting != line and "=" in setting else []
+        for changed in ([], bare, [line, "# a comment of mine"]):
+            for tail in ("", OWN, f"# another comment\n\n{OWN}"):
+                yield "\n".join([*before, *changed, *after]) + f"\n{tail}"
+        if at > start:
+            yield "\n".join([*before, *OWN.splitlines(), line, *after]) + "\n"
+
+
+def test_what_a_user_writes_among_saved_hints_is_kept(folder: Path) -> None:
+    path = folder / "recon.toml"
+    path.write_text('keys = ["CLM_ID", "SEGMENT"]\n\n[rules]\nMEMBER = "trim"\n')
+    options = Options(keys=("CLM_ID", "SEGMENT"))
+    result = rx.diff(folder / "old.csv", folder / "new.csv", keys=options.keys)
+    source = {"file": str(path)}
+    save_hints(result, options, None, source)
+    saved = path.read_text()
+    edits = [*edit_block(saved)]
+    assert any('"trim"\n\n# --- hints' in each and "\nPAID" in each for each in edits)
+    for text in edits:
+        edited = tomllib.loads(text)
+        comments = [line for line in text.splitlines() if "comment" in line]
+        for numbers in (None, [3]):
+            path.write_text(text)
+            save_hints(result, options, numbers, source)
+            found = path.read_text()
+            kept = tomllib.loads(found)
+            if numbers is None:
+                # The hints are there once, or twice if their first line is not.
+                assert found.count("# 1. ") == 1 + ("# --- hints" not in text)
+            else:
+                # The third hint is for DRG.
+                edited["rules"]["DRG"] = "lstrip0"
+            assert kept == edited
+            assert all(found.count(line) == text.count(line) for line in comments)
 
 
 def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None:

@@ -146,7 +146,11 @@ def keys(
 
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
-        render.show_proposals(found, form, lambda best: _command(asked, best, old, new))
+        render.show_proposals(
+            found,
+            form,
+            lambda best: _command(asked, best, old, new, settings.limit_words),
+        )
         session.end_command(
             int(not any(each.is_key for each in found)), "no set of columns is a key"
         )
@@ -187,6 +191,7 @@ def explain(
                     asked,
                     values,
                     stop.checking_on_advance(progress),
+                    limits=settings.limits,
                     context=shown,
                 )
             )
@@ -261,6 +266,7 @@ def _find_keys(
                 stop.checking_on_advance(progress),
                 most_columns=most_columns,
                 budget=budget,
+                limits=settings.limits,
             )
         )
 
@@ -319,14 +325,17 @@ def _with_key(columns: Sequence[str]) -> str:
     return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
 
 
-def _command(asked: Options, best: Proposal, old: str, new: str) -> str:
+def _command(
+    asked: Options, best: Proposal, old: str, new: str, limits: Sequence[str]
+) -> str:
     """The command that compares two files by a key that was found."""
     from recon_engine.command_line import rebuild_command
     from recon_engine.config import OnSchemaDrift
 
     if best.drift:
         asked = replace(asked, on_schema_drift=OnSchemaDrift.COMPARE)
-    return rebuild_command(replace(asked, keys=best.columns), old, new)
+    asked = replace(asked, keys=best.columns)
+    return rebuild_command(asked, old, new, limits=limits)
 
 
 def _explaining(
@@ -337,7 +346,7 @@ def _explaining(
     A masked key finds no row. An input that is no file, such as a pipe, was read, and
     of settings from several places it is not known which of them the command needs.
     """
-    from recon_engine.command_line import option_words, quoted
+    from recon_engine.command_line import explain_command, option_words
 
     files = all(Path(each).is_file() for each in (old, new))
     if not result.sample or asked.masks or not files:
@@ -348,15 +357,20 @@ def _explaining(
         words = [*settings.words_here]
     else:
         return ""
+    words += settings.limit_words
     shown, accepted = result.split_sample()
     key = [*(*shown, *accepted)[0].key.values()]
-    dashed = any(value.startswith("-") for value in key)
-    values = [*words, "--", *key] if dashed else [*key, *words]
-    return " ".join(map(quoted, ("recon", explain.__name__, old, new, *values)))
+    return explain_command(old, new, key, words)
 
 
 def _page_facts(asked: Options, settings: Settings, started: datetime) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
     words = settings.file_words if settings.are_from_file else ()
-    return PageFacts(options=asked, timed=True, words=words, started=started)
+    return PageFacts(
+        options=asked,
+        timed=True,
+        words=words,
+        limit_words=settings.limit_words,
+        started=started,
+    )

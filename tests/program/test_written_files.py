@@ -1,0 +1,146 @@
+"""Files that a command writes: whole or not at all, and in the place that is named."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from support.fault_table import small_disk
+from support.program import recon, recon_program
+
+from recon_engine import diff
+from recon_engine.drafts.config_file_text import write_config_text
+from recon_engine.errors import DiskFull
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+ROWS = 200
+DIFF = ("diff", "old.csv", "new.csv", "-k", "ID", "--on-bad-row", "quarantine")
+SUFFIXES = (".html", ".json", ".md", ".csv", ".parquet", ".xlsx", ".xml")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two files whose cells all differ, and repeat nowhere."""
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, factor in zip(paths, (7, 11), strict=True):
+        cells = (os.urandom(40).hex() for _ in range(ROWS * 2))
+        rows = (f"{at},{factor * at},{next(cells)}\n" for at in range(ROWS))
+        path.write_text("ID,PAID,NOTE\n" + "".join(rows) + "9,9\n")
+    return paths
+
+
+def fill(path: Path) -> None:
+    """Write a file until its disk is full."""
+    with path.open("wb", buffering=0) as stream, suppress(OSError):
+        while True:
+            stream.write(bytes(4096))
+
+
+def compare(pair: tuple[Path, Path], *options: str | Path) -> tuple[int, str]:
+    ended = recon(*DIFF, *options, cwd=pair[0].parent)
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("kind", [*SUFFIXES, "--rejects"])
+def test_a_full_disk_keeps_the_file_that_is_there(
+    pair: tuple[Path, Path], kind: str
+) -> None:
+    with small_disk("64k") as folder:
+        path = folder / f"report{kind if kind in SUFFIXES else '.csv'}"
+        path.write_text("of the day before\n")
+        fill(folder / "other")
+        options = ("--rejects", path) if kind == "--rejects" else ("-o", path)
+        code, said = compare(pair, *options)
+        assert (code, "DISK_FULL" in said) == (4, True)
+        assert path.read_text() == "of the day before\n"
+        assert {each.name for each in folder.iterdir()} == {path.name, "other"}
+
+
+def test_a_full_disk_keeps_what_python_and_init_would_replace(
+    pair: tuple[Path, Path],
+) -> None:
+    result = diff(*pair, keys="ID", on_bad_row="quarantine")
+    with small_disk("4k") as folder:
+        path = folder / "report.html"
+        path.write_text("of the day before\n")
+        with pytest.raises(OSError, match="No space"):
+            result.to_html(path)
+        with pytest.raises(DiskFull):
+            write_config_text(path, "# " + 10_000 * "x")
+        assert path.read_text() == "of the day before\n"
+        assert [*folder.iterdir()] == [path]
+
+
+def test_a_written_file_is_where_the_path_leads(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    compare(pair, "-o", tmp_path / "plain.md")
+    text = (tmp_path / "plain.md").read_text()
+    assert stat.S_IMODE((tmp_path / "plain.md").stat().st_mode) == 0o666 & ~umask()
+    (tmp_path / "there").mkdir()
+    real = tmp_path / "there" / "real.md"
+    real.write_text("of the day before\n")
+    real.chmod(0o640)
+    os.link(real, tmp_path / "second.md")
+    (tmp_path / "link.md").symlink_to("there/real.md")
+    (tmp_path / "dangling.md").symlink_to("there/new.md")
+    for name in ("link.md", "dangling.md"):
+        assert compare(pair, "-o", tmp_path / name) == (1, "")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_text() == text
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    # A second name of the file has the new text, too.
+    assert (tmp_path / "second.md").read_text() == text
+    real.unlink()
+    assert compare(pair, "-o", tmp_path / "second.md") == (1, "")
+    assert stat.S_IMODE((tmp_path / "second.md").stat().st_mode) == 0o640
+
+
+def umask() -> int:
+    """The mask of the modes of new files."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def test_a_pipe_and_a_stream_are_written_to(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    compare(pair, "-o", tmp_path / "plain.md")
+    text = (tmp_path / "plain.md").read_text()
+    pipe = tmp_path / "pipe.md"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert compare(pair, "-o", pipe) == (1, "")
+    reader.join(60)
+    assert (read, pipe.is_fifo()) == ([text], True)
+    (tmp_path / "stream.md").symlink_to("/dev/stdout")
+    ended = recon_program(*DIFF, "-f", "json", "-o", "stream.md", cwd=tmp_path)
+    assert text in ended.stdout
+    # The file that a shell has opened is written to, and not replaced.
+    with (tmp_path / "written").open("w+") as written:
+        words = [sys.executable, "-m", "recon_cli", *DIFF, "-q", "-o", "stream.md"]
+        run = subprocess.run(words, cwd=tmp_path, stdout=written, check=False)
+        assert run.returncode == 1
+        assert text in written.read()
+
+
+def test_a_path_that_no_file_can_have_is_an_error_of_usage(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "loop.md").symlink_to("loop.md")
+    for name in ("loop.md", 300 * "x" + ".md"):
+        code, said = compare(pair, "-o", tmp_path / name)
+        assert (code, "the file cannot be written" in said) == (2, True)
