@@ -26,6 +26,7 @@ from recon_engine.settings_text import write_suppressions
 from recon_engine.toml_text import (
     PROPOSAL,
     PROPOSED,
+    write_comment,
     write_header,
     write_setting,
     write_value,
@@ -119,7 +120,7 @@ def _lines(
                 own.setdefault(each.name, []).append(each)
         for name, value in settings.items():
             if drafted.get((place, name)) == value:
-                yield from (f"# {text}" for text in _evidence(choices, place, name))
+                yield from map(write_comment, _evidence(choices, place, name))
             else:
                 yield CHANGED
             yield from _write_with(name, value, own.pop(name, []))
@@ -166,7 +167,7 @@ def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[s
     known = _as_list(value)
     yield from (f"    {write_value(each)}," for each in known)
     for proposal in items:
-        yield from (f"    # {text}" for text in proposal.texts)
+        yield from (f"    {write_comment(text)}" for text in proposal.texts)
         for each in _as_list(proposal.value):
             if each not in known:
                 known.append(each)
@@ -186,7 +187,7 @@ def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
             texts += each.texts
         else:
             instead.append(each)
-    yield from (f"# {text}" for text in texts)
+    yield from map(write_comment, texts)
     for line in write_setting(name, value).splitlines():
         yield f"{PROPOSAL}{line}"
     for each in instead:
@@ -195,9 +196,9 @@ def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
 
 def _write_instead(proposal: _Proposal) -> Iterator[str]:
     """A proposal in the place of another value: text only, for a name is set once."""
-    yield from (f"# {text}" for text in proposal.texts)
+    yield from map(write_comment, proposal.texts)
     setting = write_setting(proposal.name, proposal.value).replace("\n", " ")
-    yield f"# in the place of another value: {setting}"
+    yield write_comment(f"in the place of another value: {setting}")
 
 
 def _is_followed(proposal: _Proposal, value: Any) -> bool:
