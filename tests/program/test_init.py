@@ -399,6 +399,28 @@ def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> No
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize(
+    "comments",
+    ["# of b\n", "# 1\n#2\n", "\n# 1\n\n# of b\n", "  # 1\n", "\n#     x = 1\n"],
+)
+def test_comments_above_the_table_behind_a_replaced_one_stay(
+    tmp_path: Path, comments: str
+) -> None:
+    (tmp_path / "old.csv").write_text("ID,A\n" + "".join(f"{n},x\n" for n in range(9)))
+    file = tmp_path / "recon.toml"
+    other = "[dataset.b]\nkeys = 'M'\n"
+    gone = "# of a\nkeys = 'A'\n# why\n#     ignore = ['A']\n"
+    file.write_text(f"[dataset.a]\n{gone}{comments}{other}")
+    command = ("init", "old.csv", "old.csv", "--yes", "--force", "--dataset", "a")
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    text = file.read_text()
+    assert text.startswith(f"{comments.removeprefix(chr(10))}{other}\n[dataset.a]\n")
+    assert not {"# of a", "# why"} & {*text.splitlines()}
+    # Nothing of a draft is added to what is there by drafting again.
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    assert file.read_text() == text
+
+
 def test_what_is_drafted_is_loaded_in_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
