@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
+from recon_engine.formatting import format_rate
 from recon_engine.hint_settings import (
     KEYS,
     list_toml,
@@ -266,8 +267,9 @@ def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
     for each in choices.segments:
         if each.of in FILTERS:
             why = (
-                f"{each.rows:,} {each.of} rows, {each.share:.0%} of them, have one"
-                f" value of {each.column} ({each.base:.1%} of all rows)"
+                f"{each.rows:,} {each.of} rows, {format_rate(each.share, places=0)} of"
+                f" them, have one value of {each.column}"
+                f" ({format_rate(each.base, places=1)} of all rows)"
             )
             condition = write_condition(each.column, "!=", each.value)
             settings = {FILTERS[each.of]: condition}
