@@ -168,3 +168,15 @@ def test_every_output_has_the_same_share(tmp_path: Path) -> None:
     history = unescape(render_history("claims", [run]))
     assert "<0.01%" in history
     assert "0.00%" not in history
+
+
+def test_a_gate_says_all_of_all_only(tmp_path: Path) -> None:
+    lines = [f"{n},a\n" for n in range(5_000)]
+    (tmp_path / "o.csv").write_text("id,v\n" + "".join(lines))
+    for kept, percent in ((lines[:1], ">99.9%"), ([], "100%")):
+        (tmp_path / "n.csv").write_text("id,v\n" + "".join(kept))
+        found = diff(
+            tmp_path / "o.csv", tmp_path / "n.csv", keys="id", gates="missing_rate<=5%"
+        )
+        [gate] = found.gates
+        assert f"({percent})" in gate.text
