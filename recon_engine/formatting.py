@@ -322,6 +322,21 @@ def format_percent(part: int, whole: int) -> str:
     return "<1%" if share < 1 else f"{int(share)}%"
 
 
+def format_rate(part: float, whole: float = 1, places: int = 2) -> str:
+    """A share with decimals, such as `6.00%`; `<0.01%` and `>99.99%` at the ends.
+
+    So `0.00%` means none, and `100.00%` means all.
+    """
+    share = 100 * part / whole if whole else 0.0
+    least = 10**-places
+    if 0 < share < least:
+        return f"<{least:.{places}f}%"
+    shown = f"{share:.{places}f}%"
+    if part < whole and shown == f"{100:.{places}f}%":
+        return f">{100 - least:.{places}f}%"
+    return shown
+
+
 def format_number_or_percent(part: int, whole: int) -> str:
     """A part at the begin of `… of the 9 cells`: `70%`, of few things `2`; `None`."""
     if not part:

@@ -987,11 +987,6 @@ class PastResult:
     accepted_extra: int = 0
 
     @property
-    def rate(self) -> float:
-        """The share of matched rows that differ, from 0 to 1."""
-        return self.mismatched_rows / self.matched if self.matched else 0.0
-
-    @property
     def unaccepted_rows(self) -> int | None:
         """The matched rows that differ in a cell which no suppression accepts."""
         if self.accepted_rows is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recon_engine.characters import readable
 from recon_engine.command_line import option_words
 from recon_engine.hint_settings import list_toml, read_flags
 from recon_engine.toml_text import write_header, write_setting
@@ -30,10 +29,7 @@ def write_options(options: Options, dataset: str | None = None) -> str:
             lines += ["", write_header(place)]
             last = place
         lines.append(write_setting(name, value))
-    # What is not seen is escaped as TOML has it, too.
-    written = "\n".join(
-        [*map(readable, lines), *write_suppressions(options.suppressions, table)]
-    )
+    written = "\n".join([*lines, *write_suppressions(options.suppressions, table)])
     return f"{written.strip()}\n"
 
 
@@ -43,7 +39,7 @@ def write_suppressions(
     """The lines of their tables in a table of a file, each after a blank line."""
     for each in suppressions:
         yield from ("", f"[{write_header((*table, 'suppress'))}]")
-        yield from map(readable, _list_fields(each))
+        yield from _list_fields(each)
 
 
 def _list_fields(suppression: Suppression) -> Iterator[str]:

@@ -28,6 +28,7 @@ from recon_engine.formatting import (
     format_advice,
     format_constant,
     format_count,
+    format_rate,
     list_kinds,
     list_sums,
     name_both,
@@ -333,7 +334,7 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
             Text(visible(column.name)),
             Text(f"{column.mismatched:,}"),
             *[Text(f"{column.mismatched - left[column.name]:,}")] * accepts,
-            Text(f"{100 * column.mismatched / column.compared:.2f}"),
+            Text(format_rate(column.mismatched, column.compared).removesuffix("%")),
             _format_kinds(column, open_kinds),
             Text(_format_example(examples[column.name], MAX_EXAMPLE_WIDTH)),
         )
@@ -443,9 +444,11 @@ def _segment_lines(result: Reconciliation) -> Iterator[Text]:
         segments = [segment for segment in result.segments if segment.of == of]
         for segment in segments[:SEGMENTS]:
             value = _truncate_text(_format_cell(segment.value), MAX_EXAMPLE_WIDTH)
+            share = format_rate(segment.share, places=0)
+            base = format_rate(segment.base, places=1)
             yield Text(
-                f"segment: {segment.share:.0%} of the {of} rows have "
-                f"{visible(segment.column)} = {value} ({segment.base:.1%} of all rows)"
+                f"segment: {share} of the {of} rows have "
+                f"{visible(segment.column)} = {value} ({base} of all rows)"
             )
 
 

@@ -9,6 +9,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.characters import readable
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +37,8 @@ def write_value(value: Any) -> str:
         case int():
             return str(value)
         case str():
-            # As in JSON, but for the one control character that JSON does not escape.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            # As in JSON; what is not seen is escaped, too, as TOML has it.
+            return readable(json.dumps(value, ensure_ascii=False))
         case dict():
             pairs = (f"{write_key(k)} = {write_value(v)}" for k, v in value.items())
             return f"{{ {', '.join(pairs)} }}" if value else "{}"
@@ -56,6 +58,11 @@ def write_setting(name: str, value: Any) -> str:
         return line
     items = "".join(f"    {write_value(each)},\n" for each in value)
     return f"{write_key(name)} = [\n{items}]"
+
+
+def write_comment(text: str) -> str:
+    """A text as a comment of one line: it may have a name or a value with newlines."""
+    return f"# {readable(text)}"
 
 
 def write_header(path: Sequence[str]) -> str:
@@ -171,7 +178,7 @@ def activate_proposal(text: str, path: Sequence[str], name: str, value: Any) -> 
 def _is_setting_of(name: str, line: str) -> bool:
     """Whether a line sets a name, in any of the forms that a name may have."""
     key, equals, _ = line.partition("=")
-    return bool(equals) and key.strip() in {name, write_key(name), write_value(name)}
+    return bool(equals) and _read_path(key) == [name]
 
 
 def _find_proposals(
@@ -181,18 +188,17 @@ def _find_proposals(
     start, end = _find_table(lines, path)
     if start is None:
         return
-    keys = {name, write_key(name), write_value(name)}
     items = value if isinstance(value, list | tuple) else [value]
     written = {f"{write_value(each)}," for each in items}
     inside = False
     for at in range(start, end):
         bare = lines[at].strip()
-        key = bare.removeprefix(PROPOSAL).partition("=")[0].strip()
+        is_of_name = _is_setting_of(name, bare.removeprefix(PROPOSAL))
         if not bare.startswith("#"):
-            inside = bare != "]" and (inside or (key in keys and bare.endswith("[")))
+            inside = bare != "]" and (inside or (is_of_name and bare.endswith("[")))
             continue
         proposed = bare.removeprefix(PROPOSAL).strip()
-        if bare == proposed or not (key in keys or (inside and proposed in written)):
+        if bare == proposed or not (is_of_name or (inside and proposed in written)):
             continue
         yield _find_reasons(lines, at, start), at, _find_proposal_end(lines, at)
 

@@ -149,6 +149,8 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
     )
     rate = 100 * share.part / share.whole if share.whole else 0
     percent = f"{rate:.3g}%" if METRICS[gate.metric].rate else ""
+    if percent == "100%" and share.part != share.whole:
+        percent = ">99.9%"
     facts = "; ".join(filter(None, (percent, _describe_accepted(share))))
     return f"{words}{f' ({facts})' if facts else ''}, {gate.limit_words}"
 

@@ -18,7 +18,7 @@ from recon_cli.run_end import format_summary
 from recon_cli.session import announce, echo, make_console, say, shows_details
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count, format_share
+from recon_engine.formatting import format_count, format_rate, format_share
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -436,7 +436,7 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         )
         seconds = None if run.seconds is None else round(run.seconds, 1)
         differ = (
-            (found.mismatched_rows, history_page.format_rate(found))
+            (found.mismatched_rows, format_rate(found.mismatched_rows, found.matched))
             if found
             else (None, None)
         )

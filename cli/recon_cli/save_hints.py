@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.analysis.code_hints import without_codes
+from recon_engine.characters import readable
 from recon_engine.command_line import option_words
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.drafts.code_files import write_code_files
@@ -144,7 +145,7 @@ def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
     """The text with the hints at its end, in place of those saved before."""
     lines = [BEGIN, *ABOUT]
     for number, hint in enumerate(hints, 1):
-        lines += [f"#{number}. {format_advice(hint)}".replace("#", "# ", 1)]
+        lines += [f"#{number}. {readable(format_advice(hint))}".replace("#", "# ", 1)]
         toml = write_toml(read_settings(hint), table)
         # A header that the file has already may not be repeated.
         lines += [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
 from recon_engine.records import dataclass
-from recon_engine.toml_text import read_header, write_header, write_key
+from recon_engine.toml_text import PROPOSAL, read_header, write_header, write_key
 
 
 if TYPE_CHECKING:
@@ -139,23 +139,27 @@ def _list_settings(
 def _without_table(text: str, table: tuple[str, ...]) -> str:
     """The text without a table and those in it.
 
-    A comment above the next table, behind an empty line, is of that table.
+    Comments above the next table are of that table: all behind an empty line, or those
+    directly above it that propose nothing.
     """
     kept: list[str] = []
-    above: list[str] | None = None
-    skipping = False
+    above: list[str] = []
+    is_apart = skipping = False
     for line in text.splitlines(keepends=True):
         # `[[suppress]]` is a table, too.
         head = read_header(line.rstrip().replace("[[", "[", 1).replace("]]", "]", 1))
         if head is not None:
             is_of_table = tuple(head[: len(table)]) == table
             if skipping and not is_of_table:
-                kept += above or []
+                kept += above
             skipping = is_of_table
+        bare = line.lstrip()
         if not skipping:
             kept.append(line)
-        elif not line.strip():
-            above = []
-        elif above is not None:
-            above = [*above, line] if line.startswith("#") else None
+        elif (is_apart and not bare) or (
+            bare.startswith("#") and (is_apart or not bare.startswith(PROPOSAL))
+        ):
+            above.append(line)
+        else:
+            above, is_apart = [], not bare
     return "".join(kept)

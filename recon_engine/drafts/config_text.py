@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
+from recon_engine.formatting import format_rate
 from recon_engine.hint_settings import (
     KEYS,
     list_toml,
@@ -26,6 +27,7 @@ from recon_engine.settings_text import write_suppressions
 from recon_engine.toml_text import (
     PROPOSAL,
     PROPOSED,
+    write_comment,
     write_header,
     write_setting,
     write_value,
@@ -119,7 +121,7 @@ def _lines(
                 own.setdefault(each.name, []).append(each)
         for name, value in settings.items():
             if drafted.get((place, name)) == value:
-                yield from (f"# {text}" for text in _evidence(choices, place, name))
+                yield from map(write_comment, _evidence(choices, place, name))
             else:
                 yield CHANGED
             yield from _write_with(name, value, own.pop(name, []))
@@ -166,7 +168,7 @@ def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[s
     known = _as_list(value)
     yield from (f"    {write_value(each)}," for each in known)
     for proposal in items:
-        yield from (f"    # {text}" for text in proposal.texts)
+        yield from (f"    {write_comment(text)}" for text in proposal.texts)
         for each in _as_list(proposal.value):
             if each not in known:
                 known.append(each)
@@ -186,7 +188,7 @@ def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
             texts += each.texts
         else:
             instead.append(each)
-    yield from (f"# {text}" for text in texts)
+    yield from map(write_comment, texts)
     for line in write_setting(name, value).splitlines():
         yield f"{PROPOSAL}{line}"
     for each in instead:
@@ -195,9 +197,9 @@ def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
 
 def _write_instead(proposal: _Proposal) -> Iterator[str]:
     """A proposal in the place of another value: text only, for a name is set once."""
-    yield from (f"# {text}" for text in proposal.texts)
+    yield from map(write_comment, proposal.texts)
     setting = write_setting(proposal.name, proposal.value).replace("\n", " ")
-    yield f"# in the place of another value: {setting}"
+    yield write_comment(f"in the place of another value: {setting}")
 
 
 def _is_followed(proposal: _Proposal, value: Any) -> bool:
@@ -265,8 +267,9 @@ def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
     for each in choices.segments:
         if each.of in FILTERS:
             why = (
-                f"{each.rows:,} {each.of} rows, {each.share:.0%} of them, have one"
-                f" value of {each.column} ({each.base:.1%} of all rows)"
+                f"{each.rows:,} {each.of} rows, {format_rate(each.share, places=0)} of"
+                f" them, have one value of {each.column}"
+                f" ({format_rate(each.base, places=1)} of all rows)"
             )
             condition = write_condition(each.column, "!=", each.value)
             settings = {FILTERS[each.of]: condition}

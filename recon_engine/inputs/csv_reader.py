@@ -217,11 +217,9 @@ def map_rejects(header: Header, rejects: Rejects) -> Rejects:
 def _map_to_part(reject: Reject, parts: Sequence[PartPlace]) -> Reject:
     """A reject at its place in its part, which its reason names."""
     part = parts[bisect_right(parts, reject.byte_offset, key=lambda p: p.offset) - 1]
-    return Reject(
-        reject.line - part.line + part.header_lines + 1,
-        reject.byte_offset - part.offset + part.header_bytes,
-        f"{part.uri}: {reject.reason}",
-    )
+    line = reject.line - part.line + part.header_lines + 1
+    offset = reject.byte_offset - part.offset + part.header_bytes
+    return Reject(line, part.rejects.get(line, offset), f"{part.uri}: {reject.reason}")
 
 
 def limit_reads(read: ReadAt, end: int) -> ReadAt:

@@ -81,7 +81,8 @@ class PartPlace:
     """Where the rows of a part begin: in the joined text, and in the part itself.
 
     `offset`, `line`: in the joined text; `header_bytes`, `header_lines`: what is before
-    the rows in the part.
+    the rows in the part. `rejects`: of a part that was translated, the offsets of its
+    quarantined rows as delivered, by their lines; those of the others are computed.
     """
 
     uri: str
@@ -89,6 +90,7 @@ class PartPlace:
     line: int
     header_bytes: int
     header_lines: int
+    rejects: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)

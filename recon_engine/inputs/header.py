@@ -387,7 +387,7 @@ class HeaderReader:
     start: int = 0
     line: int = 1
     head: bytes = b""
-    comments: list[bytes] = dataclasses.field(default_factory=list)
+    comments: list[tuple[int, bytes]] = dataclasses.field(default_factory=list)
 
     @property
     def flags(self) -> SideFlags:
@@ -444,7 +444,8 @@ class HeaderReader:
         data = self.read_ahead(stream, data, len(prefix))
         while prefix and data.startswith(prefix, self.start):
             data, end = self.find_line_end(stream, data)
-            self.comments.append(data[self.start : end].rstrip(b"\r\n"))
+            line = data[self.start : end].rstrip(b"\r\n")
+            self.comments.append((self.start, line))
             self.start, self.line = end, self.line + 1
             # A prefix may continue where the bytes read so far end.
             data = self.read_ahead(stream, data, len(prefix))
@@ -582,14 +583,13 @@ class HeaderReader:
 
     def check_comments(self, width: int, delimiter: bytes) -> None:
         """Refuse a comment line that may be the header, or a row."""
-        for at, line in enumerate(self.comments):
+        for at, (start, line) in enumerate(self.comments):
             if line.count(delimiter) + 1 == width:
                 raise MalformedInput(
                     "a comment line has as many fields as the header",
                     file=self.uri,
                     line=self.line - len(self.comments) + at,
-                    byte_offset=self.start
-                    - sum(len(each) + 1 for each in self.comments[at:]),
+                    byte_offset=start,
                     why=f"{self.flags.spell('comment-prefix')} would skip what may be"
                     " the header or a row",
                     help=f"use {self.flags.spell('skip-lines')} for the lines before"

@@ -79,8 +79,17 @@ def open_parts(
                 head = b"" if _has_no_header(header) else header.raw[header.start :]
                 stream.write(head and _ended(head))
                 line += head.count(b"\n") or int(bool(head))
+            is_translated = header.origin and header.origin.translation
+            found = file.rejects.sample if is_translated else ()
             places.append(
-                PartPlace(name, stream.tell(), line, len(header.raw), header.lines)
+                PartPlace(
+                    name,
+                    stream.tell(),
+                    line,
+                    len(header.raw),
+                    header.lines,
+                    {each.line: each.byte_offset for each in found},
+                )
             )
             line += _copy_rows(header, file, stream)
             size += file.bytes

@@ -328,8 +328,9 @@ def trailer_error(
     )
     translation = header.origin.translation if header.origin else None
     path = translation.source if translation else header.path
-    # A file of another machine has no path here: the offset says where it is.
-    if path.exists():
+    # The path of an object is only its name, which a file here may have, too: an object
+    # has no state. The offset says where it is, as in a file of another machine.
+    if header.state and path.exists():
         with path.open("rb") as stream:
             descriptor = stream.fileno()
             error.line = line_of(lambda n, at: os.pread(descriptor, n, at), offset)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recon_engine.characters import readable
-from recon_engine.formatting import describe_accepted_rows, format_count
+from recon_engine.formatting import describe_accepted_rows, format_count, format_rate
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.version import __version__
@@ -75,15 +75,10 @@ def _is_counted(run: PastRun) -> bool:
     return run.result is not None and not run.replaced
 
 
-def format_rate(result: PastResult) -> str:
-    """The share of matched rows that differ, such as `6.00%`."""
-    return f"{100 * result.rate:.2f}%"
-
-
 def format_unaccepted_rate(result: PastResult) -> str | None:
     """The share of matched rows that differ and are not accepted; None if unknown."""
-    rate = result.unaccepted_rate
-    return None if rate is None else f"{100 * rate:.2f}%"
+    rows = result.unaccepted_rows
+    return None if rows is None else format_rate(rows, result.matched)
 
 
 def _run_row(run: PastRun) -> dict[str, Any]:
@@ -101,7 +96,9 @@ def _run_row(run: PastRun) -> dict[str, Any]:
         "replaced": run.replaced,
         "result": run.result,
         "breaks": run.breaks,
-        "rate": format_rate(run.result) if run.result else "",
+        "rate": format_rate(run.result.mismatched_rows, run.result.matched)
+        if run.result
+        else "",
         "unaccepted_rate": (run.result and format_unaccepted_rate(run.result)) or "",
         "seconds": "" if run.seconds is None else f"{run.seconds:.1f}",
     }
@@ -212,7 +209,7 @@ def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
         Series(
             "Rows that differ",
             f"share of the matched rows{without}",
-            "{:.2%}".format,
+            format_rate,
             [
                 (run, result.unaccepted_rate)
                 for run, result in results

@@ -31,6 +31,7 @@ from recon_engine.formatting import (
     describe_side,
     format_count,
     format_number_or_percent,
+    format_rate,
     format_share,
     kind_words,
     list_changed_sums,
@@ -314,7 +315,7 @@ def _summarize_result(result: Reconciliation) -> str:
         return f"{every}{result.agreement()}."
     left = result.left
     differ = format_share(left.mismatched_rows, n.matched, "matched row", "differ")
-    facts = [_format_rate(left.mismatched_rows, n.matched)]
+    facts = [format_rate(left.mismatched_rows, n.matched)]
     if result.accepted_rows:
         facts.append(describe_accepted_rows(result.accepted_rows))
     drifted = len(drift.only_in_old) + len(drift.only_in_new)
@@ -423,7 +424,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Matched",
             "count": n.matched,
-            "note": f"{_format_rate(n.matched, old.rows)} of old",
+            "note": f"{format_rate(n.matched, old.rows)} of old",
             "bad": False,
         },
         {
@@ -458,7 +459,7 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
             "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
-            "rate": _format_rate(column.mismatched, column.compared),
+            "rate": format_rate(column.mismatched, column.compared),
             "accepted": column.mismatched - left[column.name],
             "settled": not left[column.name],
             "kinds": _build_kinds(column, open_kinds),
@@ -579,8 +580,8 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
             "rows": each.rows,
             "column": visible(each.column),
             "value": _format_value(each.value),
-            "share": f"{100 * each.share:.1f}%",
-            "base": f"{100 * each.base:.1f}%",
+            "share": format_rate(each.share, places=1),
+            "base": format_rate(each.base, places=1),
         }
         for each in result.segments
     ]
@@ -812,13 +813,6 @@ def _format_cost(result: Reconciliation) -> str:
 def _format_value(value: str | None) -> str:
     """The value of a cell as the page shows it, escaped; `(blank)` if it is empty."""
     return dotted(visible(excerpt_values(None, value)[1])) if value else "(blank)"
-
-
-def _format_rate(part: int, whole: int) -> str:
-    """A share with two decimals, such as `6.00%`; `<0.01%` for a small nonzero one."""
-    share = 100 * part / whole if whole else 0.0
-    # Never `0.00%` where something differs.
-    return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 
 
 def _format_amount(value: Decimal, places: int, sign: str = "") -> str:

@@ -41,7 +41,11 @@ from recon_engine.spark.byte_sources import (
 )
 from recon_engine.spark.findings import FAN_IN, Findings, MergeTask, merge_findings
 from recon_engine.spark.kernel_splits import plan_for_kernel
-from recon_engine.spark.output_parts import commit_parts, reject_existing_output
+from recon_engine.spark.output_parts import (
+    commit_parts,
+    name_folder,
+    reject_existing_output,
+)
 from recon_engine.spark.session import SparkCluster, open_session
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_reader import join_results
@@ -190,13 +194,16 @@ def compare_on_cluster(
     says, if it does, once it is committed.
     """
     settings = settings or SparkSettings.from_environment()
-    if settings.out is not None:
-        reject_existing_output(settings.out)
+    out, folder = settings.out, ""
+    if out is not None:
+        reject_existing_output(out)
+        folder, own = name_folder(out)
+        settings = replace(settings, out=own)
     result, parts = reconcile_on_cluster(
         headers, sources, options, today, progress, cluster=cluster, settings=settings
     )
-    if settings.out is not None:
-        commit_parts(result, parts, settings.out)
+    if out is not None:
+        commit_parts(result, parts, out, folder)
     return result
 
 

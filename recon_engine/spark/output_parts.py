@@ -1,8 +1,9 @@
 """Write the complete difference as Parquet files, and commit it with a manifest.
 
 A task writes the files of its bucket atomically, under names that depend on the bucket
-only. So a task that runs again replaces them by the same rows. The driver stores
-`manifest.json` last and once: readers must ignore a folder without it.
+only. So a task that runs again replaces them by the same rows. The folder that a run
+writes to is its own, so that no other run replaces them. The driver stores
+`manifest.json` last and once: readers must ignore a location without it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from recon_engine.compare.masks import mask_cells, mask_rows
 from recon_engine.errors import ConfigError
@@ -40,6 +42,15 @@ def reject_existing_output(url: str) -> None:
         )
 
 
+def name_folder(url: str) -> tuple[str, str]:
+    """A folder of the location for the parts of one run: its name, and its URL.
+
+    Two runs may be there at once, of which one is refused only when it commits.
+    """
+    name = uuid4().hex
+    return name, f"{open_storage(url).url}{name}/"
+
+
 def write_bucket(
     difference: Difference, bucket: int, plan: ComparisonPlan, url: str
 ) -> Iterator[Artifact]:
@@ -60,14 +71,19 @@ def write_bucket(
                 yield Artifact(name, uri, sha256, size, frame.height)
 
 
-def commit_parts(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
-    """Store the manifest; ConfigError if another run has stored one first."""
+def commit_parts(
+    result: Reconciliation, parts: Iterable[Artifact], url: str, folder: str
+) -> None:
+    """Store the manifest; ConfigError if another run has stored one first.
+
+    `folder`: the one of the location that has the parts.
+    """
     document = {
         "schema": "recon-difference/1",
         "old": {"uri": result.old.uri, "sha256": result.old.sha256},
         "new": {"uri": result.new.uri, "sha256": result.new.sha256},
         "parts": [
-            {"name": each.name, "sha256": each.sha256, "rows": each.rows}
+            {"name": f"{folder}/{each.name}", "sha256": each.sha256, "rows": each.rows}
             for each in sorted(parts, key=lambda part: part.name)
         ],
     }

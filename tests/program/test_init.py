@@ -416,6 +416,28 @@ def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> No
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize(
+    "comments",
+    ["# of b\n", "# 1\n#2\n", "\n# 1\n\n# of b\n", "  # 1\n", "\n#     x = 1\n"],
+)
+def test_comments_above_the_table_behind_a_replaced_one_stay(
+    tmp_path: Path, comments: str
+) -> None:
+    (tmp_path / "old.csv").write_text("ID,A\n" + "".join(f"{n},x\n" for n in range(9)))
+    file = tmp_path / "recon.toml"
+    other = "[dataset.b]\nkeys = 'M'\n"
+    gone = "# of a\nkeys = 'A'\n# why\n#     ignore = ['A']\n"
+    file.write_text(f"[dataset.a]\n{gone}{comments}{other}")
+    command = ("init", "old.csv", "old.csv", "--yes", "--force", "--dataset", "a")
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    text = file.read_text()
+    assert text.startswith(f"{comments.removeprefix(chr(10))}{other}\n[dataset.a]\n")
+    assert not {"# of a", "# why"} & {*text.splitlines()}
+    # Nothing of a draft is added to what is there by drafting again.
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    assert file.read_text() == text
+
+
 def test_what_is_drafted_is_loaded_in_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -927,3 +949,39 @@ def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> 
     assert settings(tmp_path)["old"]["rules"]["STATUS"] == "map(@STATUS.map.csv)"
     columns = {each["name"]: each for each in found_in(tmp_path)["columns"]}
     assert columns["STATUS"]["mismatched"] == 0
+
+
+def test_a_newline_in_a_name_sets_nothing(tmp_path: Path) -> None:
+    names = ("AMT\nignore = ['id']", "NOTE\n[rules]\n'*' = 'digits'", "FLAG\x85\u2028")
+    for file, sign in (("old.csv", ("1", "a", "Y")), ("new.csv", ("2", "A", "yes"))):
+        rows = [
+            f"{n},{sign[0]}{n * n},{sign[1]}bc {n},{sign[2] if n % 2 else 'N'}\n"
+            for n in range(60)
+        ]
+        head = ",".join(["id", *(f'"{name}"' for name in names)])
+        (tmp_path / file).write_text(f"{head}\n{''.join(rows)}")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    found = settings(tmp_path)
+    assert found["keys"] == ["id"]
+    assert not {"ignore", "*"} & {*found, *found.get("rules", {})}
+    # The proposals are in it, and those of a dataset leave the others as they are.
+    lines = (tmp_path / "recon.toml").read_text().splitlines()
+    assert any(r"AMT\nignore = " in line for line in lines if line.startswith("# "))
+    before = "[dataset.a]\nkeys = ['id']\n"
+    (tmp_path / "recon.toml").write_text(before)
+    ended = recon("init", "old.csv", "new.csv", "--yes", "--dataset=b", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "recon.toml").read_text().startswith(before)
+    written = load_configuration(tmp_path / "recon.toml", "b").settings
+    assert written["keys"] == ("id",)
+    # So do the hints of a diff.
+    (tmp_path / "recon.toml").write_text(before)
+    saved = recon(
+        "diff", "old.csv", "new.csv", "--key=id", "--save-hints", cwd=tmp_path
+    )
+    assert saved.returncode == 1, saved.stderr
+    text = (tmp_path / "recon.toml").read_text()
+    assert "--- hints of recon diff" in text
+    assert r"NOTE\n[rules]\n" in text
+    assert tomllib.loads(text) == tomllib.loads(before)

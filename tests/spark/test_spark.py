@@ -10,11 +10,13 @@ import signal
 import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import boto3
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -601,6 +603,25 @@ def test_an_object_is_read_in_ranges_by_the_tasks(
     assert json.loads(there)["counts"]["mismatched_cells"]
 
 
+def test_the_line_of_a_trailer_of_an_object_is_not_counted_in_another_file(
+    tmp_path: Path, seaweed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
+    monkeypatch.chdir(tmp_path)
+    bucket = f"spark-{uuid4().hex[:8]}"
+    client = boto3.client("s3", endpoint_url=seaweed)
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="in/old.csv", Body=b"id,v\n1,a\n2,b\nTRL,3\n")
+    client.close()
+    # The name of the object, in the folder in which the program runs.
+    (tmp_path / "old.csv").write_text(30 * "\n")
+    url = f"s3://{bucket}/in/old.csv"
+    trailer = ("--trailer", "TRL", "--trailer-count", "2")
+    refused = document(url, url, "--key", "id", *trailer, "--engine", "spark")
+    assert (refused["file"], refused["byte_offset"]) == (url, 13)
+    assert refused["line"] is None
+
+
 @pytest.fixture(params=["folders", "s3"])
 def sites(
     request: pytest.FixtureRequest,
@@ -729,6 +750,58 @@ def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> N
     assert outcome.result.counts.mismatched_rows == 2
     assert site.names(site.inbound) == before
     assert site.names(site.out) == {}
+
+
+@dataclass(frozen=True)
+class Second(SparkCluster):
+    """A cluster on which another run ends before the tasks of this one begin."""
+
+    first: Callable[[], None]
+
+    def collect(self, packets: Any) -> list[Packet]:
+        self.first()
+        return super().collect(packets)
+
+
+def test_a_run_that_is_refused_leaves_the_committed_difference(
+    tmp_path: Path, session: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "o u t"
+    out.mkdir()
+    monkeypatch.setenv("RECON_SPARK_OUT", str(out))
+    runs = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "old.csv").write_text(f"id,v\n1,a{number}\n2,a\n3,c\n")
+        (folder / "new.csv").write_text(f"id,v\n1,b{number}\n2,a\n4,d\n")
+        old, new = (read_header(folder / f"{side}.csv") for side in ("old", "new"))
+        runs.append(((old, new), (LocalSource.of(old), LocalSource.of(new))))
+    options = Options(keys=("id",))
+
+    def commit_first() -> None:
+        if not (out / "manifest.json").exists():
+            compare_on_cluster(*runs[0], options, DAY, cluster=SparkCluster(session))
+
+    with pytest.raises(ConfigError, match="already contains a difference"):
+        compare_on_cluster(
+            *runs[1], options, DAY, cluster=Second(session, commit_first)
+        )
+    parts = json.loads((out / "manifest.json").read_text())["parts"]
+    assert {each["name"].split("/")[1] for each in parts} == {
+        "mismatches",
+        "missing",
+        "extra",
+    }
+    for each in parts:
+        data = (out / each["name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == each["sha256"]
+    [cell] = [
+        pl.read_parquet(out / each["name"])
+        for each in parts
+        if "mismatches" in each["name"]
+    ]
+    assert {"a0", "b0"} <= {str(value) for value in cell.row(0)}
 
 
 def test_the_whole_difference_is_not_written_where_it_is_not(tmp_path: Path) -> None:

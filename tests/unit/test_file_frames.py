@@ -309,6 +309,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int
         "a comment line has as many fields as the header",
         (1, 0),
     ),
+    "the second comment of three, with a mark and carriage returns": (
+        "\ufeff#é\r\n#ID,A\r\n#\r\nID,A\r\n1,x\r\n",
+        {"old_comment_prefix": "#"},
+        "a comment line has as many fields as the header",
+        (2, 8),
+    ),
     "another number of names": (
         "1,x\n2,y\n",
         {"old_no_header": True, "old_names": ("ID", "A", "B")},

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.program import recon
 
 from recon_engine import diff
 from recon_engine.formatting import (
     describe_side,
     format_count,
+    format_rate,
     format_share,
 )
 from recon_engine.gate_syntax import METRICS
-from recon_engine.model import Side
+from recon_engine.model import PastResult, PastRun, Side
+from recon_engine.report.history_page import render_history
 from recon_engine.report.junit import render_junit
 
 
@@ -111,3 +117,66 @@ def test_one_of_everything_is_singular_in_every_output(tmp_path: Path) -> None:
     assert "1 column on one side only" in result.differences()
     wrong = {name: WRONG.findall(text) for name, text in outputs.items()}
     assert not any(wrong.values()), wrong
+
+
+@given(
+    whole=st.integers(1, 10**12),
+    parts=st.lists(st.integers(0, 10**12), min_size=2, max_size=5),
+    places=st.integers(0, 2),
+)
+def test_none_and_all_are_said_of_none_and_all_only(
+    whole: int, parts: list[int], places: int
+) -> None:
+    for part in sorted({*(each % (whole + 1) for each in parts), 0, 1, whole - 1}):
+        text = format_rate(part, whole, places)
+        number = float(text.strip("<>%"))
+        share = 100 * part / whole
+        assert (number == 0) == (part == 0), text
+        assert (number == 100) == (part == whole), text
+        if text[0] in "<>":
+            assert share < number if text[0] == "<" else share > number
+        else:
+            assert abs(number - share) <= 0.501 * 10**-places, text
+
+
+def test_every_output_has_the_same_share(tmp_path: Path) -> None:
+    rows = [f"{n},a\n" for n in range(40_000)]
+    (tmp_path / "o.csv").write_text("id,v\n" + "".join(rows))
+    rows[7] = "7,b\n"
+    (tmp_path / "n.csv").write_text("id,v\n" + "".join(rows[:-1]))
+    ended = recon("diff", "o.csv", "n.csv", "--key", "id", "-o", "r.html", cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    [line] = [each for each in ended.stdout.splitlines() if each.startswith("v ")]
+    assert line.split()[:3] == ["v", "1", "<0.01"]
+    page = unescape((tmp_path / "r.html").read_text())
+    assert ">99.99% of old" in page
+    assert "1 of 39,999 matched rows differs (<0.01%)" in page
+    result = PastResult(
+        verdict="differ",
+        passed=True,
+        rows_old=40_000,
+        rows_new=39_999,
+        matched=39_999,
+        missing=1,
+        extra=0,
+        mismatched_rows=1,
+        mismatched_cells=1,
+        accepted_rows=0,
+    )
+    began = datetime(2026, 11, 2, tzinfo=UTC)
+    run = PastRun(UUID(int=1), began, "SUCCEEDED", 1.0, result)
+    history = unescape(render_history("claims", [run]))
+    assert "<0.01%" in history
+    assert "0.00%" not in history
+
+
+def test_a_gate_says_all_of_all_only(tmp_path: Path) -> None:
+    lines = [f"{n},a\n" for n in range(5_000)]
+    (tmp_path / "o.csv").write_text("id,v\n" + "".join(lines))
+    for kept, percent in ((lines[:1], ">99.9%"), ([], "100%")):
+        (tmp_path / "n.csv").write_text("id,v\n" + "".join(kept))
+        found = diff(
+            tmp_path / "o.csv", tmp_path / "n.csv", keys="id", gates="missing_rate<=5%"
+        )
+        [gate] = found.gates
+        assert f"({percent})" in gate.text

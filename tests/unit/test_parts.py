@@ -140,6 +140,25 @@ def test_a_quarantined_row_is_listed_with_its_part(tmp_path: Path, whole: Path) 
     assert row["reason"].endswith("part-1.csv: a row of 1 field under a header of 2")
 
 
+def test_a_quarantined_row_of_a_translated_part_is_placed_as_delivered(
+    tmp_path: Path, reader: str
+) -> None:
+    texts = (
+        "ID||A\n1||x\n2||y\n3||z||z\n4||w||w\n",
+        "ID||A\n5||x\n",
+        "ID||A\n6||x\n\n7\n8||v\n",
+    )
+    folder = parts(tmp_path, *texts)
+    new = tmp_path / "new.csv"
+    new.write_text(texts[1])
+    found = rx.diff(folder, new, keys="ID", on_bad_row="quarantine", delimiter="||")
+    places = [
+        (row["reason"].partition(".csv: ")[0][-1], row["line"], row["byte_offset"])
+        for row in found.rejects().rows(named=True)
+    ]
+    assert places == [("0", 4, 16), ("0", 5, 24), ("2", 3, 11), ("2", 4, 12)], reader
+
+
 def test_an_empty_set_is_refused(tmp_path: Path, whole: Path) -> None:
     (tmp_path / "empty").mkdir()
     for given_as in (tmp_path / "empty", tmp_path / "*.txt"):

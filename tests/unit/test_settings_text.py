@@ -41,12 +41,22 @@ ROWS = Suppression(
 def test_settings_are_read_back(tmp_path: Path) -> None:
     options = Options(
         keys=("ID", "LINE, no"),
-        ignore=("X\u202eY", "Z\u2028Q"),
+        # So long that each takes a line.
+        ignore=(
+            "X\u202eY",
+            "Z\u2028Q",
+            *(f"COLUMN OF A LONG NAME {n}" for n in range(9)),
+        ),
         renames={"A": "B"},
         rules={"*": ("trim",), "PAID AMT": ("decimal(abs=0.01)", "nulls(NA)")},
         gates=("missing<=0",),
         where="A != 'b'",
-        suppressions=(CELLS, replace(CELLS, kind=("text", "case")), ROWS),
+        suppressions=(
+            CELLS,
+            replace(CELLS, kind=("text", "case")),
+            replace(CELLS, keys=tuple((str(n), "\x85 \n") for n in range(30))),
+            ROWS,
+        ),
         old=SideOptions(skip_lines=3),
     )
     for dataset in (None, "claims"):

@@ -42,6 +42,15 @@ gates = []
 def test_a_value_reads_back_as_itself(value: Any) -> None:
     text = toml_text.write_setting("a b", value)
     assert tomllib.loads(text) == {"a b": value}
+    # An editor, which may split lines at other characters, changes none of them.
+    assert text.splitlines() == text.split("\n")
+
+
+@given(text=TEXTS)
+def test_a_comment_is_one_line(text: str) -> None:
+    comment = toml_text.write_comment(text)
+    assert tomllib.loads(comment) == {}
+    assert comment.splitlines() == [comment]
 
 
 @given(
