@@ -65,7 +65,7 @@ long: $(VENV)/test  ## the property tests with 50 times the examples
 shuffled-hints: $(VENV)/test  ## no hint on 1,000 pairs of shuffled columns; 10 to 30 minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_hints.py -k shuffled
 
-crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
+crash-matrix: $(VENV)/test  ## the program fails at every side effect; 10 to 30 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/crash_matrix.py docs/crash-matrix.md
 
 races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes

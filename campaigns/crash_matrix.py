@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from support import stand
 
+from recon_engine.formatting import format_count
 from recon_engine.runtime.failpoints import ACTIONS
 from recon_engine.version import __version__
 
@@ -230,7 +231,7 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
     lines = [
         f"recon-engine {__version__}: {len(outcomes):,} cases, {double:,} of them with",
         f"a second crash during recovery; {runs:,} runs of the program, {crashes:,} of",
-        f"them made to fail, in {seconds / 60:.0f} minutes.",
+        f"them made to fail, in {format_count(round(seconds / 60), 'minute')}.",
         "",
         "| broken | times |",
         "|---|---:|",
