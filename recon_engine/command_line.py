@@ -149,7 +149,7 @@ def explain_command(
 ) -> str:
     """`recon explain OLD NEW` with the values of a key, and options.
 
-    A value that begins with a hyphen stands behind `--`, so that it is no option.
+    A value that begins with a hyphen comes after `--`, so that it is no option.
     """
     dashed = any(value.startswith("-") for value in key)
     words = [*options, "--", *key] if dashed else [*key, *options]

@@ -459,18 +459,21 @@ class Reconciliation:
         """The columns without a hint and a change in common, most cells first.
 
         Such as `MEMBER_ID (16 cells), NAME (11)`. Left out are columns that are
-        accepted as a whole, those with too few cells to tell, and those of which one
+        accepted as a whole, those with too few cells to decide, and those of which one
         pair of values has half of the cells.
         """
-        told = {each.column for each in self.hints}
-        told |= {each.column for each in self.constants}
+        explained = {each.column for each in self.hints}
+        explained |= {each.column for each in self.constants}
         # A hint names one of two columns that are swapped.
-        told |= {*merge_settings(self.hints).get("map", ()), *self.accepted_columns}
+        explained |= {
+            *merge_settings(self.hints).get("map", ()),
+            *self.accepted_columns,
+        }
         most = {each.column: max(c.rows for c in each.top) for each in self.patterns}
         found = [
             each
             for each in self.differing
-            if each.name in self.examined - told
+            if each.name in self.examined - explained
             and each.mismatched >= MIN_CELLS
             and 2 * most.get(each.name, 0) < each.mismatched
         ]
@@ -711,7 +714,7 @@ class Reconciliation:
 
     @property
     def columns_to_ignore(self) -> tuple[str, ...]:
-        """The columns of one side only, if nothing else stands against a pass.
+        """The columns of one side only, if nothing else prevents a pass.
 
         None if both sides have some: they may be the same ones by other names.
         """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Up to about a second a person's train of thought is not interrupted (J. Nielsen,
 # "Usability Engineering", 1993, chapter 5).
-PATIENCE_SECONDS: Final = 1.0
+SHOWN_AFTER_SECONDS: Final = 1.0
 
 
 class LateBars:
@@ -35,7 +35,7 @@ class LateBars:
         self._running: list[_LateStep] = []
         self._bars: ProgressBars | None = None
         self._shown = ExitStack()
-        self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
+        self._timer = threading.Timer(SHOWN_AFTER_SECONDS, self._show)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:

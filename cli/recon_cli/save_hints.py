@@ -161,7 +161,7 @@ def _without_comments(text: str) -> str:
     """The text without the hints of an earlier result.
 
     What else is in their block stays: a setting whose comment sign was removed, and
-    all that stands below, if the line that ends the block is gone.
+    all that is below it, if the line that ends the block is gone.
     """
     lines = text.split("\n")
     while BEGIN in lines:

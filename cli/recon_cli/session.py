@@ -125,7 +125,7 @@ def exit_with_error(
 
         print_error(make_console(stderr=True), error)
         if run and _view.quiet:
-            # A mail of several folders is told apart by it.
+            # One mail may have the lines of several datasets.
             ended = f"{run['dataset']}: run ended as {run['status']}"
             say(f"{ended} · run {run['run_id']}", stderr=True)
     raise CommandEnded(exit_code) from None

@@ -148,7 +148,7 @@ class Settings:
     def words_here(self) -> tuple[str, ...]:
         """The same without the file that a command in this folder finds by itself."""
         words = self.file_words
-        # A variable stands before that file.
+        # A variable takes precedence over that file.
         found = None if "RECON_CONFIG" in os.environ else find_config_file()
         return words[2:] if found and self.config_file == str(found) else words
 

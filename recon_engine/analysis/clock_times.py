@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.analysis.proposed_rules import apply_to_both
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,7 +97,7 @@ def find_zone_rules(changes: pl.DataFrame) -> Iterator[SideRules]:
         for side, form in zip(SIDES, (old, new), strict=True)
     )
     (_, ours), (_, theirs) = rules
-    yield (("both", ours),) if ours == theirs else rules
+    yield apply_to_both(ours) if ours == theirs else rules
 
 
 def _find_form(changes: pl.DataFrame, side: str) -> str | None:

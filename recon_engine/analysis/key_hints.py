@@ -224,19 +224,19 @@ def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
 def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """The rules that change a value in one of two lists of keys."""
     both = pl.concat([old, new]).alias("text").to_frame()
-    tells = both.select(_tell_of_rules()).row(0, named=True)
-    rules = [rule for rule, some in tells.items() if some and rule != "strip"]
-    if tells["strip"]:
+    applies = both.select(_build_rule_tests()).row(0, named=True)
+    rules = [rule for rule, some in applies.items() if some and rule != "strip"]
+    if applies["strip"]:
         strips = find_strip_rules(old, new)
         rules += [rule for rule in strips if _keeps_keys_apart(rule, (old, new))]
     return rules + find_date_rules(old, new)
 
 
 @functools.cache
-def _tell_of_rules() -> list[pl.Expr]:
+def _build_rule_tests() -> list[pl.Expr]:
     """Whether some text may be changed by a rule, for each rule."""
     text = pl.col("text")
-    tells = {
+    tests = {
         "trim": text != text.str.strip_chars(),
         "casefold": text != text.str.to_uppercase(),
         "lstrip0": text.str.starts_with("0"),
@@ -246,7 +246,7 @@ def _tell_of_rules() -> list[pl.Expr]:
         "nfc": text.str.contains(r"[^\x00-\x7f]"),
         "strip": text.str.contains(PUNCTUATION),
     }
-    return [each.any().alias(rule) for rule, each in tells.items()]
+    return [each.any().alias(rule) for rule, each in tests.items()]
 
 
 def _keeps_keys_apart(rule: str, sides: Iterable[pl.Series]) -> bool:

@@ -77,7 +77,7 @@ class Sought:
     """The keys that can be looked up.
 
     `digests`: `at` (their index in the lookup), `DIGESTS`, and `sides`: those by whose
-    rules the key has them; both for a locator, which does not tell. `texts`: the keys
+    rules the key has them; both for a locator, whose side is unknown. `texts`: the keys
     that no mask hides, if they have no rules; `masked`: the digests of the others by
     which rows are selected. `as_shown`: the `at` of the keys whose columns are masked
     as they are in this run.

@@ -60,7 +60,7 @@ ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 # Held from the first statement of a publication to its commit or rollback: publications
 # of one dataset run one after the other. Two workers (of two inbound locations) would
 # otherwise rename stage tables to the same name and interleave their breaks.
-# A purge takes it too, before it drops the public tables. `{}` stands for the name.
+# A purge takes it too, before it drops the public tables. `{}`: the name.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended({}, 0))::text"
 UNIQUE_VIOLATION: Final = "23505"
 # The type of exact sums, which has no equal in Arrow.

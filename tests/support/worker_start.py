@@ -1,7 +1,7 @@
 """What a process of the tests does before it imports what it tests.
 
 Polars has as many threads as it finds when it is imported. Three workers on two cores
-with two threads each spend a seventh of their time on threads that look for work. So
+with two threads each spend a seventh of their time on threads that search for work. So
 the first worker has all threads, for results that depend on them, and each other worker
 has one. The variable is gone afterwards: programs that tests start have all threads.
 
