@@ -541,12 +541,13 @@ class Reconciliation:
         """
         n = self.counts
         differ = n.missing or n.extra or n.mismatched_rows or self.drift
-        return not (differ or self.uncompared or self.has_no_pair)
+        return not (differ or self.uncompared or self.compares_nothing)
 
     @property
-    def has_no_pair(self) -> bool:
-        """Whether no row was compared, because all were set aside."""
-        return not self.counts.matched and bool(self.old.aside.total)
+    def compares_nothing(self) -> bool:
+        """Whether no row is matched, missing or extra, because all were set aside."""
+        n = self.counts
+        return not (n.matched or n.missing or n.extra) and bool(self.old.aside.total)
 
     @property
     def uncompared(self) -> int:
@@ -710,7 +711,7 @@ class Reconciliation:
     @property
     def unsettled(self) -> bool:
         """Whether anything differs that is not suppressed, or no row was compared."""
-        return bool(self.left or self.drift or self.uncompared or self.has_no_pair)
+        return bool(self.left or self.drift or self.uncompared or self.compares_nothing)
 
     @property
     def columns_to_ignore(self) -> tuple[str, ...]:

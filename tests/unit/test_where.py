@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,6 +27,7 @@ from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.result_document import write_markdown
 from recon_engine.where_syntax import Condition, parse_where, write_condition
 
@@ -166,6 +168,17 @@ def test_filters_that_leave_no_pair_are_no_agreement(tmp_path: Path) -> None:
     )
     assert said.returncode == 1
     assert 'failures="1"' in (tmp_path / "r.xml").read_text()
+
+
+def test_rows_that_are_accepted_as_missing_pass_beside_a_filter() -> None:
+    new = OLD.with_columns(ID=pl.col("ID") + "x")
+    accepted = [
+        Suppression(what=what, reason="known", owner="ops", until=date.max)
+        for what in (Suppressible.MISSING, Suppressible.EXTRA)
+    ]
+    d = diff(OLD, new, keys="ID", where=CLOSED, suppressions=accepted)
+    assert d.old.left_out
+    assert (d.counts.matched, d.agrees, d.passes) == (0, False, True)
 
 
 def test_a_pair_stays_if_one_of_its_rows_fulfils_the_filter() -> None:
