@@ -257,25 +257,20 @@ def check_trailer(
 
 def _sum_error(header: Header, expected: Expected, rejected: int) -> ReconError:
     """The error for a sum that is another one than that of the rows."""
-    message = f"field {expected.field} of the trailer is not the sum of "
-    message += str(expected.column)
+    reason = {
+        "why": "a record is missing, was added or was changed after the trailer"
+        " was written; or the column has a rule that reads other values"
+    }
     if rejected:
         flag = header.frame.flags.spell("trailer-sum")
-        return trailer_error(
-            header,
-            expected.trailer.offset,
-            message,
-            why=format_count(rejected, "quarantined row")
+        reason = {
+            "why": format_count(rejected, "quarantined row")
             + f" {'is' if rejected == 1 else 'are'} not in the sum",
-            help=f"correct these rows, which are listed without {flag}",
-        )
-    return trailer_error(
-        header,
-        expected.trailer.offset,
-        message,
-        why="a record is missing, was added or was changed after the trailer"
-        " was written; or the column has a rule that reads other values",
-    )
+            "help": f"correct these rows, which are listed without {flag}",
+        }
+    message = f"field {expected.field} of the trailer is not the sum of "
+    message += str(expected.column)
+    return trailer_error(header, expected.trailer.offset, message, **reason)
 
 
 def _say(count: Decimal) -> str:
