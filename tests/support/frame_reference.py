@@ -5,6 +5,7 @@ It shares no code with the product: a state machine over characters, and slices 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -281,7 +282,13 @@ def _split_records(  # noqa: C901, PLR0912 - one state machine
     field, state, at = "", "start", 0
     # The product translates a longer delimiter to this character.
     reserved = "\x1f" * (len(delimiter.encode()) > 1)
+    # A run of characters without a meaning is one step: some texts have a megabyte.
+    plain = re.compile(rf"[^\0\r\n\"={re.escape(delimiter[0])}{reserved}]+")
     while at < len(text):
+        if (run := plain.match(text, at)) and state != "closed":
+            field += run[0]
+            at, state = run.end(), state if state == "quoted" else "plain"
+            continue
         char, following = text[at], text[at + 1 : at + 2]
         at += 1
         if char == "\0" or (char in reserved and state != "quoted"):

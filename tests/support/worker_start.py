@@ -22,7 +22,12 @@ with patch.dict(os.environ, {} if ALONE else {"POLARS_MAX_THREADS": "1"}):
     import polars  # noqa: F401, ICN001
 
 
+# A search of the youngest objects finds next to nothing: as seldom as in the command.
+NEW_OBJECTS = 50_000
+
+
 def search_garbage_of_tests_only() -> None:
     """Begin to collect garbage, without what there is now."""
     gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
     gc.enable()
