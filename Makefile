@@ -95,7 +95,7 @@ fuzz-frames-blind: $(VENV)/test  ## the same files without guidance, which is fa
 drafts: $(VENV)/dev  ## seeded pairs of unknown files: recon init and diff show exactly what was planted
 	PYTHONPATH=tests $(BIN)/python campaigns/drafts.py --pairs 2000
 
-fuzz-native: $(VENV)/dev  ## all short texts, and a million random inputs, for the native kernel; about an hour
+fuzz-native: $(VENV)/dev  ## all short texts, and a million random inputs, for the native kernel; about 25 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --every 9
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 1000000
 

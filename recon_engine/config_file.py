@@ -226,6 +226,8 @@ class Accepted(BaseModel):
         return self
 
 
+# Settings of both files at once, whose text may be OLD:NEW.
+OF_PAIRS: Final = ("delimiter", "encoding")
 # Settings whose text has a grammar; all others are of the type that their option has.
 FILE_TYPES: Final[dict[str, Any]] = {
     "keys": Names,
@@ -550,14 +552,13 @@ def _find_misplaced(loc: list[int | str], path: Path) -> str:
         return ""
     if of_dataset:
         head = write_header([str(part) for part in loc[:2]])
-        return (
-            f"`{name}` is a setting of the whole dataset; move it directly below {head}"
-        )
-    if path.name == PYPROJECT:
-        where = "directly below [tool.recon]"
+        whole, where = "dataset", f"directly below {head}"
+    elif path.name == PYPROJECT:
+        whole, where = "file", "directly below [tool.recon]"
     else:
-        where = "above the first [table]"
-    return f"`{name}` is a setting of the whole file; move it {where}"
+        whole, where = "file", "above the first [table]"
+    pair = ", as OLD:NEW" if table in SIDES and name in OF_PAIRS else ""
+    return f"`{name}` is a setting of the whole {whole}; move it {where}{pair}"
 
 
 def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:

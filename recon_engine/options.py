@@ -434,8 +434,8 @@ _TABLE: Final = (
     _setting(
         "max_ratio",
         group=Group.INPUT,
-        help="Refuse a compressed file that expands to more than N times its size"
-        " (decompression-bomb guard).",
+        help="Refuse a compressed file that expands to more than N times its size,"
+        " and to more than 16 MiB (decompression-bomb guard).",
         commands=(*READING, "init"),
         value_type=int,
         metavar="N",

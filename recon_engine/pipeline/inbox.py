@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DATA_SUFFIXES: Final = (
     *(".csv", ".csv.gz", ".csv.zst", ".csv.bz2", ".csv.xz", ".csv.zip"),
-    *(".parquet", ".arrow"),
+    *(".parquet", ".arrow", ".feather"),
 )
 NEW_MARK: Final = "NEWSYSTEM"
 # Names that tables are often delivered under, and that are not read: they are errors,

@@ -92,6 +92,12 @@ def test_what_the_patterns_do_not_tell_apart_is_refused(
     assert isinstance(select_by_patterns(map(file, ["README"]), "a", "b"), NoData)
 
 
+def test_a_table_of_arrow_is_a_data_file_by_each_of_its_names() -> None:
+    found = select_pair(map(file, ["NEWSYSTEM.feather", "old.arrow"]))
+    assert isinstance(found, FilePair)
+    assert (found.old.name, found.new.name) == ("old.arrow", "NEWSYSTEM.feather")
+
+
 NOTHING = [
     [],
     ["README"],

@@ -146,6 +146,11 @@ def test_the_reference_of_commands_is_that_of_the_code() -> None:
         "Every command with its options, as `recon COMMAND --help` shows them. A flag",
         "overrides its variable, which overrides [recon.toml](configuration.md).",
         "[errors.md](errors.md) has the exit codes.",
+        "",
+        "`recon --version`, `--debug` (tracebacks, which may have values of cells),",
+        "`--install-completion` and `--show-completion` need no command. Variables",
+        "without an option are in [operations.md](operations.md),",
+        "[masks.md](masks.md), [spark.md](spark.md) and [native.md](native.md).",
     ]
     for name, command in sorted(group.commands.items()):
         lines += ["", f"## recon {name}", "", command.help or "", ""]

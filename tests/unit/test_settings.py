@@ -337,6 +337,16 @@ def test_a_setting_of_the_file_below_a_table_says_where_it_belongs(
     load_configuration(file)
 
 
+def test_a_setting_that_is_of_a_pair_of_files_says_how_a_pair_is_written(
+    file: Path,
+) -> None:
+    error = refusal(file, '[old]\ndelimiter = ";"\n')
+    assert error.message == (
+        "`delimiter` is a setting of the whole file;"
+        " move it above the first [table], as OLD:NEW"
+    )
+
+
 def test_a_setting_of_the_file_below_a_suppression_says_where_it_belongs(
     file: Path,
 ) -> None:
