@@ -79,9 +79,9 @@ def digest_sides(
 class ScannedDigests:
     """The digests of a file in the kernel.
 
-    `name`: that of the strategy without the kernel. `mixed`: the compared columns that
-    the kernel does not digest. `random`: the secret of the forms of columns, the same
-    for both sides.
+    `name`: that of the strategy without the kernel. `mixed`: the columns of the key and
+    the compared ones that the kernel does not digest. `random`: the secret of the forms
+    of columns, the same for both sides.
     """
 
     side: str

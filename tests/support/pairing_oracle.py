@@ -58,9 +58,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a comparison says of its rows, in sets and counts."""
+    """What a comparison says of its rows, in sets and counts.
+
+    `made_equal`: the pairs that a rule makes equal, by its column and its place there.
+    """
 
     matched: int
+    tolerated_keys: int
+    made_equal: Counter[tuple[str, int]]
     missing: Counter[oracle.Row]
     extra: Counter[oracle.Row]
     cells: Counter[tuple[oracle.Row, str, str, str]]
@@ -157,8 +162,18 @@ def compare(  # noqa: C901 - the steps in their order
             if not oracle.alike(chains[name], o_text, n_text):
                 cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
     everything = [*keys, *columns]
+    made_equal: Counter[tuple[str, int]] = Counter()
+    for name in everything:
+        unlike = [(o[name], n[name]) for o, n in pairs if o[name] != n[name]]
+        made_equal.update(
+            (name, oracle.since(chains[name], *texts))
+            for texts in unlike
+            if oracle.alike(chains[name], *texts)
+        )
     return Prepared(
         matched=len(pairs),
+        tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
+        made_equal=made_equal,
         missing=Counter(tuple(row[n] for n in everything) for row in alone[0]),
         extra=Counter(tuple(row[n] for n in everything) for row in alone[1]),
         cells=cells,
