@@ -97,11 +97,9 @@ def compare(  # noqa: C901 - the steps in their order
     for name, rows, plan in zip(oracle.SIDES, (old, new), plans, strict=True):
         side = _Side(name, plan)
         for row in rows:
-            line, failed = _derive(row, plan)
-            failed = failed or not all(
-                oracle.is_listed(chains[key], name, line[key]) for key in keys
-            )
-            place = _place(line, plan, chains, name, failed=failed)
+            line, unmade = _derive(row, plan)
+            listed = all(oracle.is_listed(chains[key], name, line[key]) for key in keys)
+            place = _place(line, plan, chains, name, unmade, listed=listed)
             side.rows.append((line, place, 1))
         sides.append(side)
     if any(plan.fold for plan in plans):
@@ -200,39 +198,51 @@ def _form(chains: Chains, side: str, name: str, text: str) -> str:
     return oracle.form(chains[name], side, text)
 
 
-def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
-    """The row with new columns, and whether one of them could not be made.
+def _derive(row: Line, plan: SidePlan) -> tuple[Line, set[str]]:
+    """The row with new columns, and those that could not be made.
 
     A derivation is `split NAME NAME SOURCE SEPARATOR`, `join NAME SOURCE SOURCE
     SEPARATOR`, or `slice NAME SOURCE FIRST LAST`, the last of which may be blank.
     """
-    row, failed = dict(row), False
+    row = dict(row)
+    unmade: set[str] = set()
     for function, *words in plan.derive:
         if function == "split":
             *names, source, separator = words
+            sources = [source]
             parts = row[source].split(separator)
             fits = len(parts) == len(names)
             row |= dict(zip(names, parts if fits else [""] * len(names), strict=True))
         elif function == "join":
             name, *sources, separator = words
+            names = [name]
             row[name], fits = separator.join(row[each] for each in sources), True
         else:
             name, source, first, last = words
+            names, sources = [name], [source]
             end = int(last) if last else None
             fits = len(row[source]) >= (end or int(first))
             row[name] = row[source][int(first) - 1 : end] if fits else ""
-        failed = failed or not fits
-    return row, failed
+        if not fits or not unmade.isdisjoint(sources):
+            unmade.update(names)
+    return row, unmade
 
 
 def _place(
-    row: Line, plan: SidePlan, chains: Chains, side: str, *, failed: bool
+    row: Line,
+    plan: SidePlan,
+    chains: Chains,
+    side: str,
+    unmade: set[str],
+    *,
+    listed: bool,
 ) -> str:
-    own = [holds(row, test, chains, side) for test in plan.own]
+    """The place of a row; a column that could not be made fails no test."""
+    own = [holds(row, test, chains, side) for test in plan.own if test[0] not in unmade]
     both = [holds(row, test, chains, side) for test in plan.both]
     if False in own:
         return "o"
-    if failed or None in own:
+    if unmade or not listed or None in own:
         return "u"
     if False in both:
         return "f"

@@ -637,6 +637,33 @@ def test_rows_that_do_not_fit_are_unpairable(derive: str, lost: int) -> None:
         assert f"{lost} extra may be among {lost} unpairable of old" in d.warnings()
 
 
+@pytest.mark.parametrize("how", ["kernel", "memory", "disk", "spark"])
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("p = 'x'", "unpairable"),
+        # A column that is made of one that could not be made.
+        ("j != '/2'", "unpairable"),
+        ("p != ''", "unpairable"),
+        ("p = 'x' and k != '2'", "left_out"),
+    ],
+)
+def test_a_filter_does_not_judge_a_column_that_could_not_be_made(
+    tmp_path: Path, where: str, place: str, how: str
+) -> None:
+    paths = (
+        write_table(tmp_path / "o.csv", ["k", "a"], [("1", "x-y"), ("2", "bad")]),
+        write_table(tmp_path / "n.csv", ["k", "a"], [("1", "x-y")]),
+    )
+    steps = ('p,q=split(a,"-")', 'j=join(p,k,"/")')
+    options = Options(
+        keys=("k",), compare_only=("a",), old=SideOptions(derive=steps, where=where)
+    )
+    d = compare_by(how, paths, options)
+    assert (d.counts.matched, d.counts.missing, getattr(d.old, place)) == (1, 0, 1)
+    assert d.agrees == (place == "left_out")
+
+
 def test_a_derived_column_is_masked_as_its_source() -> None:
     new = NEW.with_columns(CLM=pl.lit("C9"))
     d = diff(
