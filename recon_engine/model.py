@@ -244,8 +244,9 @@ class CodeCounts(NamedTuple):
     """What a code table said of the values of a side in matched rows.
 
     `right`, `wrong`: of listed codes, those whose translation is the value of the other
-    side, and the others. `unlisted`: values that the table does not list. `unused`:
-    entries of the table that occur in no row of the side.
+    side, and the others. `unlisted`: values that the table does not list; of a key,
+    those of the rows that are unpairable for it. `unused`: entries of the table that
+    occur in no row of the side, matched or not.
     """
 
     right: int

@@ -61,11 +61,14 @@ class Prepared:
     """What a comparison says of its rows, in sets and counts.
 
     `made_equal`: the pairs that a rule makes equal, by its column and its place there.
+    `codes`: by a column with a code table, the codes of pairs that are right, wrong and
+    unlisted; of a key, those that are not listed are of unpairable rows.
     """
 
     matched: int
     tolerated_keys: int
     made_equal: Counter[tuple[str, int]]
+    codes: dict[str, tuple[int, int, int]]
     missing: Counter[oracle.Row]
     extra: Counter[oracle.Row]
     cells: Counter[tuple[oracle.Row, str, str, str]]
@@ -172,12 +175,49 @@ def compare(  # noqa: C901 - the steps in their order
         matched=len(pairs),
         tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
         made_equal=made_equal,
+        codes={
+            name: counts
+            for name in everything
+            if (counts := _count_codes(name, sides, pairs, keys, chains[name]))
+        },
         missing=Counter(tuple(row[n] for n in everything) for row in alone[0]),
         extra=Counter(tuple(row[n] for n in everything) for row in alone[1]),
         cells=cells,
         old=found[0],
         new=found[1],
     )
+
+
+def _count_codes(
+    name: str,
+    sides: list[_Side],
+    pairs: list[tuple[Line, Line]],
+    keys: list[str],
+    chain: oracle.Chain,
+) -> tuple[int, int, int] | None:
+    """The codes of a column on the first side that has a table for it."""
+    tables = [oracle.is_table((chain.of(side) or [""])[-1]) for side in oracle.SIDES]
+    at = tables.index(True) if any(tables) else 0
+    if not (any(tables) and sides[at].rows):
+        return None
+    side = oracle.SIDES[at]
+    listed = {code for code, _ in oracle.table(chain.of(side)[-1])}
+    counts = Counter[str]()
+    for both in pairs:
+        # The text that the table reads.
+        code = oracle.until(chain, side, len(chain.steps) - 1, both[at][name])
+        if code in listed:
+            is_right = oracle.alike(chain, both[0][name], both[1][name])
+            counts["right" if is_right else "wrong"] += 1
+        else:
+            counts["unlisted"] += code != ""
+    if name in keys:
+        counts["unlisted"] += sum(
+            not oracle.is_listed(chain, side, row[name])
+            for row, place, _ in sides[at].rows
+            if place == "u"
+        )
+    return counts["right"], counts["wrong"], counts["unlisted"]
 
 
 def chains_of(

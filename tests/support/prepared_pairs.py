@@ -106,6 +106,7 @@ def said(d: Reconciliation, columns: list[str]) -> Prepared:
         matched=d.counts.matched,
         tolerated_keys=d.counts.tolerated_keys,
         made_equal=made_equal,
+        codes={each.column: each.codes[:3] for each in d.rules if each.codes},
         missing=rows_of(d.missing(), everything),
         extra=rows_of(d.extra(), everything),
         cells=Counter(
