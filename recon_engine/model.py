@@ -185,6 +185,11 @@ class Side:
             self.left_out, self.partner_left_out, self.folded_away, self.unpairable
         )
 
+    @property
+    def rows_of_rates(self) -> int:
+        """The rows that rates are of: not set aside. Rejected rows are among them."""
+        return self.rows - self.aside.total
+
     def dialect_facts(self) -> dict[str, object] | None:
         """The dialect as plain values; `frame` only if an option is about it."""
         if self.dialect is None:

@@ -187,13 +187,17 @@ def _share_of_column(metric: str, name: str, measured: Measurements) -> GateShar
 SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
     "missing": lambda r: GateShare(
         r.left.missing,
-        r.old.rows,
+        r.old.rows_of_rates,
         "old row",
         "are missing",
         r.counts.missing - r.left.missing,
     ),
     "extra": lambda r: GateShare(
-        r.left.extra, r.new.rows, "new row", "are extra", r.counts.extra - r.left.extra
+        r.left.extra,
+        r.new.rows_of_rates,
+        "new row",
+        "are extra",
+        r.counts.extra - r.left.extra,
     ),
     "mismatched_rows": lambda r: GateShare(
         r.left.mismatched_rows,
@@ -225,10 +229,10 @@ SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
         r.new.duplicate_keys, None, "key", "repeat in NEW"
     ),
     "blank_keys_old": lambda r: GateShare(
-        r.old.blank_keys, r.old.rows, "old row", "have a blank key"
+        r.old.blank_keys, r.old.rows - r.old.left_out, "old row", "have a blank key"
     ),
     "blank_keys_new": lambda r: GateShare(
-        r.new.blank_keys, r.new.rows, "new row", "have a blank key"
+        r.new.blank_keys, r.new.rows - r.new.left_out, "new row", "have a blank key"
     ),
     "rejected": lambda r: GateShare(
         r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "row", QUARANTINED
