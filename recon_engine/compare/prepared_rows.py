@@ -23,7 +23,7 @@ from recon_engine.compare.folding import (
 )
 from recon_engine.compare.pairing import compare_rows, pair_rows
 from recon_engine.compare.preparation import PLACE, REASON, Place
-from recon_engine.compare.set_aside import SetAside, list_unpairable
+from recon_engine.compare.set_aside import SetAside, count_reasons, list_unpairable
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules.chains import aside_tally, count_codes
@@ -145,7 +145,8 @@ def compare_prepared(
             strict=True,
         )
     ]
-    aside = SetAside((counts[0], counts[1]), unpairable)
+    reasons = count_reasons(unpairable[0]), count_reasons(unpairable[1])
+    aside = SetAside((counts[0], counts[1]), unpairable, reasons)
     return replace(found.with_aside(aside), tallies=tallies)
 
 

@@ -338,7 +338,11 @@ class _ResultBuilder:
                 for name, each in self.column_findings.items()
                 if each.is_examined and name not in plan.masks.by_column
             ),
-            applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
+            applied=tuple(
+                describe_applied(
+                    self.layout, plan.options, facts, counts, found.aside.reasons
+                )
+            ),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
