@@ -130,7 +130,11 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     [facts] = (each for each in measured.by_column if each.name == column)
     # Without a changed cell the sum is unchanged, even of a column that is not summed.
     if total is None and facts.mismatched + facts.tolerated:
-        why = f"{column} has no sum: it is masked, or not all its values are numbers"
+        why = (
+            f"{column} has no sum: it is masked, not all its values are numbers, or all"
+            " are whole numbers of one width, as identifiers are (of cents, the rule"
+            " scale(2) makes amounts)"
+        )
         return GateResult(gate.text, passed=False, value="no sum", text=why)
     delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
     text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"

@@ -244,9 +244,21 @@ def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
     old, new = pair()
     [gate] = diff(old, new, keys="ID", gates="sum_delta(CODE)<=1000").gates
     assert not gate.passed
-    assert (
-        gate.text == "CODE has no sum: it is masked, or not all its values are numbers"
+    assert gate.text.startswith("CODE has no sum: it is masked, not all its values are")
+
+
+def test_whole_numbers_of_one_width_have_a_sum_once_a_rule_makes_amounts() -> None:
+    old, new = (
+        pl.DataFrame({"ID": ["1"], "CENTS": [cents]})
+        for cents in ("12345678", "12345679")
     )
+    gate = "sum_delta(CENTS)<=0.01"
+    [failed] = diff(old, new, keys="ID", gates=gate).gates
+    assert (failed.passed, failed.value) == (False, "no sum")
+    assert "all are whole numbers of one width, as identifiers are" in failed.text
+    assert "the rule scale(2) makes amounts" in failed.text
+    [passed] = diff(old, new, keys="ID", gates=gate, rules={"CENTS": "scale(2)"}).gates
+    assert (passed.passed, passed.value) == (True, "0.01")
 
 
 def test_a_masked_column_has_no_sum_to_keep_to() -> None:
