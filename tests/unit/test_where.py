@@ -368,6 +368,16 @@ def test_a_key_that_is_left_out_is_explained(tmp_path: Path) -> None:
     assert explain_key(tmp_path / "o.csv", tmp_path / "o.csv", options, ["2"]).agrees
     done = recon("explain", "o.csv", "o.csv", "1", "-k", "ID", "--where", CLOSED,
                  cwd=tmp_path)  # fmt: skip
+    assert found.disagreement == "no row of the key is compared: left out"
+    again = tmp_path / "again.csv"
+    again.write_text("ID,PAID\n1,10\n1,x\n2,9\n2,5\n")
+    options = Options(keys=("ID",), rules={"PAID": ("decimal",)}, where="PAID > 8")
+    one, two = (explain_key(again, again, options, [key]) for key in "12")
+    assert (
+        one.disagreement == "a row of the key is not compared: --where cannot read PAID"
+    )
+    # The other row is left out, which is no difference.
+    assert two.agrees
     assert "2 set aside" in done.stdout
     assert "left out" in done.stdout
 
