@@ -290,7 +290,7 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
     if found:
         why, remedy = found[0].reason, _with_key(found[0].columns)
     else:
-        why = "no column has a value that is in both files"
+        why = "no column that was tried has a value that is in both files"
         remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
     drafting = None
     if not (found and found[0].is_key):
