@@ -68,7 +68,9 @@ def list_unpairable(rows: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame | No
 
 def count_reasons(unpairable: pl.DataFrame | None) -> Counter[str]:
     """How many rows of `list_unpairable` have which reason."""
-    return Counter() if unpairable is None else Counter(unpairable[REASON].to_list())
+    if unpairable is None:
+        return Counter()
+    return Counter(dict(unpairable[REASON].value_counts().iter_rows()))
 
 
 def _concat(parts: Iterable[pl.DataFrame | None]) -> pl.DataFrame | None:
