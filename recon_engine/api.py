@@ -409,7 +409,7 @@ def propose_key(
     if best is None:
         return ConfigError(
             "no key column is named",
-            why="no column has a value that is in both inputs",
+            why="no column that was tried has a value that is in both inputs",
             help='add keys="COLUMN"; renames={"OLD": "NEW"} pairs other names',
         )
     return ConfigError(

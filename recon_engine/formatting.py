@@ -44,6 +44,7 @@ FEW: Final = 20
 SINGULAR_VERBS: Final = {
     "are": "is",
     "carry": "carries",
+    "do": "does",
     "have": "has",
     "match": "matches",
     "were": "was",

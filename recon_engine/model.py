@@ -185,6 +185,11 @@ class Side:
             self.left_out, self.partner_left_out, self.folded_away, self.unpairable
         )
 
+    @property
+    def rows_of_rates(self) -> int:
+        """The rows that rates are of: not set aside. Rejected rows are among them."""
+        return self.rows - self.aside.total
+
     def dialect_facts(self) -> dict[str, object] | None:
         """The dialect as plain values; `frame` only if an option is about it."""
         if self.dialect is None:
@@ -244,8 +249,9 @@ class CodeCounts(NamedTuple):
     """What a code table said of the values of a side in matched rows.
 
     `right`, `wrong`: of listed codes, those whose translation is the value of the other
-    side, and the others. `unlisted`: values that the table does not list. `unused`:
-    entries of the table that occur in no row of the side.
+    side, and the others. `unlisted`: values that the table does not list; of a key,
+    those of the rows that are unpairable for it. `unused`: entries of the table that
+    occur in no row of the side, matched or not.
     """
 
     right: int

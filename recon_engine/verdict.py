@@ -130,7 +130,11 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     [facts] = (each for each in measured.by_column if each.name == column)
     # Without a changed cell the sum is unchanged, even of a column that is not summed.
     if total is None and facts.mismatched + facts.tolerated:
-        why = f"{column} has no sum: it is masked, or not all its values are numbers"
+        why = (
+            f"{column} has no sum: it is masked, not all its values are numbers, or all"
+            " are whole numbers of one width, as identifiers are (of cents, the rule"
+            " scale(2) makes amounts)"
+        )
         return GateResult(gate.text, passed=False, value="no sum", text=why)
     delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
     text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"
@@ -187,13 +191,17 @@ def _share_of_column(metric: str, name: str, measured: Measurements) -> GateShar
 SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
     "missing": lambda r: GateShare(
         r.left.missing,
-        r.old.rows,
+        r.old.rows_of_rates,
         "old row",
         "are missing",
         r.counts.missing - r.left.missing,
     ),
     "extra": lambda r: GateShare(
-        r.left.extra, r.new.rows, "new row", "are extra", r.counts.extra - r.left.extra
+        r.left.extra,
+        r.new.rows_of_rates,
+        "new row",
+        "are extra",
+        r.counts.extra - r.left.extra,
     ),
     "mismatched_rows": lambda r: GateShare(
         r.left.mismatched_rows,
@@ -225,10 +233,10 @@ SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
         r.new.duplicate_keys, None, "key", "repeat in NEW"
     ),
     "blank_keys_old": lambda r: GateShare(
-        r.old.blank_keys, r.old.rows, "old row", "have a blank key"
+        r.old.blank_keys, r.old.rows - r.old.left_out, "old row", "have a blank key"
     ),
     "blank_keys_new": lambda r: GateShare(
-        r.new.blank_keys, r.new.rows, "new row", "have a blank key"
+        r.new.blank_keys, r.new.rows - r.new.left_out, "new row", "have a blank key"
     ),
     "rejected": lambda r: GateShare(
         r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "row", QUARANTINED

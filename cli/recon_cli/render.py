@@ -390,9 +390,9 @@ def show_proposals(
     else:
         show_rows(names, shown, form)
     if not proposals:
-        announce("no column has a value that is in both files")
+        announce("no column that was tried has a value that is in both files")
     elif not proposals[0].is_key:
-        announce("no set of columns is unique; these repeat the least")
+        announce("no set of columns is a key; these repeat the least")
     elif form is not Format.JSON:
         announce(line(proposals[0]))
 

@@ -13,22 +13,30 @@ from recon_engine.where_syntax import write_without_values
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recon_engine.compare.alignment import Alignment
+    from recon_engine.compare.preparation import DerivedColumns, RowTest
     from recon_engine.config import Options
     from recon_engine.model import Counts, Side
 
 
 def describe_applied(
-    layout: Alignment, options: Options, facts: Sequence[Side], counts: Counts
+    layout: Alignment,
+    options: Options,
+    facts: Sequence[Side],
+    counts: Counts,
+    reasons: Sequence[Mapping[str, int]],
 ) -> list[Applied]:
-    """Each option that changes columns or rows, sorted by its text."""
+    """Each option that changes columns or rows, sorted by its text.
+
+    `reasons`: why rows of each side are unpairable, and how many are.
+    """
     compared = (counts.matched + counts.missing, counts.matched + counts.extra)
     found = (
         *_column_options(layout, options),
-        *_derivations(options, facts),
-        *_filters(options, facts),
+        *_derivations(layout, options, facts, reasons),
+        *_filters(layout, options, facts, reasons),
         *_folding(options, facts, compared),
     )
     return sorted(found, key=lambda each: each.option)
@@ -70,7 +78,12 @@ def _column_options(layout: Alignment, options: Options) -> Iterator[Applied]:
         )
 
 
-def _derivations(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
+def _derivations(
+    layout: Alignment,
+    options: Options,
+    facts: Sequence[Side],
+    reasons: Sequence[Mapping[str, int]],
+) -> Iterator[Applied]:
     for at, side in enumerate(SIDES):
         texts = options.side(side).derive
         if not texts:
@@ -79,7 +92,7 @@ def _derivations(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
         old, new = (rows, 0) if side == SIDES[0] else (0, rows)
         flags = " ".join(f"--{side}-derive {text}" for text in texts)
         text = f"derived in {format_count(rows, 'row')} of {side.upper()}"
-        lost = facts[at].unpairable
+        lost = _count_lost(layout.prepared[at].derived, reasons[at])
         text += f"; {lost:,} unpairable" if lost else ""
         yield Applied(flags, old, new, text)
 
@@ -102,7 +115,12 @@ def _folding(
         )
 
 
-def _filters(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
+def _filters(
+    layout: Alignment,
+    options: Options,
+    facts: Sequence[Side],
+    reasons: Sequence[Mapping[str, int]],
+) -> Iterator[Applied]:
     """All filters as one, because one row may fail several.
 
     With masks without their values: a value of a masked column may be among them.
@@ -115,14 +133,25 @@ def _filters(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
     ]
     if not flags:
         return
-    old, new = (side.left_out + side.partner_left_out for side in facts)
-    out, partner, lost = (
+    out, partner = (
         [getattr(side, name) for side in facts]
-        for name in ("left_out", "partner_left_out", "unpairable")
+        for name in ("left_out", "partner_left_out")
     )
+    lost = [
+        _count_lost((*side.own, *side.both), reasons[at])
+        for at, side in enumerate(layout.prepared)
+    ]
+    old, new = (sum(counts) for counts in zip(out, partner, lost, strict=True))
     text = f"{format_count(out[0], 'row')} of OLD and {out[1]:,} of NEW left out"
     if any(partner):
         text += f"; {partner[0]:,} and {partner[1]:,} with a partner that is left out"
     if any(lost):
         text += f"; {lost[0]:,} and {lost[1]:,} could not be read"
     yield Applied(" ".join(flags), old, new, text)
+
+
+def _count_lost(
+    checks: Iterable[DerivedColumns | RowTest], reasons: Mapping[str, int]
+) -> int:
+    """How many rows are unpairable for what these could not make or read."""
+    return sum(reasons.get(why, 0) for why in {each.reason for each in checks})

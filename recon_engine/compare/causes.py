@@ -25,6 +25,7 @@ from recon_engine.rules.assembly import GivenRules
 from recon_engine.rules.chains import (
     NO_CHAIN,
     amounts_of_changes,
+    code_table,
     code_tally,
     count_codes,
     has_notation,
@@ -167,9 +168,8 @@ def summarize_unmatched(
         segments.count_values(rows[names.compared]),
         rows[names.keys],
         {
-            code_tally(name, side): codes
+            code_tally(name, side): count_codes(chain.of(side), rows[name])
             for name, chain in names.chains.items()
-            for codes in [count_codes(chain.of(side), rows[name])]
-            if codes is not None
+            if code_table(chain.of(side)) is not None
         },
     )

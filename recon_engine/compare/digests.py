@@ -42,6 +42,8 @@ from recon_engine.records import dataclass
 from recon_engine.rules.chains import (
     Tallies,
     added,
+    aside_tally,
+    code_table,
     code_tally,
     count_codes,
     normal_form,
@@ -116,6 +118,12 @@ class ColumnIds:
             for name in self.compared
             if name in self.chains and not self.chains[name].is_reflexive
         ]
+
+    @property
+    def coded(self) -> SideRules:
+        """The rules of the compared columns that have a code table on this side."""
+        every = ((name, self.rules.get(name, ())) for name in self.read_apart)
+        return {name: rules for name, rules in every if code_table(rules) is not None}
 
     @property
     def all_are_compared(self) -> bool:
@@ -254,11 +262,11 @@ class CellDigests:
             ),
             rows,
         )
-        digests, is_sampled = mark_places(digests, is_sampled, read, names)
+        digests, is_sampled, aside = mark_places(digests, is_sampled, read, self)
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        self.counted.append(tallies | of_forms)
+        self.counted.append(tallies | of_forms | aside)
         return digests
 
     def sample(self) -> pl.DataFrame:
@@ -430,23 +438,45 @@ def digest_keys(
 
 
 def mark_places(
-    digests: pl.DataFrame, is_sampled: pl.Series, cells: pl.DataFrame, names: ColumnIds
-) -> tuple[pl.DataFrame, pl.Series]:
-    """The digests with the places of their rows, and which rows are sampled.
+    digests: pl.DataFrame,
+    is_sampled: pl.Series,
+    cells: pl.DataFrame,
+    strategy: DigestedSide,
+) -> tuple[pl.DataFrame, pl.Series, Tallies]:
+    """The digests with the places of their rows, which rows are sampled, and codes.
 
-    Rows that are not kept are neither counted as blank nor sampled. `cells`: at least
-    the columns that decide on places.
+    Rows that are not kept are neither counted as blank nor sampled; their codes are
+    counted apart. `cells`: at least the columns that decide on places, and those with
+    code tables.
     """
-    if not names.prepared.places:
-        return digests, is_sampled
-    places = names.prepared.find_places(cells)
+    prepared = strategy.names.prepared
+    if not prepared.places:
+        return digests, is_sampled, {}
+    places = prepared.find_places(cells)
     if not (places != Place.KEPT).any():
-        return digests.with_columns(clear_places(digests["check"])), is_sampled
+        return digests.with_columns(clear_places(digests["check"])), is_sampled, {}
     kept = places == Place.KEPT
     marked = digests.with_columns(
         with_places(digests["check"], places).alias("check"), digests["blank"] & kept
     )
-    return marked, is_sampled & kept
+    return marked, is_sampled & kept, _count_aside_codes(cells, places, strategy)
+
+
+def _count_aside_codes(
+    cells: pl.DataFrame, places: pl.Series, strategy: DigestedSide
+) -> Tallies:
+    """The codes of rows that are not kept, for each column with a code table."""
+    names, found = strategy.names, Tallies()
+    required = {each.column for each in names.prepared.codes}
+    aside = places != Place.KEPT
+    for name, rules in names.coded.items():
+        codes = count_codes(rules, cells[name].filter(aside))
+        if name in required:
+            # A code of a key that is not listed makes its row unpairable: it counts.
+            able = cells[name].filter(aside & (places != Place.UNPAIRABLE))
+            codes[-1] = count_codes(rules, able)[-1]
+        found[aside_tally(name, strategy.side)] = codes
+    return found
 
 
 def find_apart_forms(
@@ -459,7 +489,7 @@ def find_apart_forms(
     these columns that are digested elsewhere.
     """
     names, tallies = strategy.names, Tallies()
-    forms = cells.clone()
+    forms, coded = cells.clone(), names.coded
     for name in names.read_apart:
         if name in but:
             continue
@@ -469,8 +499,8 @@ def find_apart_forms(
         # What rules read of keys is counted by `digest_keys`.
         if name not in names.keys:
             tallies[name] = tally
-        codes = count_codes(names.rules.get(name, ()), cells[name])
-        if codes is not None:
+        if name in coded:
+            codes = count_codes(coded[name], cells[name])
             tallies[code_tally(name, strategy.side)] = codes
         forms = forms.with_columns(texts.alias(f"\0{name}"))
     return forms, tallies

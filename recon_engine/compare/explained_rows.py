@@ -130,10 +130,19 @@ class Explanation:
     @property
     def agrees(self) -> bool:
         """Whether the key is on both sides and nothing differs."""
+        return not self.disagreement
+
+    @property
+    def disagreement(self) -> str:
+        """Why the rows do not agree, in one line; empty if they do."""
         cells = (cell for pair in self.pairs for cell in pair.cells)
-        lost = any(each.reason not in LEFT_OUT for each in self.aside)
-        differ = self.missing or self.extra or any(c.differs for c in cells)
-        return bool(self.pairs) and not (differ or lost)
+        if self.missing or self.extra or any(cell.differs for cell in cells):
+            return "the rows of the key differ"
+        every = dict.fromkeys(each.reason for each in self.aside)
+        if not self.pairs:
+            return f"no row of the key is compared: {', '.join(every)}"
+        lost = ", ".join(each for each in every if each not in LEFT_OUT)
+        return f"a row of the key is not compared: {lost}" if lost else ""
 
 
 def explain_rows(

@@ -126,8 +126,8 @@ class Proposal:
             )
         repeats = format_count(self.repeats_old + self.repeats_new, "row")
         return (
-            "no set of columns that was tried is unique on both sides;"
-            f" {name} repeats least, in {repeats}"
+            "no set of columns that was tried is unique on both sides and matches"
+            f" rows; {name} repeats least, in {repeats}"
         )
 
 
@@ -140,6 +140,7 @@ def propose_keys(
     *,
     most_columns: int = 3,
     exact: bool = False,
+    keys_only: bool = False,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
 ) -> list[Proposal]:
@@ -154,6 +155,8 @@ def propose_keys(
         most_columns: The largest size of a key.
         exact: Whether larger sets are tried even if a key matches nearly all rows, and
             one more matched row ranks higher.
+        keys_only: Whether no other set is tried if there are keys, none of which has a
+            value that is on both sides.
         budget: Memory; larger files are read several times.
         limits: Size limits of inputs.
 
@@ -201,7 +204,11 @@ def propose_keys(
                 budget or default_budget(),
                 1.0 if exact else ENOUGH_OVERLAP,
             )
-            found = list(search.keys(most_columns)) or search.nearest(most_columns)
+            found = list(search.keys(most_columns))
+            if not found:
+                found = search.nearest(most_columns)
+            if not keys_only and not any(each.matched for each in found):
+                found = search.nearest(most_columns, unmatched=found)
         drift = bool(found) and _has_drift(*sides, options, found[0].columns)
     common = [replace(each, drift=drift) for each in found if each.matched]
     return sorted(
@@ -503,15 +510,32 @@ class _KeySearch:
                     )
                     yield proposal
 
-    def nearest(self, max_columns: int) -> list[Proposal]:
-        """For each size the set with the most distinct rows in the sample."""
+    def nearest(
+        self, max_columns: int, unmatched: Sequence[Proposal] = ()
+    ) -> list[Proposal]:
+        """For each size the set with the most distinct rows in the sample.
+
+        `unmatched`: sets without a common value, which no other set with them has
+        either. If there are some, sets with a common value in the samples come first.
+        """
+        ids = {name: internal for internal, name in self.names.items()}
+        known = [tuple(ids[name] for name in each.columns) for each in unmatched]
 
         def distinct(columns: ColumnSet) -> int:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
+        def rank(columns: ColumnSet) -> tuple[bool, int]:
+            return bool(known) and self._share_rows(columns), distinct(columns)
+
         sizes = range(1, min(max_columns, len(self.names)) + 1)
-        nearest = [max(self._sets_of_size(size, []), key=distinct) for size in sizes]
+        sets = [self._sets_of_size(size, known) for size in sizes]
+        nearest = [max(each, key=rank) for each in sets if each]
         return [self._count_proposal(columns) for columns in nearest]
+
+    def _share_rows(self, columns: ColumnSet) -> bool:
+        """Whether the samples have a row of these columns in common."""
+        old, new = (sample.select(columns).hash_rows(SEED) for sample in self.samples)
+        return bool(old.is_in(new.implode()).any())
 
     def _find_unique(
         self, sets: Sequence[ColumnSet]

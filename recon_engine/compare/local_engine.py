@@ -297,7 +297,7 @@ def _digest_scanned(
             seeds=each.seeds,
             every=each.every,
             name=each.name if one_line else "columns",
-            mixed=[name for name in each.names.columns if name in derived],
+            mixed=[name for name in each.names.compared if name in derived],
             file=file,
             random=random,
         )

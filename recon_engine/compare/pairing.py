@@ -26,6 +26,7 @@ from recon_engine.rules.chains import (
     NO_CHAIN,
     NO_RULES,
     NO_SIDE_RULES,
+    code_table,
     count_codes,
     equal_and_counted,
     equal_with_forms,
@@ -790,10 +791,9 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
         for side, texts in zip(SIDES, (old, new), strict=True)
     )
     wrong = {
-        side: np.array([codes[:-1].sum()])
+        side: np.array([count_codes(chain.of(side), texts.filter(~alike))[:-1].sum()])
         for side, texts in zip(SIDES, (old, new), strict=True)
-        for codes in [count_codes(chain.of(side), texts.filter(~alike))]
-        if codes is not None
+        if code_table(chain.of(side)) is not None
     }
     return JudgedCells(alike, tolerated, tally, (sum_old, sum_new), wrong)
 

@@ -41,8 +41,9 @@ class Place(IntEnum):
     """The place of a row before it is paired.
 
     `FAILING`: it fails `--where`, so it is left out unless it has a partner that does
-    not. `LEFT_OUT`: it fails the filter of its side. `UNPAIRABLE`: a derived column or
-    a comparison could not be made, or a code of the key is not listed.
+    not. `LEFT_OUT`: it fails the filter of its side, by a column that could be made.
+    `UNPAIRABLE`: a derived column or a comparison could not be made, or a code of the
+    key is not listed.
     """
 
     KEPT = 0
@@ -276,7 +277,9 @@ class Preparation:
         if not (self.own or self.both or self.derived or self.codes):
             return pl.repeat(Place.KEPT, cells.height, dtype=pl.UInt8, eager=True)
         place = (
-            pl.when(_any(_fails(test) for test in self.own))
+            pl.when(
+                _any(_fails(test) & ~self._is_unmade(test.column) for test in self.own)
+            )
             .then(Place.LEFT_OUT)
             .when(_any(each.has_failed() for each in self._checked))
             .then(Place.UNPAIRABLE)
@@ -294,6 +297,18 @@ class Preparation:
             # Without a column in any expression, Polars returns one value for all.
             return places.new_from_index(0, cells.height)
         return places
+
+    def _is_unmade(self, column: str) -> pl.Expr:
+        """Whether the column is derived and could not be made.
+
+        What is in its place is blank, or joined with a blank: no test can judge it.
+        """
+        needed, failed = {column}, []
+        for each in reversed(self.derived):
+            if needed.intersection(each.names):
+                needed.update(each.derivation.sources)
+                failed.append(each.has_failed())
+        return _any(failed)
 
     def find_reasons(self, rows: pl.DataFrame) -> pl.Series:
         """Why each of these rows is unpairable."""

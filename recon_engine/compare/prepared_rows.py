@@ -8,6 +8,7 @@ of its side leaves out has no partner: it is neither missing nor extra.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -22,9 +23,10 @@ from recon_engine.compare.folding import (
 )
 from recon_engine.compare.pairing import compare_rows, pair_rows
 from recon_engine.compare.preparation import PLACE, REASON, Place
-from recon_engine.compare.set_aside import SetAside, list_unpairable
+from recon_engine.compare.set_aside import SetAside, count_reasons, list_unpairable
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
+from recon_engine.rules.chains import aside_tally, count_codes
 from recon_engine.runtime.lazy_module import np
 
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.pairing import Difference
+    from recon_engine.rules.chains import Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class ArrangedRows:
 
     `weights`: the number of rows of the file that each row represents. `unpairable`:
     the rows of each side that are in no pair, with their `REASON`; None without any.
+    `placed`: the pairable rows of each side, before any is folded.
     """
 
     old: pl.DataFrame
@@ -75,6 +79,7 @@ class ArrangedRows:
     paired: PairedRows
     weights: tuple[NDArray[np.int64], NDArray[np.int64]]
     unpairable: tuple[pl.DataFrame | None, pl.DataFrame | None]
+    placed: tuple[PreparedRows, PreparedRows]
 
     def compare(self, names: ColumnIds) -> Difference:
         """The difference of the pairs; `names`: the columns of OLD."""
@@ -86,6 +91,21 @@ class ArrangedRows:
             rules=names.chains,
             pairs=self.paired.pairs,
         )
+
+    def count_aside_codes(self, names: Sequence[ColumnIds]) -> Tallies:
+        """The codes of kept rows that are set aside, or folded into another.
+
+        Without those of rows that are not kept, and that are compared.
+        """
+        found: Tallies = {}
+        sides = zip(SIDES, names, self.placed, (self.old, self.new), strict=True)
+        for side, its, placed, rows in sides:
+            for name, rules in its.coded.items():
+                kept = placed.rows[name].gather(placed.numbers(Place.KEPT))
+                compared = rows[name].gather(self.paired.pairs[side].drop_nulls())
+                codes = count_codes(rules, kept) - count_codes(rules, compared)
+                found[aside_tally(name, side)] = codes
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,7 @@ def compare_prepared(
     ours, arranged = names[0], arrange_rows(old, new, names)
     paired, unpairable = arranged.paired, arranged.unpairable
     found = arranged.compare(ours)
+    tallies = found.tallies | arranged.count_aside_codes(names)
     counts = [
         RowCounts(
             left_out=int(weights[left_out].sum()),
@@ -124,7 +145,9 @@ def compare_prepared(
             strict=True,
         )
     ]
-    return found.with_aside(SetAside((counts[0], counts[1]), unpairable))
+    reasons = count_reasons(unpairable[0]), count_reasons(unpairable[1])
+    aside = SetAside((counts[0], counts[1]), unpairable, reasons)
+    return replace(found.with_aside(aside), tallies=tallies)
 
 
 def arrange_rows(
@@ -134,6 +157,7 @@ def arrange_rows(
     (ours, lost_old), (theirs, lost_new) = (
         _place_rows(rows, each) for rows, each in zip((old, new), names, strict=True)
     )
+    placed = ours, theirs
     if names[0].prepared.either_folds:
         (ours, bad_old), (theirs, bad_new) = _fold_sides((ours, theirs), names)
         lost_old, lost_new = _join(lost_old, bad_old), _join(lost_new, bad_new)
@@ -144,6 +168,7 @@ def arrange_rows(
         paired,
         (ours.weights, theirs.weights),
         (lost_old, lost_new),
+        placed,
     )
 
 

@@ -44,6 +44,7 @@ from recon_engine.rules.chains import (
     NO_CHAIN,
     READ,
     added,
+    aside_tally,
     code_tally,
     no_tally,
     wrong_tally,
@@ -337,7 +338,11 @@ class _ResultBuilder:
                 for name, each in self.column_findings.items()
                 if each.is_examined and name not in plan.masks.by_column
             ),
-            applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
+            applied=tuple(
+                describe_applied(
+                    self.layout, plan.options, facts, counts, found.aside.reasons
+                )
+            ),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
@@ -473,11 +478,11 @@ class _ResultBuilder:
         name = code_tally(internal, side)
         if not step.is_typed or name not in tallies:
             return None
-        # The rows of a side are matched or unmatched: those that were not compared cell
-        # by cell are identical, so their codes are right.
+        # The rows of a side are matched, unmatched or set aside: those that were not
+        # compared cell by cell are identical, so their codes are right.
         unmatched = self.whole.extra if side == "new" else self.whole.missing
-        every = tallies[name]
-        matched = every - unmatched.codes.get(name, 0)
+        every, aside = tallies[name], tallies.get(aside_tally(internal, side), 0)
+        matched = every - unmatched.codes.get(name, 0) - aside
         wrong = int(tallies.get(wrong_tally(internal, side), np.zeros(1)).sum())
         return CodeCounts(
             right=int(matched[:-1].sum()) - wrong,

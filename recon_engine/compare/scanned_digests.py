@@ -79,9 +79,9 @@ def digest_sides(
 class ScannedDigests:
     """The digests of a file in the kernel.
 
-    `name`: that of the strategy without the kernel. `mixed`: the compared columns that
-    the kernel does not digest. `random`: the secret of the forms of columns, the same
-    for both sides.
+    `name`: that of the strategy without the kernel. `mixed`: the columns of the key and
+    the compared ones that the kernel does not digest. `random`: the secret of the forms
+    of columns, the same for both sides.
     """
 
     side: str
@@ -122,7 +122,7 @@ class ScannedDigests:
     def _digest_group(
         self, first: int, words: NDArray[np.uint64], ends: NDArray[np.uint64]
     ) -> pl.DataFrame:
-        names, rows = self.names, self.file.take_range(ends)
+        rows = self.file.take_range(ends)
         readings = self._describe_apart()
         by_kernel = self._mix_forms(rows, readings, words)
         cells = self._read_text(rows, readings)
@@ -135,10 +135,10 @@ class ScannedDigests:
             digests["row"] ^= hash_cells(mixed, self.seeds.row).to_numpy()
             digests["check"] ^= hash_cells(mixed, self.seeds.check).to_numpy()
         found = pl.DataFrame({**digests, **key})
-        found, is_sampled = mark_places(found, is_sampled, cells, names)
+        found, is_sampled, aside = mark_places(found, is_sampled, cells, self)
         drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
         self.sampled.append(drawn + np.uint32(first))
-        self.counted.append(tallies | of_forms | by_kernel)
+        self.counted.append(tallies | of_forms | by_kernel | aside)
         return found
 
     def _describe_apart(self) -> dict[str, Reading]:

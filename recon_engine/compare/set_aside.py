@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from collections import Counter
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 class SetAside:
     """The rows of both sides that are set aside; the first of a pair is that of OLD.
 
-    `unpairable`: whole rows with their `REASON`; None without any.
+    `unpairable`: whole rows with their `REASON`; None without any. `reasons`: how many
+    unpairable rows have which, of all rows and not only of those that are listed.
     """
 
     counts: tuple[RowCounts, RowCounts] = (RowCounts(), RowCounts())
     unpairable: tuple[pl.DataFrame | None, pl.DataFrame | None] = field(
         default=(None, None)
+    )
+    reasons: tuple[Counter[str], Counter[str]] = field(
+        default_factory=lambda: (Counter(), Counter())
     )
 
     def with_rows(
@@ -36,7 +41,7 @@ class SetAside:
             None if rows is None else select(side, rows)
             for side, rows in enumerate(self.unpairable)
         )
-        return SetAside(self.counts, (old, new))
+        return replace(self, unpairable=(old, new))
 
 
 NOTHING_ASIDE: Final = SetAside()
@@ -50,12 +55,22 @@ def merge_set_aside(parts: Sequence[SetAside]) -> SetAside:
         sum((part.counts[side] for part in parts), RowCounts()) for side in (0, 1)
     )
     ours, theirs = (_concat(part.unpairable[side] for part in parts) for side in (0, 1))
-    return SetAside((old, new), (ours, theirs))
+    reasons = [
+        sum((part.reasons[side] for part in parts), Counter[str]()) for side in (0, 1)
+    ]
+    return SetAside((old, new), (ours, theirs), (reasons[0], reasons[1]))
 
 
 def list_unpairable(rows: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame | None:
     """Whole rows with the reason of each; None if there are none."""
     return None if rows.is_empty() else rows.with_columns(reasons.alias(REASON))
+
+
+def count_reasons(unpairable: pl.DataFrame | None) -> Counter[str]:
+    """How many rows of `list_unpairable` have which reason."""
+    if unpairable is None:
+        return Counter()
+    return Counter(dict(unpairable[REASON].value_counts().iter_rows()))
 
 
 def _concat(parts: Iterable[pl.DataFrame | None]) -> pl.DataFrame | None:

@@ -363,6 +363,8 @@ class ColumnChoice:
                 most_columns=most,
                 # Files are read for each set of columns, rows in memory are not.
                 exact=rows.sample is None,
+                # Other rows of the files may have common values.
+                keys_only=True,
                 budget=self.budget,
                 limits=self.limits,
             )

@@ -204,7 +204,8 @@ class Drafting:
         found = self.columns.choose(rows)
         if found is None:
             raise ConfigError(
-                "no key was found: no column has a value that is in both files",
+                "no key was found: no set of columns that was tried is unique on both"
+                " sides and has a value that is in both files",
                 why="; ".join(
                     f"{each.about}: {each.choice}"
                     for each in describe_readings(self.inputs, readings)

@@ -424,7 +424,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Matched",
             "count": n.matched,
-            "note": f"{format_rate(n.matched, old.rows)} of old",
+            "note": f"{format_rate(n.matched, old.rows_of_rates)} of old",
             "bad": False,
         },
         {

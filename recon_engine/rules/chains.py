@@ -365,19 +365,26 @@ def code_tally(column: str, side: str) -> str:
     return f"{column}\0codes of {side}"
 
 
+def aside_tally(column: str, side: str) -> str:
+    """The name under which the codes of rows are counted that are not compared.
+
+    Those of missing and extra rows are not among them.
+    """
+    return f"{column}\0codes aside of {side}"
+
+
 def wrong_tally(column: str, side: str) -> str:
     """The name under which listed codes are counted that are wrong."""
     return f"{column}\0wrong codes of {side}"
 
 
-def count_codes(rules: Sequence[Rule], texts: pl.Series) -> Tally | None:
+def count_codes(rules: Sequence[Rule], texts: pl.Series) -> Tally:
     """How often each code of a side's table occurs; last, the unlisted values.
 
-    None for rules without a code table. Blanks that are not listed are not counted.
+    Requires rules with a code table. Blanks that are not listed are not counted.
     """
     table = code_table(rules)
-    if table is None:
-        return None
+    assert table is not None  # noqa: S101 - the caller has asked for it
     codes = read_forms(rules[:-1], texts).alias("code")
     places = pl.DataFrame(
         {

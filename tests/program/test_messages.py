@@ -46,6 +46,16 @@ def test_quiet_says_why_the_exit_code_is_not_0_and_nothing_else(
         (("keys", "old.csv", "new.csv"), 0, ""),
         (("explain", *DIFF[1:], "1"), 1, "the rows of the key differ\n"),
         (("explain", *DIFF[1:], "2"), 0, ""),
+        (
+            ("explain", *DIFF[1:], "2", "--where", "PAID = '10'"),
+            1,
+            "no row of the key is compared: left out\n",
+        ),
+        (
+            ("explain", *DIFF[1:], "4", "--where", "PAID > 1", "--rule=PAID=decimal"),
+            1,
+            "no row of the key is compared: --where cannot read PAID\n",
+        ),
     ):
         ended = recon(*command, "-q", cwd=pair)
         assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", said)

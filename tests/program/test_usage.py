@@ -204,12 +204,12 @@ def test_a_pair_without_a_key_says_what_comes_closest(pair: Path) -> None:
     (pair / "new.csv").write_text("A,B\n1,1\n1,2\n")
     ended = recon("diff", "old.csv", "new.csv", cwd=pair)
     assert (
-        "no set of columns that was tried is unique on both sides; B repeats least"
-        in ended.stderr
+        "no set of columns that was tried is unique on both sides and matches rows;"
+        " B repeats least" in ended.stderr
     )
     (pair / "new.csv").write_text("A,B\n3,3\n4,4\n")
     ended = recon("diff", "old.csv", "new.csv", cwd=pair)
-    assert "no column has a value that is in both files" in ended.stderr
+    assert "no column that was tried has a value that is in both files" in ended.stderr
     assert ended.returncode == 2
 
 

@@ -58,9 +58,17 @@ class Places:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a comparison says of its rows, in sets and counts."""
+    """What a comparison says of its rows, in sets and counts.
+
+    `made_equal`: the pairs that a rule makes equal, by its column and its place there.
+    `codes`: by a column with a code table, the codes of pairs that are right, wrong and
+    unlisted; of a key, those that are not listed are of unpairable rows.
+    """
 
     matched: int
+    tolerated_keys: int
+    made_equal: Counter[tuple[str, int]]
+    codes: dict[str, tuple[int, int, int]]
     missing: Counter[oracle.Row]
     extra: Counter[oracle.Row]
     cells: Counter[tuple[oracle.Row, str, str, str]]
@@ -92,11 +100,9 @@ def compare(  # noqa: C901 - the steps in their order
     for name, rows, plan in zip(oracle.SIDES, (old, new), plans, strict=True):
         side = _Side(name, plan)
         for row in rows:
-            line, failed = _derive(row, plan)
-            failed = failed or not all(
-                oracle.is_listed(chains[key], name, line[key]) for key in keys
-            )
-            place = _place(line, plan, chains, name, failed=failed)
+            line, unmade = _derive(row, plan)
+            listed = all(oracle.is_listed(chains[key], name, line[key]) for key in keys)
+            place = _place(line, plan, chains, name, unmade, listed=listed)
             side.rows.append((line, place, 1))
         sides.append(side)
     if any(plan.fold for plan in plans):
@@ -157,14 +163,61 @@ def compare(  # noqa: C901 - the steps in their order
             if not oracle.alike(chains[name], o_text, n_text):
                 cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
     everything = [*keys, *columns]
+    made_equal: Counter[tuple[str, int]] = Counter()
+    for name in everything:
+        unlike = [(o[name], n[name]) for o, n in pairs if o[name] != n[name]]
+        made_equal.update(
+            (name, oracle.since(chains[name], *texts))
+            for texts in unlike
+            if oracle.alike(chains[name], *texts)
+        )
     return Prepared(
         matched=len(pairs),
+        tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
+        made_equal=made_equal,
+        codes={
+            name: counts
+            for name in everything
+            if (counts := _count_codes(name, sides, pairs, keys, chains[name]))
+        },
         missing=Counter(tuple(row[n] for n in everything) for row in alone[0]),
         extra=Counter(tuple(row[n] for n in everything) for row in alone[1]),
         cells=cells,
         old=found[0],
         new=found[1],
     )
+
+
+def _count_codes(
+    name: str,
+    sides: list[_Side],
+    pairs: list[tuple[Line, Line]],
+    keys: list[str],
+    chain: oracle.Chain,
+) -> tuple[int, int, int] | None:
+    """The codes of a column on the first side that has a table for it."""
+    tables = [oracle.is_table((chain.of(side) or [""])[-1]) for side in oracle.SIDES]
+    at = tables.index(True) if any(tables) else 0
+    if not (any(tables) and sides[at].rows):
+        return None
+    side = oracle.SIDES[at]
+    listed = {code for code, _ in oracle.table(chain.of(side)[-1])}
+    counts = Counter[str]()
+    for both in pairs:
+        # The text that the table reads.
+        code = oracle.until(chain, side, len(chain.steps) - 1, both[at][name])
+        if code in listed:
+            is_right = oracle.alike(chain, both[0][name], both[1][name])
+            counts["right" if is_right else "wrong"] += 1
+        else:
+            counts["unlisted"] += code != ""
+    if name in keys:
+        counts["unlisted"] += sum(
+            not oracle.is_listed(chain, side, row[name])
+            for row, place, _ in sides[at].rows
+            if place == "u"
+        )
+    return counts["right"], counts["wrong"], counts["unlisted"]
 
 
 def chains_of(
@@ -185,39 +238,51 @@ def _form(chains: Chains, side: str, name: str, text: str) -> str:
     return oracle.form(chains[name], side, text)
 
 
-def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
-    """The row with new columns, and whether one of them could not be made.
+def _derive(row: Line, plan: SidePlan) -> tuple[Line, set[str]]:
+    """The row with new columns, and those that could not be made.
 
     A derivation is `split NAME NAME SOURCE SEPARATOR`, `join NAME SOURCE SOURCE
     SEPARATOR`, or `slice NAME SOURCE FIRST LAST`, the last of which may be blank.
     """
-    row, failed = dict(row), False
+    row = dict(row)
+    unmade: set[str] = set()
     for function, *words in plan.derive:
         if function == "split":
             *names, source, separator = words
+            sources = [source]
             parts = row[source].split(separator)
             fits = len(parts) == len(names)
             row |= dict(zip(names, parts if fits else [""] * len(names), strict=True))
         elif function == "join":
             name, *sources, separator = words
+            names = [name]
             row[name], fits = separator.join(row[each] for each in sources), True
         else:
             name, source, first, last = words
+            names, sources = [name], [source]
             end = int(last) if last else None
             fits = len(row[source]) >= (end or int(first))
             row[name] = row[source][int(first) - 1 : end] if fits else ""
-        failed = failed or not fits
-    return row, failed
+        if not fits or not unmade.isdisjoint(sources):
+            unmade.update(names)
+    return row, unmade
 
 
 def _place(
-    row: Line, plan: SidePlan, chains: Chains, side: str, *, failed: bool
+    row: Line,
+    plan: SidePlan,
+    chains: Chains,
+    side: str,
+    unmade: set[str],
+    *,
+    listed: bool,
 ) -> str:
-    own = [holds(row, test, chains, side) for test in plan.own]
+    """The place of a row; a column that could not be made fails no test."""
+    own = [holds(row, test, chains, side) for test in plan.own if test[0] not in unmade]
     both = [holds(row, test, chains, side) for test in plan.both]
     if False in own:
         return "o"
-    if failed or None in own:
+    if unmade or not listed or None in own:
         return "u"
     if False in both:
         return "f"

@@ -97,8 +97,16 @@ def said(d: Reconciliation, columns: list[str]) -> Prepared:
         )
         for side in (d.old, d.new)
     )
+    steps: Counter[str] = Counter()
+    made_equal: Counter[tuple[str, int]] = Counter()
+    for rule in d.rules:
+        made_equal[rule.column, steps[rule.column]] = rule.made_equal
+        steps[rule.column] += 1
     return Prepared(
         matched=d.counts.matched,
+        tolerated_keys=d.counts.tolerated_keys,
+        made_equal=made_equal,
+        codes={each.column: each.codes[:3] for each in d.rules if each.codes},
         missing=rows_of(d.missing(), everything),
         extra=rows_of(d.extra(), everything),
         cells=Counter(

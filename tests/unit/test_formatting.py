@@ -52,6 +52,7 @@ WRONG = re.compile(
         (2, "row of OLD", "were quarantined", "2 rows of OLD were quarantined"),
         (1, "cell", "carry another value", "1 cell carries another value"),
         (1, "row", "match", "1 row matches"),
+        (1, "row", "do not fulfil --where", "1 row does not fulfil --where"),
         (1, "data file", "", "1 data file"),
         (3, "data file", "", "3 data files"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import polars as pl
 import pytest
@@ -92,6 +93,44 @@ def test_a_gate_of_an_unknown_column_is_refused_before_anything_is_read() -> Non
         diff(old, new, keys="ID", gates="mismatches(PIAD)<=0")
     with pytest.raises(ConfigError, match="no compared column"):
         diff(old, new, keys="ID", gates="mismatches(ID)<=0")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        # Half of the keys are missing, and three of four rows.
+        ({"old_fold": True, "old_sum": "P"}, "1 of 2 old rows is missing (50%)"),
+        ({"where": "P = '1'"}, "1 of 1 old row is missing (100%)"),
+        ({"old_where": "P != '5'"}, "3 of 3 old rows are missing (100%)"),
+        ({"old_derive": "Q=slice(P,2)"}, "0 of 0 old rows are missing (0%)"),
+        ({}, "3 of 4 old rows are missing (75%)"),
+    ],
+)
+def test_a_rate_is_of_the_rows_that_are_compared(
+    options: dict[str, Any], text: str
+) -> None:
+    old = pl.DataFrame({"ID": ["1", "1", "1", "2"], "P": ["1", "2", "3", "5"]})
+    new = pl.DataFrame({"ID": ["2", "4"], "P": ["5", "1"]})
+    asked = {"keys": "ID", "compare_only": "P"} | options
+    d = diff(old, new, gates="missing_rate<=30%", **asked)
+    assert (d.gates[0].text, d.passes) == (f"{text}, limit 30%", text.startswith("0"))
+    # The same of the other side.
+    asked = {name.replace("old_", "new_"): each for name, each in asked.items()}
+    d = diff(new, old, gates="extra_rate<=30%", **asked)
+    said = text.replace("old", "new").replace("missing", "extra")
+    assert d.gates[0].text == f"{said}, limit 30%"
+
+
+def test_blank_keys_are_counted_of_the_rows_that_no_filter_leaves_out() -> None:
+    old = pl.DataFrame({"ID": ["", "", "2", "3"], "P": ["1", "2", "1", "5"]})
+    d = diff(
+        old, old.tail(2), keys="ID", where="P != '5'", fold=True, sum="P",
+        gates=["blank_keys_old<=0", "blank_keys_new<=0"],
+    )  # fmt: skip
+    assert [gate.text for gate in d.gates] == [
+        "2 of 3 old rows have a blank key, limit 0",
+        "0 of 1 new row has a blank key, limit 0",
+    ]
 
 
 @pytest.mark.slow
@@ -205,9 +244,21 @@ def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
     old, new = pair()
     [gate] = diff(old, new, keys="ID", gates="sum_delta(CODE)<=1000").gates
     assert not gate.passed
-    assert (
-        gate.text == "CODE has no sum: it is masked, or not all its values are numbers"
+    assert gate.text.startswith("CODE has no sum: it is masked, not all its values are")
+
+
+def test_whole_numbers_of_one_width_have_a_sum_once_a_rule_makes_amounts() -> None:
+    old, new = (
+        pl.DataFrame({"ID": ["1"], "CENTS": [cents]})
+        for cents in ("12345678", "12345679")
     )
+    gate = "sum_delta(CENTS)<=0.01"
+    [failed] = diff(old, new, keys="ID", gates=gate).gates
+    assert (failed.passed, failed.value) == (False, "no sum")
+    assert "all are whole numbers of one width, as identifiers are" in failed.text
+    assert "the rule scale(2) makes amounts" in failed.text
+    [passed] = diff(old, new, keys="ID", gates=gate, rules={"CENTS": "scale(2)"}).gates
+    assert (passed.passed, passed.value) == (True, "0.01")
 
 
 def test_a_masked_column_has_no_sum_to_keep_to() -> None:

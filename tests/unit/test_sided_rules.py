@@ -228,6 +228,31 @@ def test_codes_are_counted_apart(tmp_path: Path) -> None:
     assert "codes: 1 right, 2 wrong, 1 unlisted, 1 never used" in said
 
 
+@pytest.mark.parametrize(
+    ("asked", "codes"),
+    [
+        # A folded row counts once; its code is wrong.
+        ({"old_fold": True, "old_sum": "P", "new_fold": True}, (1, 1, 0, 1)),
+        ({"old_fold": True, "new_fold": True}, (1, 0, 0, 1)),
+        # One row of NEW fulfils the filter: its pair is kept.
+        ({"where": "P = '6'"}, (0, 1, 0, 1)),
+        ({"where": "ID = '2'"}, (1, 0, 0, 1)),
+        ({"old_where": "ID = '2'"}, (1, 0, 0, 1)),
+        ({"new_where": "P = '6'"}, (0, 1, 0, 1)),
+        ({}, (1, 1, 0, 1)),
+    ],
+)
+def test_only_codes_of_rows_that_are_compared_are_counted(
+    tmp_path: Path, asked: dict[str, Any], codes: tuple[int, ...]
+) -> None:
+    old = "ID,SEX,P\n1,M,1\n1,M,2\n1,M,3\n2,M,4\n3,X,4\n"
+    new = "ID,SEX,P\n1,9,6\n2,1,4\n"
+    asked = {"old_rules": {"SEX": "map(M=1,F=2)"}} | asked
+    d = compared(tmp_path, old, new, **asked)
+    assert d.rules[0].codes == codes
+    assert ("1 of 2 codes" in d.rules[0].shortfall) == (codes[:2] == (1, 1))
+
+
 def test_a_file_of_codes_may_list_several_that_are_right(tmp_path: Path) -> None:
     path = tmp_path / "icd.csv"
     path.write_text("old,new\n25000,E119\n25000,E1165\n4019,I10\n", encoding="utf-8")

@@ -222,6 +222,40 @@ def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
     assert "(redacted)" in first["row"]
 
 
+def test_unpairable_rows_are_said_of_the_option_that_they_are_due_to(
+    tmp_path: Path,
+) -> None:
+    """Of no other option, and of all rows, not only of those that are listed."""
+    old = [("1-1", "5", "a"), ("2", "6", "a"), ("3", "6", "a"), ("4-1", "x", "a")]
+    # A key that is not listed, and one that cannot be folded.
+    old += [("9-1", "7", "a"), ("5-1", "7", "a"), ("5-1", "7", "b")]
+    options = Options(
+        keys=("c", "l"),
+        rules={"amount": ("decimal",)},
+        where="amount > 1",
+        detail_limit=1,
+        old=SideOptions(
+            derive=('c,l=split(claim,"-")', "d=slice(t,1)"),
+            rules={"c": ("map(1=1,4=4,5=5)",)},
+            fold=True,
+        ),
+        ignore=("d",),
+    )
+    new = [("1", "1", "5", "a"), ("6", "1", "x", "a")]
+    paths = (
+        write_table(tmp_path / "o.csv", ["claim", "amount", "t"], old),
+        write_table(tmp_path / "n.csv", ["c", "l", "amount", "t"], new),
+    )
+    for how in ("kernel", "disk", "spark"):
+        d = compare_by(how, paths, options)
+        assert (d.old.unpairable, d.new.unpairable) == (6, 1)
+        assert [each.line.partition(": ")[2] for each in d.applied] == [
+            "derived in 7 rows of OLD; 2 unpairable",
+            "no effect",
+            "0 rows of OLD and 0 of NEW left out; 1 and 1 could not be read",
+        ]
+
+
 def test_a_false_condition_decides_before_one_that_cannot_be_read() -> None:
     old = OLD.with_columns(PAID=pl.Series(["10", "abc", "12"]))
     d = diff(old, old, keys="ID", where="ID != 2 and PAID > 9",
@@ -334,6 +368,16 @@ def test_a_key_that_is_left_out_is_explained(tmp_path: Path) -> None:
     assert explain_key(tmp_path / "o.csv", tmp_path / "o.csv", options, ["2"]).agrees
     done = recon("explain", "o.csv", "o.csv", "1", "-k", "ID", "--where", CLOSED,
                  cwd=tmp_path)  # fmt: skip
+    assert found.disagreement == "no row of the key is compared: left out"
+    again = tmp_path / "again.csv"
+    again.write_text("ID,PAID\n1,10\n1,x\n2,9\n2,5\n")
+    options = Options(keys=("ID",), rules={"PAID": ("decimal",)}, where="PAID > 8")
+    one, two = (explain_key(again, again, options, [key]) for key in "12")
+    assert (
+        one.disagreement == "a row of the key is not compared: --where cannot read PAID"
+    )
+    # The other row is left out, which is no difference.
+    assert two.agrees
     assert "2 set aside" in done.stdout
     assert "left out" in done.stdout
 

@@ -167,7 +167,8 @@ def explain(
 ) -> None:
     """Show the rows of one key side by side.
 
-    The exit code is 0 if they agree, else 1.
+    The exit code is 0 if they agree, else 1: also if none is compared, because a filter
+    leaves them out.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
@@ -198,7 +199,7 @@ def explain(
                 )
             )
         render.show_explanation(found, form)
-        session.end_command(int(not found.agrees), "the rows of the key differ")
+        session.end_command(int(not found.agrees), found.disagreement)
 
 
 @contextmanager
@@ -289,7 +290,7 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
     if found:
         why, remedy = found[0].reason, _with_key(found[0].columns)
     else:
-        why = "no column has a value that is in both files"
+        why = "no column that was tried has a value that is in both files"
         remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
     drafting = None
     if not (found and found[0].is_key):
