@@ -65,6 +65,12 @@ class SourceFile:
         """The parts, or the file itself."""
         return self.parts or (self,)
 
+    @property
+    def pin(self) -> tuple[str, str | None, int]:
+        """What identifies its bytes; equal for the same bytes of the same place."""
+        # The version if there is one: two with equal bytes may have equal ETags.
+        return self.uri, self.version or self.etag, self.size
+
 
 @dataclass(frozen=True, slots=True)
 class FilePair:

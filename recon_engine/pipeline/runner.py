@@ -324,8 +324,15 @@ class _Attempt:
     ) -> Publication:
         """The result and its artifacts as rows, built before the transaction begins."""
         dataset, day = self.config.dataset, self.attempt.started.date()
-        run_id, feed = self.attempt.run_id, self.config.feed
-        observed = Observation(result, dataset, run_id, day, feed, self.standing)
+        observed = Observation(
+            result,
+            dataset,
+            self.attempt.run_id,
+            day,
+            self.config.feed,
+            self.standing,
+            self.pair,
+        )
         return Publication.of(observed, written, self.config.break_limit)
 
     def log_failure(self, error: ReconError) -> Outcome:

@@ -27,6 +27,7 @@ outputs.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -474,7 +475,7 @@ class Observation:
     """What one run saw of the differences of a dataset.
 
     `day`: the date of the run. `standing`: the breaks whose keys the run looked up, in
-    the order of the lookup.
+    the order of the lookup. `inputs`: the files, as the run identified them.
     """
 
     result: Reconciliation
@@ -483,6 +484,7 @@ class Observation:
     day: date
     feed: Feed = Feed.INCREMENTAL
     standing: Sequence[OpenBreak] = ()
+    inputs: FilePair | None = None
 
     @property
     def book(self) -> UUID:
@@ -491,9 +493,16 @@ class Observation:
 
     @property
     def pair(self) -> UUID:
-        """The id of the pair: equal for the same URIs and contents."""
+        """The id of the pair: equal for the same URIs and contents.
+
+        The content is known by its SHA-256, or by what pins a file that has none.
+        """
         sides = self.result.old, self.result.new
-        facts = (fact for side in sides for fact in (side.uri, side.sha256 or ""))
+        files = (self.inputs.old, self.inputs.new) if self.inputs else (None, None)
+        facts = list[str]()
+        for side, file in zip(sides, files, strict=True):
+            pins = json.dumps([each.pin for each in file.files]) if file else ""
+            facts += (side.uri, side.sha256 or pins)
         return UUID(bytes=_hash_texts(*facts))
 
     @property

@@ -385,13 +385,9 @@ def last_success(config: RunConfig) -> datetime | None:
 
 def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
     """A hash that is equal for the same work: dataset, inputs, options, revision."""
-    sides = [
-        [(file.uri, file.version or file.etag, file.size) for file in side.files]
-        for side in (pair.old, pair.new)
-    ]
+    sides = [[file.pin for file in side.files] for side in (pair.old, pair.new)]
     # A side of one file is written as in versions without parts.
     inputs = [side[0] if len(side) == 1 else side for side in sides]
-    # The version if there is one: two versions with equal bytes may have equal ETags.
     work = [config.dataset, inputs, config.options.digest]
     # Without a number for revision 1, fingerprints of earlier versions remain valid.
     text = json.dumps(work if revision == 1 else [*work, revision])

@@ -707,6 +707,31 @@ def test_a_run_on_spark_records_what_one_on_this_machine_does(
     }  # fmt: skip
 
 
+def test_without_a_sha256_each_delivery_of_the_same_names_is_a_pair(
+    sites: tuple[Site, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SHA256", "off")
+    site, head = sites[1], b"ID,V\n"
+
+    def run(old: bytes, new: bytes) -> list[tuple[str, str, int]]:
+        site.deliver(head + old, head + new)
+        ended = site.run(engine=EngineName.SPARK, recompute=True)
+        assert ended.record.status is RunStatus.SUCCEEDED, ended.error
+        assert ended.result is not None
+        # Nothing else pins a file of a folder.
+        hashed = isinstance(site, FolderSite)
+        assert (ended.result.old.sha256 is not None) is hashed
+        found = site.rows("SELECT key_text, state, runs_seen FROM metrics.break")
+        return sorted(
+            (row["key_text"], row["state"], row["runs_seen"]) for row in found
+        )
+
+    assert run(b"1,a\n2,b\n", b"1,x\n2,b\n") == [("1", "new", 1)]
+    assert run(b"1,a\n2,b\n", b"1,x\n2,y\n") == [("1", "recurring", 2), ("2", "new", 1)]
+    # The same bytes are the same pair, which counts once.
+    assert run(b"1,a\n2,b\n", b"1,x\n2,y\n") == [("1", "recurring", 2), ("2", "new", 1)]
+
+
 def written_by(site: Site) -> dict[str, bytes]:
     """The artifacts of the last run, by name."""
     out = site.names(site.out)
