@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from recon_engine.compare.lookup import Lookup
 from recon_engine.engines import choose_engine
 from recon_engine.errors import (
     Busy,
+    ConfigError,
     InputChanged,
     InputError,
     Interrupted,
@@ -524,17 +525,15 @@ class _InputHooks(Hooks):
         self.pair = pair
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        reads = name in {"fetch", "read"}
-        with self._raise_if_changed() if reads else nullcontext():
-            yield
+    def step(self, name: str) -> Iterator[None]:  # noqa: ARG002 - for those that time
+        """Raise InputChanged in place of what is wrong with bytes of another file.
 
-    @contextmanager
-    def _raise_if_changed(self) -> Iterator[None]:
-        """Raise InputChanged in place of what is wrong with bytes of another file."""
+        In every step: which of them reads a file depends on the engine. An error of the
+        configuration may be one of a file, such as a rule for a column that it lacks.
+        """
         try:
             yield
-        except InputError:
+        except (InputError, ConfigError, FileNotFoundError):
             if isinstance(self.inbound, LocalFolder):
                 for file in self.pair.files:
                     self.inbound.identify(file)

@@ -35,7 +35,7 @@ from support.suppressed_pairs import DAY
 from typer.testing import CliRunner
 
 import recon_engine as rx
-from recon_engine.config import EngineName, Options
+from recon_engine.config import EngineName, OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import (
     ConfigError,
     InputChanged,
@@ -45,7 +45,7 @@ from recon_engine.errors import (
 from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline import runner
-from recon_engine.spark import kernel_splits
+from recon_engine.spark import driver, kernel_splits
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.session import SparkCluster
@@ -775,6 +775,61 @@ def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> N
     assert outcome.result.counts.mismatched_rows == 2
     assert site.names(site.inbound) == before
     assert site.names(site.out) == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        (b'ID,PAID,NOTE\n1,"10.00,a\n', RunStatus.MALFORMED_INPUT),
+        (b"NO,PAID,NOTE\n1,10.00,a\n", RunStatus.KEY_MISSING),
+        (b"ID,PAID\n1,10.00\n", RunStatus.SCHEMA_MISMATCH),
+        (b"ID,PAID,NOTE\n1,1,a\n1,2,b\n", RunStatus.DUPLICATE_KEYS),
+        (b"ID,PAID,REMARK\n1,10.00,a\n", RunStatus.USAGE_ERROR),
+        (None, RunStatus.NO_FILES),
+    ],
+    ids=["quote", "key", "columns", "keys", "rule", "gone"],
+)
+def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
+    tmp_path: Path,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    other: bytes | None,
+    status: RunStatus,
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    old, new = sorted((tmp_path / "inbound").iterdir())
+    options = Options(
+        keys=("ID",),
+        rules={"NOTE": ("trim",)},
+        on_duplicate_keys=OnDuplicateKeys.FAIL,
+        on_schema_drift=(
+            OnSchemaDrift.COMPARE
+            if status is RunStatus.USAGE_ERROR
+            else OnSchemaDrift.REFUSE
+        ),
+    )
+    real = driver.locate_in_place
+
+    def replace_and_locate(*args: Any, **named: Any) -> Any:
+        # Once, before OLD is located: what is read then stays as it is.
+        if other is None:
+            old.unlink(missing_ok=True)
+        elif old.read_bytes() == OLD:
+            old.write_bytes(other)
+        return real(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "locate_in_place", replace_and_locate)
+        outcome = site.run(engine=EngineName.SPARK, options=options)
+        assert outcome.record.status is RunStatus.INPUT_CHANGED
+        site.deliver()
+        with pytest.raises(InputChanged):
+            runner.dry_run(site.config(engine=EngineName.SPARK, options=options))
+    if other is None:
+        new.unlink()
+    outcome = site.run(engine=EngineName.SPARK, options=options)
+    assert outcome.record.status is status
 
 
 @dataclass(frozen=True)
