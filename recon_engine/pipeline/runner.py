@@ -113,10 +113,10 @@ def run_pipeline(
             # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
             stop.on_cancel(lambda error: _log_early_interrupt(config, error))
-            finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
+            _recover_earlier_runs(run_log, places, stop)  # 1 recover
             pair = _find_pair(places.inbound, config)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
-                return _log_empty_inbox(run_log, finished, pair)
+                return _log_empty_inbox(run_log, pair)
             earlier = run_log.results_of(pair)
             if earlier and not config.recompute:
                 return _archive_earlier_result(run_log, places, earlier[-1], pair)
@@ -381,7 +381,8 @@ class _Attempt:
         """Log how the attempt ended; a recorded result is never changed."""
         if self.published:
             message = error.message if error else None
-            return make_record(self.attempt, self.config, status, message, error)
+            record = make_record(self.attempt, self.config, status, message, error)
+            return self.run_log.with_recovered(record)
         self.drop_stage_tables()
         return self.run_log.close(self.attempt, status, error, result)
 
@@ -410,12 +411,8 @@ def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
 
 def _recover_earlier_runs(
     run_log: RunLog, locations: Locations, stop: CancellationToken[Outcome]
-) -> list[UUID]:
-    """Finish what earlier runs recorded; abandon what they did not, and tidy up.
-
-    Returns the runs that it finished.
-    """
-    finished = []
+) -> None:
+    """Finish what earlier runs recorded; abandon what they did not, and tidy up."""
     # Abandon first: only then are the stage tables of a dead run those of an ended one,
     # which `drop_orphans` drops. The caller holds the lock of dataset and inbound, so
     # no worker of such a run is alive, except one that has lost the lock: it can no
@@ -434,21 +431,15 @@ def _recover_earlier_runs(
             warning = archive_inputs(
                 locations, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
-            run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
-            finished.append(unfinished.run_id)
-    return finished
+            done = run_log.finish(unfinished, warning)
+            facts = {"verdict": done.verdict, "exit_code": int(done.failed)}
+            log.warning("run_finished", extra={"dead_run_id": str(done.run_id)} | facts)
 
 
-def _log_empty_inbox(
-    run_log: RunLog, finished: list[UUID], found: inbox.NoData
-) -> Outcome:
-    """Log that there is no delivery, with the gates of the runs that were finished."""
+def _log_empty_inbox(run_log: RunLog, found: inbox.NoData) -> Outcome:
+    """Log that there is no delivery."""
     message = _no_data_message(found, run_log.config)
-    if finished:
-        message += f"; finished run {', '.join(map(str, finished))}"
-    return Outcome(
-        run_log.record_without_pair(RunStatus.NO_FILES, message, results=finished)
-    )
+    return Outcome(run_log.record_without_pair(RunStatus.NO_FILES, message))
 
 
 def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
@@ -512,7 +503,7 @@ def _archive_earlier_result(
     warning = archive_inputs(locations, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
     record = run_log.record_without_pair(
-        RunStatus.ALREADY_DONE, message, warning, [earlier]
+        RunStatus.ALREADY_DONE, message, warning, earlier
     )
     return Outcome(record, error=warning)
 

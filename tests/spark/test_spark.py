@@ -46,7 +46,7 @@ from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline import runner
 from recon_engine.spark import driver, kernel_splits
-from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.byte_sources import LocalSource, locate_in_place
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.session import SparkCluster
 from recon_engine.spark.session import open_session as spark_session
@@ -809,7 +809,7 @@ def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
             else OnSchemaDrift.REFUSE
         ),
     )
-    real = driver.locate_in_place
+    real = locate_in_place
 
     def replace_and_locate(*args: Any, **named: Any) -> Any:
         # Once, before OLD is located: what is read then stays as it is.
