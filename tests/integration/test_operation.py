@@ -194,6 +194,39 @@ def test_the_doctor_finds_folders_and_a_database_well(folders: FolderSite) -> No
     }
 
 
+def test_the_doctor_accepts_the_folders_that_a_run_creates(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    site.processed, site.out = f"{tmp_path}/a/b/c", f"{tmp_path}/results/2026/out"
+    findings = found(places_of(site), database)
+    for name in ("processed", "out"):
+        assert findings[name].state is CheckState.OK, findings[name]
+        assert "the first run creates it" in findings[name].found
+    assert not (tmp_path / "a").exists()
+    assert site.run().record.status is RunStatus.SUCCEEDED
+    findings = found(places_of(site), database)
+    assert findings["out"].found.endswith("out can be read and written")
+
+
+@pytest.mark.parametrize("inside", ["", "/b", "/b/c"])
+def test_the_doctor_names_a_file_where_a_folder_has_to_be(
+    tmp_path: Path, database: str, inside: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    (tmp_path / "results").write_bytes(b"")
+    site.out = f"{tmp_path}/results{inside}"
+    finding = found(places_of(site), database)["out"]
+    assert (finding.state, finding.found) == (
+        CheckState.FAIL,
+        f"{tmp_path}/results is no folder",
+    )
+    assert finding.remedy == "remove it, or name another location"
+    assert site.run().record.exit_code > 1
+
+
 def test_the_doctor_proves_every_right_and_leaves_nothing_behind(
     seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
