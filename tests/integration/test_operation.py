@@ -463,6 +463,57 @@ def test_a_purge_keeps_the_stage_tables_of_a_run_that_came_meanwhile(
     assert not {row["run_id"] for row in samples} & found.runs.keys()
 
 
+def purge_stage(site: FolderSite) -> set[str]:
+    """Purge what is old; the stage tables that are left."""
+    age = purge.parse_age("90d")
+    found = purge.find_old_values(site.database, age, None, artifacts=False)
+    purge.delete_old_values(site.database, found)
+    rows = site.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'stage'")
+    return {row["tablename"] for row in rows}
+
+
+def run_without_stage(site: FolderSite, day: str) -> None:
+    """A later run that leaves the stage tables of an earlier one."""
+    site.deliver(OLD, OLD + b"9,1,x\n", day)
+    assert site.run(stage=False).record.status is RunStatus.SUCCEEDED
+
+
+def test_stage_tables_are_as_old_as_the_run_that_loaded_them(
+    folders: FolderSite,
+) -> None:
+    tables = {"claims_old", "claims_new"}
+    folders.deliver()
+    folders.run()
+    run_without_stage(folders, "20261124")
+    assert purge_stage(folders) == tables
+    aged(folders)
+    run_without_stage(folders, "20261125")
+    folders.deliver(OLD, OLD, "20261126")
+    folders.run(dataset="other")
+    others = {"other_old", "other_new"}
+    assert purge_stage(folders) == others
+    # A run that loads them again, and one behind it that does not.
+    folders.deliver(OLD, NEW, "20261127")
+    folders.run()
+    run_without_stage(folders, "20261128")
+    assert purge_stage(folders) == tables | others
+
+
+def test_stage_tables_without_a_record_are_as_old_as_the_last_run(
+    folders: FolderSite,
+) -> None:
+    folders.deliver()
+    folders.run()
+    with psycopg.connect(folders.database) as connection:
+        connection.execute("COMMENT ON TABLE stage.claims_old IS NULL")
+        connection.execute("COMMENT ON TABLE stage.claims_new IS 'loaded by hand'")
+    aged(folders)
+    run_without_stage(folders, "20261124")
+    assert purge_stage(folders) == {"claims_old", "claims_new"}
+    aged(folders)
+    assert purge_stage(folders) == set()
+
+
 def test_a_purge_waits_for_a_run_that_publishes(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
