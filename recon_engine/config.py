@@ -702,12 +702,32 @@ class Options:
         }
 
     @property
+    def by_content(self) -> dict[str, Any]:
+        """`public` with the SHA-256 of each code table in the place of its file's name.
+
+        Raises ConfigError for a file that cannot be read.
+        """
+        from recon_engine.rules.spelling import spell_by_content
+
+        found: dict[str, Any] = self.public
+        for section in (found, *(found[side] for side in SIDES if side in found)):
+            if "rules" in section:
+                section["rules"] = {
+                    column: [spell_by_content(rule) for rule in rules]
+                    for column, rules in section["rules"].items()
+                }
+        return found
+
+    @property
     def digest(self) -> str:
-        """A sha256 that is equal for equal options."""
+        """A sha256 that is equal for options that compare alike.
+
+        It depends on what is in a code table, and not on where its file is.
+        """
         import hashlib
 
         # Sorted: the order in which columns are named changes no fingerprint.
-        text = json.dumps(self.public, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.by_content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -792,15 +812,31 @@ class RunConfig:
 
     @property
     def public(self) -> dict[str, object]:
-        """The configuration as the run log keeps it, without secrets."""
-        return {
+        """The configuration as the run log keeps it, without secrets.
+
+        `rules` is of the options in which a rule names a file: those of both sides, of
+        OLD and of NEW, with its content.
+        """
+        options, by_content = self.options.public, self.options.by_content
+        public: dict[str, object] = {
             "dataset": self.dataset,
             "inbound": self.inbound,
             "processed": self.processed,
             "out": self.out,
             "feed": self.feed,
-            "options": self.options.public,
+            "options": options,
         }
+        rules, with_content = _list_rules(options), _list_rules(by_content)
+        return public | ({"rules": with_content} if with_content != rules else {})
+
+
+def _list_rules(options: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    """The rules of both sides, of OLD and of NEW, of options as JSON values."""
+    sections = (options, *(options.get(side, {}) for side in SIDES))
+    return [
+        {column: list(each) for column, each in section.get("rules", {}).items()}
+        for section in sections
+    ]
 
 
 def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:

@@ -65,6 +65,12 @@ class SourceFile:
         """The parts, or the file itself."""
         return self.parts or (self,)
 
+    @property
+    def pin(self) -> tuple[str, str | None, int]:
+        """What identifies its bytes; equal for the same bytes of the same place."""
+        # The version if there is one: two with equal bytes may have equal ETags.
+        return self.uri, self.version or self.etag, self.size
+
 
 @dataclass(frozen=True, slots=True)
 class FilePair:
@@ -957,8 +963,31 @@ class Breaks:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveredRun:
+    """A run of a dead worker with a result, which a later run has finished.
+
+    `failed`: whether its result has exit code 1, by a gate, a suppression or
+    `fail_on_diff`. `warning`: the status of what was wrong with its archive, if that
+    is recorded.
+    """
+
+    run_id: UUID
+    verdict: str
+    failed: bool
+    warning: str | None = None
+
+    def describe(self) -> str:
+        """One clause for the message of the run that has finished it."""
+        facts = (self.verdict, self.warning, "exit code 1" if self.failed else None)
+        return f"finished run {self.run_id} ({', '.join(filter(None, facts))})"
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
-    """How one attempt ended, as in its row of the run log."""
+    """How one attempt ended, as in its row of the run log.
+
+    `recovered`: the runs that it finished first, which `message` names.
+    """
 
     run_id: UUID
     dataset: str
@@ -967,6 +996,7 @@ class RunRecord:
     started: datetime
     finished: datetime
     message: str | None = None
+    recovered: tuple[RecoveredRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ def _facts_of(outcome: Outcome | None) -> dict[str, Any]:
         return {}
     record, result = outcome.record, outcome.result
     facts: dict[str, Any] = {"run_id": str(record.run_id), "status": record.status}
+    if record.recovered:
+        facts["finished"] = [asdict(each) for each in record.recovered]
     if result is not None:
         facts |= {
             "verdict": result.verdict,

@@ -111,8 +111,12 @@ def exit_with_error(
     form: Format,
     exit_code: int | None = None,
     run: dict[str, object] | None = None,
+    note: str = "",
 ) -> NoReturn:
-    """Report an error and exit: JSON on stdout, or text on stderr."""
+    """Report an error and exit: JSON on stdout, or text on stderr.
+
+    `note`: what the message of `run` says besides the error.
+    """
     if exit_code is None:
         exit_code = exit_code_of(error)
     error.message = _name_setting(error.message)
@@ -128,6 +132,8 @@ def exit_with_error(
             # One mail may have the lines of several datasets.
             ended = f"{run['dataset']}: run ended as {run['status']}"
             say(f"{ended} · run {run['run_id']}", stderr=True)
+        if note:
+            say(note, stderr=True)
     raise CommandEnded(exit_code) from None
 
 

@@ -165,15 +165,20 @@ def _check_location(name: str, url: str) -> Iterator[CheckResult]:
 
 
 def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
-    # A run creates processed and out, but never inbound: there, a missing folder is an
-    # error.
+    # A run creates processed and out with all folders above them, but never inbound:
+    # there, a missing folder is an error.
     if name == "inbound":
         list(folder.files())
-    elif folder.path.exists():
-        # Not `files`, which logs each folder of an earlier run as no data file.
-        with translate_disk_errors(folder.path.name):
-            list(folder.path.iterdir())
-    home = folder.path if folder.path.is_dir() else folder.path.parent
+    above = (folder.path, *folder.path.parents)
+    with translate_disk_errors(folder.path.name):
+        home = next(each for each in above if each.exists())
+        if not home.is_dir():
+            remedy = "remove it, or name another location"
+            yield CheckResult(name, CheckState.FAIL, f"{home} is no folder", remedy)
+            return
+        if home == folder.path:
+            # Not `files`, which logs each folder of an earlier run as no data file.
+            list(home.iterdir())
     try:
         with tempfile.TemporaryFile(dir=home):
             found = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from recon_engine.compare.lookup import Lookup
 from recon_engine.engines import choose_engine
 from recon_engine.errors import (
     Busy,
+    ConfigError,
     InputChanged,
     InputError,
     Interrupted,
@@ -112,10 +113,10 @@ def run_pipeline(
             # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
             stop.on_cancel(lambda error: _log_early_interrupt(config, error))
-            finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
+            _recover_earlier_runs(run_log, places, stop)  # 1 recover
             pair = _find_pair(places.inbound, config)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
-                return _log_empty_inbox(run_log, finished, pair)
+                return _log_empty_inbox(run_log, pair)
             earlier = run_log.results_of(pair)
             if earlier and not config.recompute:
                 return _archive_earlier_result(run_log, places, earlier[-1], pair)
@@ -324,8 +325,15 @@ class _Attempt:
     ) -> Publication:
         """The result and its artifacts as rows, built before the transaction begins."""
         dataset, day = self.config.dataset, self.attempt.started.date()
-        run_id, feed = self.attempt.run_id, self.config.feed
-        observed = Observation(result, dataset, run_id, day, feed, self.standing)
+        observed = Observation(
+            result,
+            dataset,
+            self.attempt.run_id,
+            day,
+            self.config.feed,
+            self.standing,
+            self.pair,
+        )
         return Publication.of(observed, written, self.config.break_limit)
 
     def log_failure(self, error: ReconError) -> Outcome:
@@ -373,7 +381,8 @@ class _Attempt:
         """Log how the attempt ended; a recorded result is never changed."""
         if self.published:
             message = error.message if error else None
-            return make_record(self.attempt, self.config, status, message, error)
+            record = make_record(self.attempt, self.config, status, message, error)
+            return self.run_log.with_recovered(record)
         self.drop_stage_tables()
         return self.run_log.close(self.attempt, status, error, result)
 
@@ -402,12 +411,8 @@ def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
 
 def _recover_earlier_runs(
     run_log: RunLog, locations: Locations, stop: CancellationToken[Outcome]
-) -> list[UUID]:
-    """Finish what earlier runs recorded; abandon what they did not, and tidy up.
-
-    Returns the runs that it finished.
-    """
-    finished = []
+) -> None:
+    """Finish what earlier runs recorded; abandon what they did not, and tidy up."""
     # Abandon first: only then are the stage tables of a dead run those of an ended one,
     # which `drop_orphans` drops. The caller holds the lock of dataset and inbound, so
     # no worker of such a run is alive, except one that has lost the lock: it can no
@@ -426,21 +431,15 @@ def _recover_earlier_runs(
             warning = archive_inputs(
                 locations, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
-            run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
-            finished.append(unfinished.run_id)
-    return finished
+            done = run_log.finish(unfinished, warning)
+            facts = {"verdict": done.verdict, "exit_code": int(done.failed)}
+            log.warning("run_finished", extra={"dead_run_id": str(done.run_id)} | facts)
 
 
-def _log_empty_inbox(
-    run_log: RunLog, finished: list[UUID], found: inbox.NoData
-) -> Outcome:
-    """Log that there is no delivery, with the gates of the runs that were finished."""
+def _log_empty_inbox(run_log: RunLog, found: inbox.NoData) -> Outcome:
+    """Log that there is no delivery."""
     message = _no_data_message(found, run_log.config)
-    if finished:
-        message += f"; finished run {', '.join(map(str, finished))}"
-    return Outcome(
-        run_log.record_without_pair(RunStatus.NO_FILES, message, results=finished)
-    )
+    return Outcome(run_log.record_without_pair(RunStatus.NO_FILES, message))
 
 
 def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
@@ -504,7 +503,7 @@ def _archive_earlier_result(
     warning = archive_inputs(locations, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
     record = run_log.record_without_pair(
-        RunStatus.ALREADY_DONE, message, warning, [earlier]
+        RunStatus.ALREADY_DONE, message, warning, earlier
     )
     return Outcome(record, error=warning)
 
@@ -517,17 +516,15 @@ class _InputHooks(Hooks):
         self.pair = pair
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        reads = name in {"fetch", "read"}
-        with self._raise_if_changed() if reads else nullcontext():
-            yield
+    def step(self, name: str) -> Iterator[None]:  # noqa: ARG002 - for those that time
+        """Raise InputChanged in place of what is wrong with bytes of another file.
 
-    @contextmanager
-    def _raise_if_changed(self) -> Iterator[None]:
-        """Raise InputChanged in place of what is wrong with bytes of another file."""
+        In every step: which of them reads a file depends on the engine. An error of the
+        configuration may be one of a file, such as a rule for a column that it lacks.
+        """
         try:
             yield
-        except InputError:
+        except (InputError, ConfigError, FileNotFoundError):
             if isinstance(self.inbound, LocalFolder):
                 for file in self.pair.files:
                     self.inbound.identify(file)

@@ -27,6 +27,7 @@ outputs.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -322,16 +323,27 @@ SELECT coalesce(sum(breaks), 0)::bigint, coalesce(sum(unseen), 0)::bigint, max(d
     max(days) FILTER (WHERE NOT accepted)
 FROM judged
 """
-# The rules of a run as one value: those of both sides, and of each.
-RULES_OF: Final = """(
-    SELECT jsonb_build_array(
-        config #> '{{options,rules}}',
-        config #> '{{options,old,rules}}',
-        config #> '{{options,new,rules}}'
-    ) FROM metrics.pipeline_run_log WHERE run_id = {run}
+# Whether two runs have different rules, for both sides or for one. With code tables in
+# files, their contents if both runs recorded them, else their names. NULL if there is
+# no such run.
+COMPARE_RULES: Final = """(
+    SELECT coalesce(
+        earlier.config->'rules' <> later.config->'rules',
+        jsonb_build_array(
+            earlier.config #> '{{options,rules}}',
+            earlier.config #> '{{options,old,rules}}',
+            earlier.config #> '{{options,new,rules}}'
+        ) <> jsonb_build_array(
+            later.config #> '{{options,rules}}',
+            later.config #> '{{options,old,rules}}',
+            later.config #> '{{options,new,rules}}'
+        )
+    )
+    FROM metrics.pipeline_run_log earlier, metrics.pipeline_run_log later
+    WHERE earlier.run_id = {} AND later.run_id = {}
 )"""
-RULES_CHANGED: Final = "SELECT {} IS DISTINCT FROM {}".format(  # noqa: S608 - constants
-    *(RULES_OF.format(run=f"(${at}::text)::uuid") for at in (1, 2))
+RULES_CHANGED: Final = "SELECT " + COMPARE_RULES.format(
+    "($1::text)::uuid", "($2::text)::uuid"
 )
 
 # The day of the last observation of a book: the state of its breaks is as of that day.
@@ -427,13 +439,11 @@ NOT_COMPARED: Final = """EXISTS (
         s.rejected_new, s.left_out_new, s.partner_left_out_new, s.unpairable_new
     ])
 )"""
-PREVIOUS_RULES: Final = RULES_OF.format(run=PREVIOUS)
 OF_RUN: Final = f"""
 SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
     b.ordinal = (SELECT max(ordinal) FROM metrics.break_summary WHERE book = b.book),
     coalesce({AS_OF}, b.run_date), {LAST_TRACKED},
-    {PREVIOUS_RULES} IS DISTINCT FROM {RULES_OF.format(run="b.run_id")}
-        AND {PREVIOUS} IS NOT NULL,
+    {COMPARE_RULES.format(PREVIOUS, "b.run_id")},
     {NOT_COMPARED},
     b.breaks_new, b.breaks_recurring, b.breaks_changed, b.breaks_resolved,
     b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days,
@@ -465,7 +475,7 @@ class Observation:
     """What one run saw of the differences of a dataset.
 
     `day`: the date of the run. `standing`: the breaks whose keys the run looked up, in
-    the order of the lookup.
+    the order of the lookup. `inputs`: the files, as the run identified them.
     """
 
     result: Reconciliation
@@ -474,6 +484,7 @@ class Observation:
     day: date
     feed: Feed = Feed.INCREMENTAL
     standing: Sequence[OpenBreak] = ()
+    inputs: FilePair | None = None
 
     @property
     def book(self) -> UUID:
@@ -482,9 +493,16 @@ class Observation:
 
     @property
     def pair(self) -> UUID:
-        """The id of the pair: equal for the same URIs and contents."""
+        """The id of the pair: equal for the same URIs and contents.
+
+        The content is known by its SHA-256, or by what pins a file that has none.
+        """
         sides = self.result.old, self.result.new
-        facts = (fact for side in sides for fact in (side.uri, side.sha256 or ""))
+        files = (self.inputs.old, self.inputs.new) if self.inputs else (None, None)
+        facts = list[str]()
+        for side, file in zip(sides, files, strict=True):
+            pins = json.dumps([each.pin for each in file.files]) if file else ""
+            facts += (side.uri, side.sha256 or pins)
         return UUID(bytes=_hash_texts(*facts))
 
     @property

@@ -162,7 +162,7 @@ def publish_run(
             tracked = _record_breaks(cursor, tables["break_summary"], publication)
             for table in stage:
                 failpoint("publish-swap")
-                publish_table(cursor, table)
+                publish_table(cursor, table, observation.run_id)
         failpoint("publish-commit")
         commit_error = _try_commit(connection)
     failpoint("publish-confirm")

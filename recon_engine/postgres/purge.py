@@ -24,6 +24,7 @@ from recon_engine.postgres.connection import (
     translate_database_errors,
 )
 from recon_engine.postgres.publish import ONE_AT_A_TIME, name_publish_lock
+from recon_engine.postgres.stage import LOADED_BY
 from recon_engine.report.artifacts import MANIFEST
 from recon_engine.storage.urls import open_storage
 
@@ -61,17 +62,23 @@ ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
 DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
 DELETE_BREAKS: Final = f"DELETE FROM {ENDED}"  # noqa: S608
 BREAKS: Final = f"SELECT dataset, count(*) FROM {ENDED} GROUP BY dataset"  # noqa: S608
-# Stage tables hold the latest result of a dataset: they are old only if its run is.
-STAGE: Final = """
-SELECT t.tablename, r.dataset
+# Stage tables are as old as the run that their comment names: later runs may not load
+# any. Those of earlier versions have no comment, and are of the latest result.
+STAGE: Final = f"""
+SELECT t.relname::text, r.dataset
 FROM (
     SELECT DISTINCT ON (dataset) dataset, run_id FROM metrics.pipeline_run_log
     WHERE status IN ('RECONCILED', 'SUCCEEDED') ORDER BY dataset, run_ts DESC
 ) r
-JOIN pg_catalog.pg_tables t ON t.schemaname = 'stage'
-    AND t.tablename IN (r.dataset || '_old', r.dataset || '_new')
-WHERE r.run_id = ANY(%s) ORDER BY t.tablename
-"""
+JOIN pg_catalog.pg_class t ON t.relnamespace = 'stage'::regnamespace
+    AND t.relkind = 'r' AND t.relname IN (r.dataset || '_old', r.dataset || '_new')
+CROSS JOIN LATERAL (
+    SELECT substring(
+        obj_description(t.oid, 'pg_class') FROM '^{LOADED_BY}([0-9a-f-]{{36}})$'
+    )::uuid AS run_id
+) loaded
+WHERE coalesce(loaded.run_id, r.run_id) = ANY(%s) ORDER BY t.relname
+"""  # noqa: S608 - a constant
 ARTIFACTS: Final = "SELECT run_id, uri FROM metrics.artifact WHERE run_id = ANY(%s)"
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from recon_engine.aws.task import task_arn
 from recon_engine.errors import Busy, ReconError
-from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
+from recon_engine.model import SIDES, FilePair, RecoveredRun, RunRecord, SourceFile
 from recon_engine.postgres.claims import CLAIM, claimed_elsewhere
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.postgres.history import is_unsettled
@@ -25,7 +25,7 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
@@ -65,10 +65,7 @@ UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s, error_code = %s
     error_message = %s, finished_ts = %s, step = %s
 WHERE run_id = %s AND status = ANY(%s)
 """
-FAILED = """
-SELECT count(*) FROM metrics.recon_summary
-WHERE run_id = ANY(%s) AND verdict = 'gates_failed'
-"""
+VERDICT = "SELECT verdict FROM metrics.recon_summary WHERE run_id = %s"
 INSERT_PART = """
 INSERT INTO metrics.run_part (run_id, side, number, uri, name, version, etag, size)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -116,11 +113,15 @@ class RunLog:
 
     Call the recovery methods only inside `locked()`: without the lock, a run that looks
     dead may be alive.
+
+    `recovered`: the runs that were finished here. Nobody was told how they ended, so
+    the records of this run name them, and have exit code 1 in place of 0 if one failed.
     """
 
     def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
         self.connection = connection
         self.config = config
+        self.recovered: tuple[RecoveredRun, ...] = ()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -169,6 +170,33 @@ class RunLog:
             )
             for row in rows
         ]
+
+    def finish(self, run: Run, warning: ReconError | None) -> RecoveredRun:
+        """Log that a run of `unfinished` is archived."""
+        record = self._judge(run, RunStatus.SUCCEEDED, warning)
+        self._close(run, RunStatus.SUCCEEDED, record, warning)
+        with translate_database_errors():
+            row = self.connection.execute(VERDICT, [run.run_id]).fetchone()
+        recovered = RecoveredRun(
+            run.run_id,
+            row[0] if row else "no verdict",
+            self._fails(run.run_id),
+            warning.status if warning else None,
+        )
+        self.recovered += (recovered,)
+        return recovered
+
+    def with_recovered(self, record: RunRecord) -> RunRecord:
+        """The record of this run, which names the runs that were finished first."""
+        clauses = (each.describe() for each in self.recovered)
+        message = "; ".join(filter(None, (record.message, *clauses)))
+        failed = any(each.failed for each in self.recovered)
+        return replace(
+            record,
+            exit_code=record.exit_code or int(failed),
+            message=message or None,
+            recovered=self.recovered,
+        )
 
     def results_of(self, pair: FilePair) -> list[UUID]:
         """The runs that reconciled this pair with these options, by revision."""
@@ -223,17 +251,17 @@ class RunLog:
         status: RunStatus,
         message: str | None,
         error: ReconError | None = None,
-        results: Sequence[UUID] = (),
+        result: UUID | None = None,
     ) -> RunRecord:
         """Log an attempt that ended before it worked on a pair.
 
-        `results`: earlier runs whose result it reports. The exit code is 1 if one of
-        them fails, by a gate, a suppression or `fail_on_diff`.
+        `result`: the earlier run whose result it reports. The exit code is 1 if that
+        fails, by a gate, a suppression or `fail_on_diff`.
         """
         run = new_run(self.config.dataset)
         record = make_record(run, self.config, status, message, error)
         error_code = None if record.exit_code == 0 else record.status
-        record = self._with_exit_code_of(results, record)
+        record = self.with_recovered(self._with_exit_code_of(result, record))
         failpoint("note")
         self._insert(
             run,
@@ -257,10 +285,25 @@ class RunLog:
         A run whose result fails is SUCCEEDED with exit code 1. `result`: the run that
         recorded the result of the pair, if it was another one.
         """
+        record = self.with_recovered(self._judge(run, status, error, result))
+        self._close(run, status, record, error)
+        return record
+
+    def _judge(
+        self,
+        run: Run,
+        status: RunStatus,
+        error: ReconError | None,
+        result: UUID | None = None,
+    ) -> RunRecord:
         # Errors of recon_engine quote no cell, so their messages may be stored.
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
-        record = self._with_exit_code_of([result or run.run_id], record)
+        return self._with_exit_code_of(result or run.run_id, record)
+
+    def _close(
+        self, run: Run, status: RunStatus, record: RunRecord, error: ReconError | None
+    ) -> None:
         failpoint("close")
         with translate_database_errors():
             self.connection.execute(
@@ -282,7 +325,6 @@ class RunLog:
                 " ON CONFLICT DO NOTHING",
                 [(run.run_id, *step) for step in run.steps],
             )
-        return record
 
     def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
         """Log that a run was interrupted, so that its worker can no longer publish.
@@ -304,19 +346,19 @@ class RunLog:
             run, self.config, RunStatus.INTERRUPTED, error.message, error
         )
 
-    def _with_exit_code_of(
-        self, results: Sequence[UUID], record: RunRecord
-    ) -> RunRecord:
+    def _with_exit_code_of(self, result: UUID | None, record: RunRecord) -> RunRecord:
         """The record with exit code 1 if it is 0 and a recorded result fails."""
-        if record.exit_code or not results:
+        if record.exit_code or result is None:
             return record
+        return replace(record, exit_code=int(self._fails(result)))
+
+    def _fails(self, result: UUID) -> bool:
+        """Whether a recorded result ends a run with exit code 1."""
         with translate_database_errors():
-            row = self.connection.execute(FAILED, [list(results)]).fetchone()
-            fails = bool(row and row[0]) or (
-                self.config.fail_on_diff
-                and any(is_unsettled(self.connection, each) for each in results)
+            row = self.connection.execute(VERDICT, [result]).fetchone()
+            return bool(row and row[0] == "gates_failed") or (
+                self.config.fail_on_diff and is_unsettled(self.connection, result)
             )
-        return replace(record, exit_code=1) if fails else record
 
     def _insert_parts(self, run_id: UUID, pair: FilePair) -> None:
         """Log the parts of each side, and the done files, if there are any."""
@@ -385,13 +427,9 @@ def last_success(config: RunConfig) -> datetime | None:
 
 def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
     """A hash that is equal for the same work: dataset, inputs, options, revision."""
-    sides = [
-        [(file.uri, file.version or file.etag, file.size) for file in side.files]
-        for side in (pair.old, pair.new)
-    ]
+    sides = [[file.pin for file in side.files] for side in (pair.old, pair.new)]
     # A side of one file is written as in versions without parts.
     inputs = [side[0] if len(side) == 1 else side for side in sides]
-    # The version if there is one: two versions with equal bytes may have equal ETags.
     work = [config.dataset, inputs, config.options.digest]
     # Without a number for revision 1, fingerprints of earlier versions remain valid.
     text = json.dumps(work if revision == 1 else [*work, revision])

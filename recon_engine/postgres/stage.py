@@ -49,6 +49,9 @@ MAX_COLUMNS: Final = 387
 
 SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
+# The beginning of the comment of a public table; the id of its run follows.
+LOADED_BY: Final = "loaded by run "
+
 # How long the cleanup waits for a reader of an orphaned table before it goes on.
 ORPHAN_TIMEOUT: Final = "1s"
 
@@ -284,10 +287,14 @@ def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
     return dropped
 
 
-def publish_table(cursor: Any, table: StageTable) -> None:
-    """Replace the public table by a private one, in the transaction of the cursor."""
+def publish_table(cursor: Any, table: StageTable, run_id: UUID) -> None:
+    """Replace the public table by a private one, in the transaction of the cursor.
+
+    Its comment names the run: later runs may leave the table as it is.
+    """
     private, public = quote_identifier(table.private), quote_identifier(table.public)
     # DROP takes ACCESS EXCLUSIVE on the old table, and this transaction holds it until
     # its commit: readers wait for that.
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")
+    cursor.execute(f"COMMENT ON TABLE stage.{public} IS '{LOADED_BY}{run_id}'")

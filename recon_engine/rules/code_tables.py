@@ -137,24 +137,13 @@ def read_code_file(name: str, *, rest_same: bool) -> CodeTable:
 
     Raises ConfigError if the file cannot be read. No code is in the error.
     """
+    data = _read_file(name)
     try:
-        data = Path(name).read_bytes()
         header, *rows = csv.reader(
             io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True
         )
-    except FileNotFoundError:
-        raise ConfigError(
-            f"rule map: there is no file {Path(name).absolute()}",
-            help="the codes are in a file of their own: copy it with the configuration,"
-            " or name another one",
-        ) from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(
-            f"rule map cannot read the file {Path(name).absolute()}",
-            why=_reason(error),
-            help="a CSV file in UTF-8 with a header and two columns: the code and its"
-            " translation",
-        ) from None
+    except (ValueError, csv.Error):
+        raise _unreadable(name, "it is no CSV file in UTF-8") from None
     for line, row in enumerate([header, *rows], 1):
         if len(row) != 2:  # noqa: PLR2004 - a code and its translation
             raise ConfigError(
@@ -162,13 +151,35 @@ def read_code_file(name: str, *, rest_same: bool) -> CodeTable:
                 help="a CSV file with a header and two columns: the code, and the code"
                 " of the other side",
             )
-    digest = hashlib.sha256(data).hexdigest()
     pairs = ((code, right) for code, right in rows)
+    digest = hashlib.sha256(data).hexdigest()
     return make_code_table(pairs, rest_same=rest_same, sha256=digest)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, without a value of the file."""
-    if isinstance(error, OSError):
-        return error.strerror or "it cannot be opened"
-    return "it is no CSV file in UTF-8"
+def hash_code_file(name: str) -> str:
+    """The SHA-256 of a file of codes; raises ConfigError if it cannot be read."""
+    return hashlib.sha256(_read_file(name)).hexdigest()
+
+
+def _read_file(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"rule map: there is no file {Path(name).absolute()}",
+            help="the codes are in a file of their own: copy it with the configuration,"
+            " or name another one",
+        ) from None
+    # A name with NUL is a ValueError.
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise _unreadable(name, reason or "it cannot be opened") from None
+
+
+def _unreadable(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"rule map cannot read the file {Path(name).absolute()}",
+        why=reason,
+        help="a CSV file in UTF-8 with a header and two columns: the code and its"
+        " translation",
+    )

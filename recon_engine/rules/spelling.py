@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
-from recon_engine.rules.code_tables import Boolean, make_code_table, read_code_file
+from recon_engine.rules.code_tables import (
+    Boolean,
+    hash_code_file,
+    make_code_table,
+    read_code_file,
+)
 from recon_engine.rules.dates import PRESETS, Day, check_day_format, expand_formats
 from recon_engine.rules.instants import Instant, check_instant_format, parse_duration
 from recon_engine.rules.numbers import (
@@ -76,6 +81,20 @@ def parse_rule(text: str) -> Rule:
             + next(each for each in SPELLINGS if each.startswith(name))
             + MORE_HELP.get(name, ""),
         ) from None
+
+
+def spell_by_content(text: str) -> str:
+    """A rule with the SHA-256 of its code table in the place of the file's name.
+
+    A rule that names no file stays as it is. Raises ConfigError for a file that cannot
+    be read.
+    """
+    found = RULE_PATTERN.fullmatch(text.strip())
+    named = _find_code_file(found[2] or "") if found and found[1] == "map" else None
+    if named is None:
+        return text
+    name, rest_same = named
+    return f"map(@sha256:{hash_code_file(name)}{',rest=same' if rest_same else ''})"
 
 
 # What the help of a rule that is malformed says besides an example.
@@ -216,21 +235,34 @@ def _make_instant(inner: str) -> Rule:
     return Instant(formats, zone, within, pivot)
 
 
-def _make_code_table(inner: str) -> Rule:
+def _find_code_file(inner: str) -> tuple[str, bool] | None:
+    """The file that a code table names, and whether `rest=same`; None if it names none.
+
+    Raises ValueError for a file beside other codes.
+    """
     # The folder of a file may have a comma in its name.
     head, comma, last = inner.rpartition(",")
     rest_same = bool(comma) and last.strip() == "rest=same"
     name = (head if rest_same else inner).strip()
     if name.startswith("@"):
-        return read_code_file(name[1:], rest_same=rest_same)
+        return name[1:], rest_same
+    parts = _split(inner)
+    first = next((part for part in parts if part != "rest=same"), "")
+    if not first.startswith("@"):
+        return None
+    _, name = parts
+    return name[1:], True
+
+
+def _make_code_table(inner: str) -> Rule:
+    if named := _find_code_file(inner):
+        name, rest_same = named
+        return read_code_file(name, rest_same=rest_same)
     parts = _split(inner)
     rest_same = "rest=same" in parts
     others = [part for part in parts if part != "rest=same"]
     if len(others) + rest_same != len(parts) or not others:
         raise ValueError
-    if others[0].startswith("@"):
-        [name] = others
-        return read_code_file(name.removeprefix("@"), rest_same=rest_same)
     pairs = [tuple(part.split("=", 1)) for part in others]
     return make_code_table(
         ((code.strip(), right.strip()) for code, right in pairs), rest_same=rest_same

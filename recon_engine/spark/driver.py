@@ -57,6 +57,7 @@ from recon_engine.spark.split_tasks import (
 )
 from recon_engine.spark.splits import count_embedded_newlines
 from recon_engine.spark.tasks import Job, Sampling
+from recon_engine.storage.local import LocalFolder
 
 
 if TYPE_CHECKING:
@@ -147,10 +148,20 @@ class SparkEngine:
                     options,
                     today,
                     progress,
-                    settings=self.settings,
+                    settings=self._settings_for(inputs),
                     ask=hooks.ask,
                 )
             )
+
+    def _settings_for(self, inputs: Inputs) -> SparkSettings:
+        """The settings of a run: a file of a folder is hashed even if `sha256` is off.
+
+        Its SHA-256 is all that says that the run has read what it identified. An object
+        is pinned to its ETag.
+        """
+        located = filter(None, map(inputs.locate, SIDES))
+        in_folder = any(isinstance(place, LocalFolder) for place, _ in located)
+        return replace(self.settings, sha256=self.settings.sha256 or in_folder)
 
 
 def _locate_source(

@@ -7,11 +7,12 @@ of a local file is the SHA-256 of its content: modification times prove nothing.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import logging
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 # Flushed where the position is a multiple of `_FLUSH_BYTES`: blocks have to divide it.
 _BLOCK_BYTES = 4 << 20
 _FLUSH_BYTES = 32 << 20
+# `link` on a file system without links: exFAT and FAT, some of FUSE and of networks.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 _LOG = logging.getLogger(__name__)
 
 
@@ -214,7 +217,7 @@ class LocalFolder:
         return path
 
     def _claim(self, part: Path, target: Path) -> bool:
-        """Link a finished file to its name, atomically; False if the name is taken."""
+        """Give a finished file its name, atomically; False if the name is taken."""
         # The bytes are on disk before the name is: after a crash, a file with this name
         # is whole. Unlike a rename, a link fails if the name is taken.
         _sync_to_disk(part)
@@ -222,6 +225,11 @@ class LocalFolder:
             target.hardlink_to(part)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if not _rename_to_free_name(part, target):
+                return False
         self._sync_folders(target)
         return True
 
@@ -232,6 +240,25 @@ class LocalFolder:
             _sync_to_disk(folder)
             if folder == self.path:
                 return
+
+
+def _rename_to_free_name(part: Path, target: Path) -> bool:
+    """Rename a finished file, where links are not supported; False if it is taken.
+
+    A rename is as atomic as a link, but replaces what has the name. So writers lock the
+    folder while they look and rename. A lock ends with its process: it leaves nothing.
+    """
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        # Without locks, only writers of one name at the same moment are not noticed.
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        if os.path.lexists(target):
+            return False
+        part.rename(target)
+    finally:
+        os.close(folder)
+    return True
 
 
 def _listed_file(entry: os.DirEntry[str]) -> SourceFile | None:

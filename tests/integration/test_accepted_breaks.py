@@ -488,6 +488,63 @@ def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
     assert summaries == [shown, format_breaks(third.breaks)]
 
 
+CODES = {"old": "PAID,paid", "new": "paid,PAID"}
+
+
+@pytest.mark.parametrize("side", CODES)
+def test_a_code_table_is_what_is_in_it_and_not_where_it_is(
+    site: FolderSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    codes = tmp_path / "a,b.csv"
+
+    def run(day: int, entry: str, name: str = "a,b.csv") -> tuple[str, bool | None]:
+        codes.write_text(f"CODE,IS\n{entry}\n")
+        rules = SideOptions(rules={"STATUS": (f"map(@{name})",)})
+        of_side: dict[str, Any] = {side: rules}
+        options = Options(keys=("ID",), **of_side)
+        ended = run_day(site, day, 20, 1, options)
+        if ended.breaks is None:
+            return ended.record.status, None
+        with open_connection(site.database) as connection:
+            _, facts = history.load_result(connection, ended.record.run_id)
+        assert facts.breaks is not None
+        assert facts.breaks.summary == format_breaks(ended.breaks)
+        return ended.record.status, ended.breaks.rules_changed
+
+    right = CODES[side]
+    assert run(1, "X,Y") == ("SUCCEEDED", False)
+    assert run(1, "X,Y") == ("ALREADY_DONE", None)
+    assert run(1, right) == ("SUCCEEDED", True)
+    assert run(1, right, str(codes)) == ("ALREADY_DONE", None)
+    assert run(2, right, str(codes)) == ("SUCCEEDED", False)
+    assert run(2, right, f"{codes},rest=same") == ("SUCCEEDED", True)
+    assert run(3, right) == ("SUCCEEDED", True)
+    assert run(4, "X,Y") == ("SUCCEEDED", True)
+
+
+def test_runs_recorded_without_the_content_of_a_table_compare_its_name(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("CODE,IS\nPAID,paid\n")
+    rules = SideOptions(rules={"STATUS": (f"map(@{codes})",)})
+    first, second = (
+        run_day(site, day, 20, 1, Options(keys=("ID",), old=rules)) for day in (1, 2)
+    )
+    with psycopg.connect(site.database) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE metrics.pipeline_run_log SET config = config - 'rules'"
+            " WHERE run_id = %s",
+            [first.record.run_id],
+        )
+    with open_connection(site.database) as connection:
+        _, facts = history.load_result(connection, second.record.run_id)
+    assert facts.breaks is not None
+    assert "rules changed" not in facts.breaks.summary
+
+
 def narrow(**facts: Any) -> Suppression:
     """A suppression of some keys or values of AMT, or of rows of one side."""
     plain = replace(IN_CASE, column="AMT", kind=None)

@@ -20,6 +20,8 @@ from recon_engine.postgres.run_log import RunLog
 
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from support.sites import FolderSite
 
     from recon_engine.model import Suppression
@@ -93,15 +95,9 @@ def test_suppressions_are_recorded_with_what_they_found(site: FolderSite) -> Non
 
 
 def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
-    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+    site: FolderSite,
 ) -> None:
-    def crash(*_: object) -> None:
-        raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "archive_inputs", crash)
-        with pytest.raises(SystemExit):
-            site.run(options=judged("missing<=0"))
+    die_before_the_archive(site, "missing<=0")
     again = site.run(options=judged("missing<=0"))
     assert (again.record.status, again.record.exit_code) == ("NO_FILES", 1)
     first, second = site.rows("SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts")
@@ -111,6 +107,106 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
     assert f"finished run {first['run_id']}" in second["error_message"]
     # It is reported now: an empty inbound is no failure of its own.
     assert site.run(options=judged("missing<=0")).record.exit_code == 0
+
+
+def die_before_the_archive(site: FolderSite, gate: str) -> UUID:
+    """A run whose worker dies when its result is recorded; its id."""
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "archive_inputs", crash)
+        with pytest.raises(SystemExit):
+            site.run(options=judged(gate))
+    log = "SELECT run_id FROM metrics.pipeline_run_log WHERE status = 'RECONCILED'"
+    [row] = site.rows(log)
+    run_id: UUID = row["run_id"]
+    return run_id
+
+
+# The next delivery, and the status and the exit code of its own.
+NEXT_DELIVERY = {
+    "equal": (b"ID,PAID\n1,1\n", b"ID,PAID\n1,1\n", "SUCCEEDED", 0),
+    "refused": (b'ID,PAID\n1,"1\n', b"ID,PAID\n1,1\n", "MALFORMED_INPUT", 3),
+    "none": (b"", b"", "NO_FILES", 0),
+}
+# How the run ends whose worker dies, by what is asked of it and of the next one.
+ENDS = {
+    ("--gate=missing<=0",): "gates_failed, exit code 1",
+    ("--gate=missing<=9",): "differ",
+    ("--gate=missing<=9", "--fail-on-diff"): "differ, exit code 1",
+}
+
+
+@pytest.mark.parametrize("delivery", NEXT_DELIVERY)
+@pytest.mark.parametrize("asked", ENDS)
+def test_the_next_run_says_how_the_run_that_it_finishes_ended(
+    site: FolderSite, tmp_path: Path, delivery: str, asked: tuple[str, ...]
+) -> None:
+    gate = asked[0].removeprefix("--gate=")
+    dead = die_before_the_archive(site, gate)
+    old, new, status, code = NEXT_DELIVERY[delivery]
+    if old:
+        site.deliver(old, new, "20261124")
+    ended, told, errors = run(site, tmp_path, *places(site), *asked)
+    code = code or int("exit code 1" in ENDS[asked])
+    assert ended == code, errors
+    says = f"finished run {dead} ({ENDS[asked]})"
+    lines = (told + errors).splitlines()
+    events = [json.loads(line) for line in lines if line[:1] == "{"]
+    for_people = [line for line in lines if line[:1] != "{"]
+    assert [says in line for line in for_people].count(True) == 1
+    assert "".join(for_people).count("exit code 1") == ENDS[asked].count("exit code 1")
+    [last_event] = [each for each in events if each["event"] == "run_ended"]
+    assert [each["run_id"] for each in last_event["finished"]] == [str(dead)]
+    assert (last_event["status"], last_event["exit_code"]) == (status, code)
+    log = "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 1"
+    [last] = site.rows(log)
+    assert (last["status"], last["exit_code"]) == (status, code)
+    assert last["error_message"].endswith(says)
+    # It has been told now.
+    _, told, errors = run(site, tmp_path, *places(site), *asked)
+    assert str(dead) not in told + errors
+
+
+@pytest.mark.parametrize("delivery", NEXT_DELIVERY)
+@pytest.mark.parametrize("form", ["--quiet", "--format=json"])
+def test_a_quiet_run_and_a_document_say_it_too(
+    site: FolderSite, tmp_path: Path, delivery: str, form: str
+) -> None:
+    dead = die_before_the_archive(site, "missing<=0")
+    old, new, _, code = NEXT_DELIVERY[delivery]
+    if old:
+        site.deliver(old, new, "20261124")
+    asked = (*places(site), "--gate=missing<=0", form)
+    ended, told, errors = run(site, tmp_path, *asked)
+    assert ended == (code or 1)
+    says = f"finished run {dead} (gates_failed, exit code 1)"
+    if form == "--quiet":
+        assert (told, errors.count(says), errors.count("exit code 1")) == ("", 1, 1)
+    else:
+        document = json.loads(told)["run"]
+        assert (says in document["message"], document["exit_code"]) == (True, ended)
+
+
+def test_a_run_that_fails_too_names_both(site: FolderSite, tmp_path: Path) -> None:
+    dead = die_before_the_archive(site, "missing<=0")
+    site.deliver(day="20261124")
+    asked = (*places(site), "--gate=missing<=0")
+    code, told, _ = run(site, tmp_path, *asked)
+    [last] = [line for line in told.splitlines() if "SUCCEEDED" in line]
+    assert code == 1
+    assert last.endswith(
+        f" · finished run {dead} (gates_failed, exit code 1)"
+        " · a gate failed: exit code 1"
+    )
+
+
+def places(site: FolderSite) -> list[str]:
+    named = ("inbound", "processed", "out")
+    found = (f"--{name}-s3={getattr(site, name)}" for name in named)
+    return [*found, "--keys=ID"]
 
 
 def test_a_pair_that_failed_its_gates_fails_again(site: FolderSite) -> None:
@@ -232,12 +328,7 @@ def test_a_failed_gate_and_a_complete_run_are_no_contradiction(
     site: FolderSite, tmp_path: Path
 ) -> None:
     """FAIL is the verdict on the files, and the last line is the end of the run."""
-    places = [
-        argument
-        for name in ("inbound", "processed", "out")
-        for argument in (f"--{name}-s3", getattr(site, name))
-    ]
-    asked = (*places, "--keys", "ID", "--gate", "missing<=0")
+    asked = (*places(site), "--gate", "missing<=0")
     code, text, _ = run(site, tmp_path, *asked)
     [last] = [line for line in text.splitlines() if "SUCCEEDED" in line]
     [run_id] = site.rows("SELECT run_id FROM metrics.pipeline_run_log")[0].values()

@@ -194,6 +194,39 @@ def test_the_doctor_finds_folders_and_a_database_well(folders: FolderSite) -> No
     }
 
 
+def test_the_doctor_accepts_the_folders_that_a_run_creates(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    site.processed, site.out = f"{tmp_path}/a/b/c", f"{tmp_path}/results/2026/out"
+    findings = found(places_of(site), database)
+    for name in ("processed", "out"):
+        assert findings[name].state is CheckState.OK, findings[name]
+        assert "the first run creates it" in findings[name].found
+    assert not (tmp_path / "a").exists()
+    assert site.run().record.status is RunStatus.SUCCEEDED
+    findings = found(places_of(site), database)
+    assert findings["out"].found.endswith("out can be read and written")
+
+
+@pytest.mark.parametrize("inside", ["", "/b", "/b/c"])
+def test_the_doctor_names_a_file_where_a_folder_has_to_be(
+    tmp_path: Path, database: str, inside: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    (tmp_path / "results").write_bytes(b"")
+    site.out = f"{tmp_path}/results{inside}"
+    finding = found(places_of(site), database)["out"]
+    assert (finding.state, finding.found) == (
+        CheckState.FAIL,
+        f"{tmp_path}/results is no folder",
+    )
+    assert finding.remedy == "remove it, or name another location"
+    assert site.run().record.exit_code > 1
+
+
 def test_the_doctor_proves_every_right_and_leaves_nothing_behind(
     seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +461,57 @@ def test_a_purge_keeps_the_stage_tables_of_a_run_that_came_meanwhile(
     assert folders.rows(rows) == published
     samples = folders.rows("SELECT run_id FROM metrics.mismatch_detail_sample")
     assert not {row["run_id"] for row in samples} & found.runs.keys()
+
+
+def purge_stage(site: FolderSite) -> set[str]:
+    """Purge what is old; the stage tables that are left."""
+    age = purge.parse_age("90d")
+    found = purge.find_old_values(site.database, age, None, artifacts=False)
+    purge.delete_old_values(site.database, found)
+    rows = site.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'stage'")
+    return {row["tablename"] for row in rows}
+
+
+def run_without_stage(site: FolderSite, day: str) -> None:
+    """A later run that leaves the stage tables of an earlier one."""
+    site.deliver(OLD, OLD + b"9,1,x\n", day)
+    assert site.run(stage=False).record.status is RunStatus.SUCCEEDED
+
+
+def test_stage_tables_are_as_old_as_the_run_that_loaded_them(
+    folders: FolderSite,
+) -> None:
+    tables = {"claims_old", "claims_new"}
+    folders.deliver()
+    folders.run()
+    run_without_stage(folders, "20261124")
+    assert purge_stage(folders) == tables
+    aged(folders)
+    run_without_stage(folders, "20261125")
+    folders.deliver(OLD, OLD, "20261126")
+    folders.run(dataset="other")
+    others = {"other_old", "other_new"}
+    assert purge_stage(folders) == others
+    # A run that loads them again, and one behind it that does not.
+    folders.deliver(OLD, NEW, "20261127")
+    folders.run()
+    run_without_stage(folders, "20261128")
+    assert purge_stage(folders) == tables | others
+
+
+def test_stage_tables_without_a_record_are_as_old_as_the_last_run(
+    folders: FolderSite,
+) -> None:
+    folders.deliver()
+    folders.run()
+    with psycopg.connect(folders.database) as connection:
+        connection.execute("COMMENT ON TABLE stage.claims_old IS NULL")
+        connection.execute("COMMENT ON TABLE stage.claims_new IS 'loaded by hand'")
+    aged(folders)
+    run_without_stage(folders, "20261124")
+    assert purge_stage(folders) == {"claims_old", "claims_new"}
+    aged(folders)
+    assert purge_stage(folders) == set()
 
 
 def test_a_purge_waits_for_a_run_that_publishes(

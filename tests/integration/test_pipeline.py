@@ -570,7 +570,7 @@ def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
     assert folders.run().record.status is RunStatus.MALFORMED_INPUT
 
 
-@pytest.mark.parametrize("other", [b'ID\n"\n', b"ID,ID\n1,1\n"])
+@pytest.mark.parametrize("other", [b'ID\n"\n', b"ID,ID\n1,1\n", b"ID,X\n1,1\n"])
 def test_a_dry_run_says_of_a_replacement_what_a_run_says(
     other: bytes, folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,7 @@ def _client(endpoint: str) -> Iterator[Any]:
 _roots = count()
 
 
-@pytest.fixture(params=["local", "moto", "seaweed"])
+@pytest.fixture(params=["local", "no-links", "moto", "seaweed"])
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     return _lab(request.param, request, tmp_path)
 
@@ -150,10 +150,21 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
 
 
 def _lab(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    if kind == "local":
+    if kind == "no-links":
+        refuse_links(request.getfixturevalue("monkeypatch"), errno.EPERM)
+    if kind in {"local", "no-links"}:
         (tmp_path / "lab").mkdir()
         return Folders(tmp_path / "lab")
     return Bucket(request.getfixturevalue(f"{kind}_client"), f"test-{next(_roots)}")
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Make this machine's file systems such as have no hard links, like exFAT."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
 
 
 @pytest.fixture
@@ -541,6 +552,42 @@ def test_a_replaced_file_is_not_removed(lab: Lab) -> None:
     with pytest.raises(ArchiveConflict):
         place.remove(file)
     assert lab.read(place, "a.csv") == b"behind"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_done"),
+    [
+        (errno.EPERM, True),
+        (errno.EOPNOTSUPP, True),
+        (errno.ENOSYS, True),
+        (errno.ENOSPC, False),
+    ],
+)
+def test_a_name_is_taken_at_once_also_without_links(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, code: int, *, is_done: bool
+) -> None:
+    inbound, done = folders.place("inbound"), folders.place("done")
+    file = given(folders, inbound, "a.csv", b"content")
+    refuse_links(monkeypatch, code)
+    seen = []
+
+    def die(part: Path, target: Path) -> None:
+        seen.append((part.read_bytes(), os.path.lexists(target)))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", die)
+        with pytest.raises(KeyboardInterrupt if is_done else DiskFull):
+            done.archive(file, inbound, "run/a.csv")
+    # Whole before it has its name: nobody ever reads a part of it.
+    assert seen == [(b"content", False)] * is_done
+    assert folders.read(done, "run/a.csv") is None
+    if is_done:
+        done.archive(file, inbound, "run/a.csv")
+        assert folders.read(done, "run/a.csv") == b"content"
+        assert [path.name for path in (folders.root / "done/run").iterdir()] == [
+            "a.csv"
+        ]
 
 
 # --- between a folder and a bucket

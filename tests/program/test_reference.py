@@ -51,8 +51,9 @@ def test_the_data_dictionary_is_that_of_the_migrations(database: str) -> None:
         "",
         "Every table of the schema `metrics`, from the comments in the database.",
         "The schema `stage` has the tables `<dataset>_old` and `<dataset>_new` of the",
-        "latest run. All columns are `text`. A file with more than 387 columns, or",
-        "with a name that Postgres cannot use, has one column `cells text[]` instead.",
+        "latest run that loaded them, which their comments name. All columns are",
+        "`text`. A file with more than 387 columns, or with a name that Postgres",
+        "cannot use, has one column `cells text[]` instead.",
     ]
     last = None
     with psycopg.connect(database) as connection:

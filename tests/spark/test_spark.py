@@ -35,7 +35,7 @@ from support.suppressed_pairs import DAY
 from typer.testing import CliRunner
 
 import recon_engine as rx
-from recon_engine.config import EngineName, Options
+from recon_engine.config import EngineName, OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import (
     ConfigError,
     InputChanged,
@@ -45,8 +45,8 @@ from recon_engine.errors import (
 from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline import runner
-from recon_engine.spark import kernel_splits
-from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark import driver, kernel_splits
+from recon_engine.spark.byte_sources import LocalSource, locate_in_place
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.session import SparkCluster
 from recon_engine.spark.session import open_session as spark_session
@@ -707,6 +707,31 @@ def test_a_run_on_spark_records_what_one_on_this_machine_does(
     }  # fmt: skip
 
 
+def test_without_a_sha256_each_delivery_of_the_same_names_is_a_pair(
+    sites: tuple[Site, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SHA256", "off")
+    site, head = sites[1], b"ID,V\n"
+
+    def run(old: bytes, new: bytes) -> list[tuple[str, str, int]]:
+        site.deliver(head + old, head + new)
+        ended = site.run(engine=EngineName.SPARK, recompute=True)
+        assert ended.record.status is RunStatus.SUCCEEDED, ended.error
+        assert ended.result is not None
+        # Nothing else pins a file of a folder.
+        hashed = isinstance(site, FolderSite)
+        assert (ended.result.old.sha256 is not None) is hashed
+        found = site.rows("SELECT key_text, state, runs_seen FROM metrics.break")
+        return sorted(
+            (row["key_text"], row["state"], row["runs_seen"]) for row in found
+        )
+
+    assert run(b"1,a\n2,b\n", b"1,x\n2,b\n") == [("1", "new", 1)]
+    assert run(b"1,a\n2,b\n", b"1,x\n2,y\n") == [("1", "recurring", 2), ("2", "new", 1)]
+    # The same bytes are the same pair, which counts once.
+    assert run(b"1,a\n2,b\n", b"1,x\n2,y\n") == [("1", "recurring", 2), ("2", "new", 1)]
+
+
 def written_by(site: Site) -> dict[str, bytes]:
     """The artifacts of the last run, by name."""
     out = site.names(site.out)
@@ -750,6 +775,61 @@ def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> N
     assert outcome.result.counts.mismatched_rows == 2
     assert site.names(site.inbound) == before
     assert site.names(site.out) == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        (b'ID,PAID,NOTE\n1,"10.00,a\n', RunStatus.MALFORMED_INPUT),
+        (b"NO,PAID,NOTE\n1,10.00,a\n", RunStatus.KEY_MISSING),
+        (b"ID,PAID\n1,10.00\n", RunStatus.SCHEMA_MISMATCH),
+        (b"ID,PAID,NOTE\n1,1,a\n1,2,b\n", RunStatus.DUPLICATE_KEYS),
+        (b"ID,PAID,REMARK\n1,10.00,a\n", RunStatus.USAGE_ERROR),
+        (None, RunStatus.NO_FILES),
+    ],
+    ids=["quote", "key", "columns", "keys", "rule", "gone"],
+)
+def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
+    tmp_path: Path,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    other: bytes | None,
+    status: RunStatus,
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    old, new = sorted((tmp_path / "inbound").iterdir())
+    options = Options(
+        keys=("ID",),
+        rules={"NOTE": ("trim",)},
+        on_duplicate_keys=OnDuplicateKeys.FAIL,
+        on_schema_drift=(
+            OnSchemaDrift.COMPARE
+            if status is RunStatus.USAGE_ERROR
+            else OnSchemaDrift.REFUSE
+        ),
+    )
+    real = locate_in_place
+
+    def replace_and_locate(*args: Any, **named: Any) -> Any:
+        # Once, before OLD is located: what is read then stays as it is.
+        if other is None:
+            old.unlink(missing_ok=True)
+        elif old.read_bytes() == OLD:
+            old.write_bytes(other)
+        return real(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "locate_in_place", replace_and_locate)
+        outcome = site.run(engine=EngineName.SPARK, options=options)
+        assert outcome.record.status is RunStatus.INPUT_CHANGED
+        site.deliver()
+        with pytest.raises(InputChanged):
+            runner.dry_run(site.config(engine=EngineName.SPARK, options=options))
+    if other is None:
+        new.unlink()
+    outcome = site.run(engine=EngineName.SPARK, options=options)
+    assert outcome.record.status is status
 
 
 @dataclass(frozen=True)

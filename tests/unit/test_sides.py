@@ -125,6 +125,13 @@ def test_options_at_their_defaults_are_not_part_of_a_fingerprint() -> None:
     # Of the version before these options: runs that it recorded are found again.
     digest = "12411479beb53744ee3a1bc60b8600d0a274a9f6b9ddc1dd5a244b60e1d8ef73"
     assert plain.digest == digest
+    ruled = Options(
+        keys=("A",),
+        rules={"S": ("trim", "map(M=1,F=2)"), "D": ("date(%Y%m%d)",)},
+        old=SideOptions(rules={"X": ("map(rest=same,a=b)",)}),
+    )
+    digest_ruled = "686fe488c9286cc66e7129fef3ca8148f6b658d893113821025d7dc64ea3faa1"
+    assert ruled.digest == digest_ruled
     changed = Options(keys=("A",), old=SideOptions(skip_lines=3))
     assert changed.public["old"] == {"skip_lines": 3}
     assert changed.digest != digest

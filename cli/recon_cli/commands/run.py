@@ -152,7 +152,8 @@ def _finish_run(
     failpoint("report")
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
-        session.exit_with_error(outcome.error, form, code, facts)
+        note = "; ".join(each.describe() for each in outcome.record.recovered)
+        session.exit_with_error(outcome.error, form, code, facts, note)
     result = outcome.result
 
     def write() -> None:
