@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Address
     from recon_engine.model import FilePair, Suppressed
-    from recon_engine.result import LookedUp, Reconciliation
+    from recon_engine.result import LookedUp, Reconciliation, WrittenKey
 
 
 # A differing cell: its key, column, kind and both values.
@@ -549,7 +549,7 @@ def standing(
             break_id,
             column,
             kind,
-            OpenKey(read_key(text, keys), locator),
+            OpenKey(read_key(text, keys), _side_of(kind), locator),
             last_pair if began else None,
         )
         for break_id, text, column, kind, locator, began in rows
@@ -959,8 +959,8 @@ class BreakNames:
     column or kind of row, by their index in the lookup.
     """
 
-    same_keys: Mapping[tuple[str, Key], SameKey]
-    locators: Mapping[Key, bytes]
+    same_keys: Mapping[WrittenKey, SameKey]
+    locators: Mapping[WrittenKey, bytes]
     standing: Mapping[tuple[str, int], OpenBreak]
 
     @classmethod
@@ -997,12 +997,18 @@ class BreakNames:
                 open_breaks, key=lambda it: (it.key.values != key, it.key.values)
             )
             return each.break_id.bytes, format_key(each.key.values), each.key.locator
-        return _hash_texts(subject, *key), format_key(key), self.locators.get(key)
+        locator = self.locators.get((side, key))
+        return _hash_texts(subject, *key), format_key(key), locator
 
 
 def make_subject(kind: str, column: str | None) -> str:
     """What a break is of, besides its key, as its id has it."""
     return kind if column is None else f"cell\0{column}"
+
+
+def _side_of(kind: str) -> str:
+    """The side that writes the key of a break."""
+    return "new" if kind == "extra" else "old"
 
 
 def _break_rows(observation: Observation) -> Iterator[tuple[object, ...]]:
@@ -1022,7 +1028,7 @@ def _break_rows(observation: Observation) -> Iterator[tuple[object, ...]]:
             found = _hash_texts(str(count))
             break_id, text, locator = names.name(kind, side, key)
             rows_of_sides = (count, 0) if kind == "missing" else (0, count)
-            known = result.looked_up.repeated.get(key, rows_of_sides)
+            known = result.looked_up.repeated.get((side, key), rows_of_sides)
             shown = text, None, kind, count, None, None, found
             yield break_id, *shown, *known, locator, uncertain, None, None
 
@@ -1052,7 +1058,7 @@ def _cell_break_rows(
             _, _, kind, old, new = next(left, first)
         break_id, text, locator = names.name(make_subject(kind, column), "old", key)
         shown = _truncate_value(old), _truncate_value(new)
-        known = looked_up.repeated.get(key, (count, count))
+        known = looked_up.repeated.get(("old", key), (count, count))
         facts = *shown, found, *known, locator, False
         whole = _hash_long_value(old), _hash_long_value(new)
         yield break_id, text, column, kind, count, *facts, *whole

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.break_oracle import Day, Key, states
+from support.break_oracle import TURNED, Day, Key, states
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
-from recon_engine.config import Feed, OnBadRow, Options
+from recon_engine.config import Feed, OnBadRow, Options, SideOptions
 from recon_engine.inputs.header import read_header
 from recon_engine.model import BreakState, FilePair, SourceFile
 from recon_engine.postgres.breaks import Observation, OpenBreak, list_breaks, standing
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 FIRST = date(2026, 1, 1)
+TURN = {"ID": (f"map({','.join(f'{old}={new}' for old, new in TURNED.items())})",)}
 VALUES = st.sampled_from(["x", "x", "x", "y", "z"])
 SIDE = st.lists(
     st.tuples(st.sampled_from("1234"), VALUES, VALUES), max_size=6
@@ -53,6 +54,7 @@ DAYS = st.builds(
     late=st.sampled_from([0, 0, 0, 0, 1, 3]),
     fails=st.sampled_from([None] * 6 + ["publish-breaks", "publish-commit"]),
     ruled=st.sampled_from([True, True, True, False]),
+    turned=st.booleans(),
 )
 
 
@@ -116,6 +118,7 @@ def looked(
         ignore=ignore,
         on_bad_row=OnBadRow.QUARANTINE,
         rules={"ID": ("lstrip0",)} if day.ruled else {},
+        old=SideOptions(rules=TURN if day.ruled and day.turned else {}),
     )
     with TemporaryDirectory() as folder:
         old, new = (

@@ -456,6 +456,30 @@ def test_a_break_is_carried_on_however_its_key_is_spelled(
     ) == {"recurring": 1, "resolved": 2, "open": 1}
 
 
+@pytest.mark.parametrize("masks", [{}, {"ID": "hmac"}])
+@pytest.mark.parametrize(
+    ("feed", "ended"), [(Feed.INCREMENTAL, "unseen"), (Feed.FULL, "gone")]
+)
+def test_a_key_is_looked_up_by_the_rules_of_its_side(
+    masks: dict[str, str],
+    feed: Feed,
+    ended: str,
+    site: FolderSite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    of_old = SideOptions(rules={"ID": ("map(A=B,B=C)",)})
+    options = Options(keys=("ID",), masks=masks, old=of_old)
+    given = {"options": options, "feed": feed}
+    # Key B of OLD is key C of NEW; key B of NEW is key A of OLD.
+    found = look(site, "1", "B,1,a", "C,9,a", old=csv("A,1,a", "B,2,a"), **given)
+    assert counted(found) == {"new": 1, "open": 1}
+    found = look(site, "2", "B,1,a", old=csv("A,1,a"), **given)
+    assert counted(found) == (
+        {"unseen": 1, "open": 1} if ended == "unseen" else {"gone": 1}
+    )
+
+
 def test_a_key_that_one_file_spells_in_two_ways_is_one_break(site: FolderSite) -> None:
     given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
     old = csv("1,10,a", "01,20,a", "7,1,x", "07,1,x")
@@ -657,7 +681,8 @@ def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
         rules={"ID": ("trim",)},
         old=SideOptions(rules={"ID": ("lstrip0",)}),
     )
-    look(site, "1", "7,11,a", "8,21,b", "10,5,d", old=old, options=options)
+    new = "7,11,a", "8,21,b", "10,5,d", "0044,5,d"
+    look(site, "1", *new, old=old, options=options)
     paid, missing = ("00000007", "PAID"), ("00000009", None)
     assert listed_as(site, "--key-value=00000007") == [paid]
     assert listed_as(site, "--key-value=7") == [paid]
@@ -665,6 +690,9 @@ def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
     assert listed_as(site, "--key-value=8", "--column=PAID") == [(" 8 ", "PAID")]
     assert listed_as(site, "--key-value=9") == [missing]
     assert listed_as(site, "--key-value= 10 ") == [("10", None)]
+    # Only OLD's zeros are stripped, and the row is extra.
+    assert listed_as(site, "--key-value=44") == []
+    assert listed_as(site, "--key-value=0044") == [("0044", None)]
     lost = ran(site, "breaks", "--key-value=0071")
     assert lost.stderr.splitlines()[1] == (
         "no open break has this key; --state resolved --state gone shows those that"

@@ -224,7 +224,8 @@ OTHERWISE = (("p=slice(a,2)",), (("slice", "p", "a", "2", ""),))
 
 def ask_for_keys(_: Sequence[str]) -> Lookup:
     """Open breaks of some keys, as a run asks for them."""
-    return Lookup([OpenKey((key,)) for key in ("1", "04", "4", "9", "")], 1_000)
+    keys = ("1", "04", "4", "9", "")
+    return Lookup([OpenKey((key,), "old") for key in keys], 1_000)
 
 
 alike_tests = st.lists(
