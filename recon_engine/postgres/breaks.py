@@ -445,7 +445,8 @@ FROM metrics.break_summary b WHERE b.run_id = %s
 class OpenBreak(NamedTuple):
     """A break that a run may end. `column` is None for a missing or extra row.
 
-    `began_with`: a pair without whose last observation the break would not be open.
+    `began_with`: a pair without whose last observation the break would not be open;
+    `ended_with`: the pair whose last observation ended it.
     """
 
     break_id: UUID
@@ -453,6 +454,14 @@ class OpenBreak(NamedTuple):
     kind: str
     key: OpenKey
     began_with: UUID | None = None
+    ended_with: UUID | None = None
+
+    def is_open_for(self, pair: UUID) -> bool:
+        """Whether it is open for an observation of a pair.
+
+        If the last observation was of this pair, it is undone first.
+        """
+        return self.began_with != pair and self.ended_with in (None, pair)
 
     @property
     def subject(self) -> str:
@@ -532,8 +541,9 @@ def standing(
 ) -> list[OpenBreak]:
     """The breaks that a run on a pair may end: all that are open.
 
-    If the last observation was of the same pair, the breaks that it ended are included:
-    the new result replaces that observation, which reopens them first.
+    If the last observation was of files with these URIs, the breaks that it ended are
+    included: if it was of the same pair, the new result replaces that observation,
+    which reopens them first.
     """
     book = book_of(dataset, keys)
     values = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
@@ -541,9 +551,10 @@ def standing(
         found = connection.execute(LAST_RUN, values).fetchone()
         last_run, last_pair = found or (None, None)
         values = {"book": book, "last": last_run}
-        rows = connection.execute(STANDING, values).fetchall()
+        rows = [(row, None) for row in connection.execute(STANDING, values)]
         if last_run is not None:
-            rows += connection.execute(TOUCHED, values).fetchall()
+            touched = connection.execute(TOUCHED, values)
+            rows += [(row, last_pair) for row in touched]
     return [
         OpenBreak(
             break_id,
@@ -551,8 +562,9 @@ def standing(
             kind,
             OpenKey(read_key(text, keys), _side_of(kind), locator),
             last_pair if began else None,
+            ended_with,
         )
-        for break_id, text, column, kind, locator, began in rows
+        for (break_id, text, column, kind, locator, began), ended_with in rows
     ]
 
 
@@ -965,14 +977,14 @@ class BreakNames:
 
     @classmethod
     def of(cls, observation: Observation) -> BreakNames:
-        """Those of an observation, which leaves out the breaks that it would undo."""
+        """Those of an observation, which carries on only what is open for it."""
         looked_up, pair = observation.result.looked_up, observation.pair
         open_breaks = {
             (each.subject, at): each
             for at, each in enumerate(
                 observation.standing if looked_up.same_keys else ()
             )
-            if each.began_with != pair
+            if each.is_open_for(pair)
         }
         return cls(looked_up.same_keys, looked_up.locators, open_breaks)
 

@@ -71,8 +71,10 @@ def file_of(folder: Path, name: str, day: Day, side: int) -> Path:
 
 def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
     """Publish a day as a run does, at first in vain where it is to fail."""
-    # Each history has files of its own: a file belongs to one dataset.
-    old, new = (SourceFile(f"{dataset} {day.pair} {n}", n, 0) for n in ("old", "new"))
+    # Each history has files of its own, of which names repeat: a file belongs to one
+    # dataset.
+    uri = f"{dataset} {day.pair % 3}"
+    old, new = (SourceFile(f"{uri} {n}", n, 0) for n in ("old", "new"))
     pair = FilePair(old, new)
     for fails in filter(None, (day.fails, "nowhere")):
         run_id = make_uuid7()
@@ -131,8 +133,8 @@ def looked(
             result = compare_tables(reading, when, ask=ask)
     result = replace(
         result,
-        old=replace(result.old, uri=pair.old.uri, sha256=None),
-        new=replace(result.new, uri=pair.new.uri, sha256=None),
+        old=replace(result.old, uri=pair.old.uri, sha256=f"{day.pair:064x}"),
+        new=replace(result.new, uri=pair.new.uri, sha256=f"{day.pair:064x}"),
     )
     feed = Feed.FULL if day.full else Feed.INCREMENTAL
     return Observation(result, dataset, run_id, when, feed, stood)

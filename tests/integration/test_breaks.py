@@ -506,6 +506,21 @@ def test_keys_that_a_new_rule_makes_equal_carry_on_one_break(site: FolderSite) -
     assert states(site) == {"1 PAID": "recurring"}
 
 
+@pytest.mark.parametrize("names", [("1", "1", "1"), ("1", "2", "3")], ids=str)
+def test_an_ended_break_is_reopened_only_by_its_own_text(
+    names: tuple[str, str, str], site: FolderSite
+) -> None:
+    given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
+    first, second, third = names
+    look(site, first, "1,1,x", old=csv("1,1,x", "007,10,a"), **given)
+    found = look(site, second, "1,1,x", "7,10,a", old=csv("1,1,x", "7,10,a"), **given)
+    assert counted(found) == {"resolved": 1}
+    for _ in range(2):  # the second of which takes the place of the first
+        found = look(site, third, "1,1,x", old=csv("1,1,x", "7,10,a"), **given)
+        assert counted(found) == {"new": 1, "open": 1}
+        assert states(site) == {"007 missing": "resolved", "7 missing": "new"}
+
+
 def test_with_another_mask_no_break_is_carried_on(
     site: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
