@@ -811,6 +811,18 @@ def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
     assert of(2, "--state", "gone") == {("4", None): ("gone", day)}
     assert len(of(2)) == 3
     assert of(3) == {("2", paid): ended, ("5", None): ("new", None)}
+    # Run 3 saw the break of key 3, which run 2 began.
+    for more, which in (
+        ((), "that the run began or ended"),
+        (("--state", "new"), "of the run in this state"),
+    ):
+        lost = ran(site, "breaks", "--run", "latest", "--key-value=3", *more)
+        assert lost.stdout.count("\n") == 1
+        assert (
+            f"no break {which} has this key; without --run, the open breaks of all runs"
+            " are listed\n"
+        ) in lost.stderr
+    assert "3,PAID" in ran(site, "breaks", "--key-value=3").stdout
     latest = ran(site, "breaks", "--run", "latest", "--state", "resolved")
     assert latest.stdout.count("\n") == 2
     assert "accept them for a time" not in latest.stderr
