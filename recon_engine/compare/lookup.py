@@ -31,7 +31,7 @@ from recon_engine.rules.chains import rules_of_side
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.pairing import Difference
@@ -109,10 +109,10 @@ class Sought:
 class Sightings:
     """The sought keys and the differing keys of some buckets.
 
-    `rows`: for OLD and NEW, the number of `rows` with the key `at`; `differing`: the
-    `column` (its ordinal) in which a pair of the key differs; `repeated`: each key, as
-    its `side` writes it, that differs or is on one side only and has several rows on a
-    side, with its rows in `old` and `new`.
+    `rows`: for OLD and NEW, the number of `rows` with the key `at`, as they are paired:
+    after they are folded; `differing`: the `column` (its ordinal) in which a pair of
+    the key differs; `repeated`: each key, as its `side` writes it, that differs or is
+    on one side only and has several rows on a side, with its rows in `old` and `new`.
     """
 
     rows: tuple[pl.DataFrame, pl.DataFrame]
@@ -167,19 +167,23 @@ def sightings(
     keys: Sequence[Iterable[pl.DataFrame]],
     repeats: Sequence[pl.DataFrame],
     found: Difference,
-    names: ColumnIds,
+    sides: Sequence[ColumnIds],
 ) -> Sightings:
     """Count the rows of sought keys in some buckets, for break tracking.
 
     `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
-    for each side, all keys that repeat, as a struct `key`, and their `rows`.
+    for each side, all keys that repeat, as a struct `key`, and their `rows`; `sides`:
+    the columns of each side.
     """
     if sought is None:
         return NONE
+    names = sides[0]
     old, new = (
         _counted(sought, rows, names, side)
         for rows, side in zip(keys, SIDES, strict=True)
     )
+    if names.prepared.either_folds:
+        old, new = _count_folded(sought, (old, new), found, sides)
     unmatched = found.missing.height + found.extra.height
     # These alone exceed the limit, so no break will be tracked.
     if found.cells.height + unmatched > sought.limit:
@@ -292,6 +296,33 @@ def _counted(
     ]
     every = pl.concat([pl.DataFrame(schema=COUNTED), *parts])
     return every.group_by("at").agg(pl.col("rows").sum())
+
+
+def _count_folded(
+    sought: Sought,
+    counts: Sequence[pl.DataFrame],
+    found: Difference,
+    sides: Sequence[ColumnIds],
+) -> Iterator[pl.DataFrame]:
+    """The counts after rows are folded: one row of each key of a side that folds.
+
+    Of a key with unpairable rows there is none: it may be one that cannot be folded.
+    """
+    lost = pl.concat(
+        [
+            pl.Series(dtype=pl.UInt32),
+            *(
+                _digests(rows, sides[0], side).join(sought.digests, on=DIGESTS)["at"]
+                for rows, side in zip(found.aside.unpairable, SIDES, strict=True)
+                if rows is not None
+            ),
+        ]
+    )
+    for counted, names in zip(counts, sides, strict=True):
+        rows = pl.lit(1, pl.Int64) if names.prepared.fold else pl.col("rows")
+        yield counted.filter(~pl.col("at").is_in(lost.implode())).with_columns(
+            rows=rows
+        )
 
 
 def _differing(sought: Sought, found: Difference, names: ColumnIds) -> pl.DataFrame:

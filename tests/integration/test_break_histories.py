@@ -55,6 +55,7 @@ DAYS = st.builds(
     fails=st.sampled_from([None] * 6 + ["publish-breaks", "publish-commit"]),
     ruled=st.sampled_from([True, True, True, False]),
     turned=st.booleans(),
+    folds=st.sampled_from([(), (), (0,), (1,), (0, 1)]),
 )
 
 
@@ -113,14 +114,18 @@ def looked(
         stood.extend(standing(connection, dataset, keys, pair))
         return Lookup([each.key for each in stood], day.limit)
 
-    ignore = tuple(name for name in "AB" if name not in day.columns)
+    ignore = [name for name in "AB" if name not in day.columns]
+    if len(day.folds) > 1:  # rows that both sides fold are not counted here
+        ignore.append("row_count")
+    rules = TURN if day.ruled and day.turned else {}
     when = FIRST + timedelta(at - day.late)
     options = Options(
         keys=("ID",),
-        ignore=ignore,
+        ignore=tuple(ignore),
         on_bad_row=OnBadRow.QUARANTINE,
         rules={"ID": ("lstrip0",)} if day.ruled else {},
-        old=SideOptions(rules=TURN if day.ruled and day.turned else {}),
+        old=SideOptions(rules=rules, fold=0 in day.folds),
+        new=SideOptions(fold=1 in day.folds),
     )
     with TemporaryDirectory() as folder:
         old, new = (

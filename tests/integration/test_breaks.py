@@ -429,6 +429,32 @@ def test_a_repeated_key_is_resolved_by_as_many_pairs(site: FolderSite) -> None:
     assert states(site) == {"1 PAID": "resolved", "2 missing": "resolved"}
 
 
+@pytest.mark.parametrize("where", ["", "ID != 'x'"], ids=["all", "filtered"])
+def test_a_folded_key_counts_as_one_row(where: str, site: FolderSite) -> None:
+    folds = SideOptions(fold=True, sum=("PAID",))
+    given = {"options": Options(keys=("ID",), new=folds, where=where)}
+    new = "1,5,a", "2,3,b", "2,4,b", "3,1,c", "3,1,c", "x,1,x"
+    old = csv("1,5,a", "3,9,c", "x,1,x")
+    found = look(site, "1", *new, old=old, **given)
+    assert counted(found) == {"new": 2, "open": 2}
+    assert states(site) == {"2 extra": "new", "3 PAID": "new"}
+    old = csv("1,5,a", "2,7,b", "3,2,c", "x,1,x")
+    assert counted(look(site, "2", *new, old=old, **given)) == {"resolved": 2}
+
+
+def test_a_key_that_cannot_be_folded_ends_no_break(site: FolderSite) -> None:
+    folds = SideOptions(fold=True, sum=("PAID",))
+    given = {"options": Options(keys=("ID",), new=folds), "feed": Feed.FULL}
+    old = csv("1,5,a", "2,7,b")
+    found = look(site, "1", "1,5,a", "2,3,b", "2,3,b", old=old, **given)
+    assert counted(found) == {"new": 1, "open": 1}
+    for new in (("2,3,b", "2,4,c"), ("2,3,b", "2,,b")):
+        found = look(site, "".join(new), "1,5,a", *new, old=old, **given)
+        assert counted(found) == {"unseen": 1, "open": 1}
+    found = look(site, "4", "1,5,a", "2,3,b", "2,4,b", old=old, **given)
+    assert counted(found) == {"resolved": 1}
+
+
 def test_a_key_is_found_however_it_is_spelled(site: FolderSite) -> None:
     options = Options(keys=("ID", "NOTE"), rules={"ID": ("lstrip0",)})
     assert state_of(site, "1", "01,11,a", old=csv("1,10,a"), options=options) == "new"

@@ -26,6 +26,7 @@ class Day:
     first attempt to publish is cut off. `ruled`: whether a rule strips the zeros that
     lead a key; each file writes a key with some, which the pair decides. `turned`:
     whether OLD has other codes for keys then, each of which is that of another key.
+    `folds`: the sides of which the rows of a key become one.
     """
 
     pair: int
@@ -39,6 +40,7 @@ class Day:
     fails: str | None
     ruled: bool
     turned: bool
+    folds: tuple[int, ...]
 
     def write(self, side: int, key: str) -> str:
         """A key as the file of a side has it."""
@@ -67,8 +69,8 @@ class Day:
         rows = (self.old, self.new)[side]
         return [(self.write(side, key), a, b) for key, a, b in rows]
 
-    def rows(self, side: int) -> list[dict[str, str]]:
-        """The rows of a side that are compared, each with the form of its key."""
+    def kept(self, side: int) -> list[dict[str, str]]:
+        """The rows of a side that are read, each with the form of its key."""
         rows = self.written(side)
         kept = [row for at, row in enumerate(rows) if (side, at) not in self.rejects]
         return [
@@ -76,10 +78,30 @@ class Day:
             for key, *values in kept
         ]
 
+    def rows(self, side: int) -> list[dict[str, str]]:
+        """The rows of a side that are compared: one of each key if it folds."""
+        bad = self.unfoldable
+        rows = [row for row in self.kept(side) if row["ID"] not in bad]
+        if side not in self.folds:
+            return rows
+        return [*{row["ID"]: row for row in reversed(rows)}.values()]
+
+    @property
+    def unfoldable(self) -> set[str]:
+        """The keys with rows that cannot become one, which no side compares."""
+        values: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
+        for side in self.folds:
+            for row in self.kept(side):
+                compared = tuple(row[name] for name in self.columns)
+                values[side, row["ID"]].add(compared)
+        return {key for (_, key), several in values.items() if len(several) > 1}
+
     @property
     def rejected(self) -> bool:
         """Whether any row is set aside."""
-        return any(at < len((self.old, self.new)[side]) for side, at in self.rejects)
+        sides = (self.old, self.new)
+        rejects = any(at < len(sides[side]) for side, at in self.rejects)
+        return rejects or bool(self.unfoldable)
 
     def count(self, key: str) -> tuple[int, int]:
         """How many rows of both sides have a key."""
