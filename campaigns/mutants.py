@@ -131,8 +131,8 @@ MUTANTS: Final = (
     Mutant("compare/lookup", "new + more", "new - more", (f"{UNIT}lookup.py",)),
     Mutant(
         "compare/lookup",
-        "if sealed == version",
-        "if sealed != version",
+        "if version == self.version",
+        "if version != self.version",
         (f"{UNIT}lookup.py",),
     ),
     Mutant(

@@ -76,6 +76,8 @@ PYPROJECT: Final = "pyproject.toml"
 # Tables whose keys are columns. A column of such a name is not meant if its value is
 # wrong.
 BY_COLUMN: Final = {"map", "rules", "masks"}
+# Settings of which that of one side does not replace that of both.
+ADDED: Final = {option.name for option in SIDED if option.adds}
 REFERENCE_HELP: Final = (
     "docs/configuration.md has all settings, and so has: recon schema config"
 )
@@ -388,9 +390,11 @@ def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[st
     for name, value in _explicit_values(own).items():
         merge = isinstance(value, dict)
         settings[name] = {**settings.get(name, {}), **value} if merge else value
-        # What a dataset sets for both sides overrides what the top sets for one.
+        # What a dataset sets for both sides overrides what the top sets for one, unless
+        # that is in addition to it.
+        adds = merge or name in ADDED
         for side in SIDES:
-            if not merge and f"{side}_{name}" not in _explicit_values(own):
+            if not adds and f"{side}_{name}" not in _explicit_values(own):
                 settings.pop(f"{side}_{name}", None)
     accepted = settings.pop("suppress", ())
     return settings | {"suppressions": tuple(each.suppression for each in accepted)}

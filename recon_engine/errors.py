@@ -273,17 +273,23 @@ class ArchiveConflict(TransientError):
 
 
 class Interrupted(ReconError):
-    """A signal ended the work before there was a result."""
+    """A signal ended the work before a result, or before the archive of its inputs."""
 
     status = "INTERRUPTED"
 
-    def __init__(self, number: Signals, *, why: str | None = None) -> None:
-        """`number`: the signal, SIGINT for Ctrl-C or SIGTERM."""
-        super().__init__(
-            f"stopped by {number.name}",
-            why=why,
-            help="no partial result was written; it is safe to retry",
-        )
+    def __init__(self, number: Signals, *, may_be_recorded: bool = False) -> None:
+        """Create an error.
+
+        Args:
+            number: The signal, SIGINT for Ctrl-C or SIGTERM.
+            may_be_recorded: Whether the result of a run may be recorded.
+        """
+        why = None
+        remedy = "no partial result was written; it is safe to retry"
+        if may_be_recorded:
+            why = "the result may be recorded, and its inputs may not be archived"
+            remedy = "run again: that finishes a recorded result, or begins anew"
+        super().__init__(f"stopped by {number.name}", why=why, help=remedy)
         self.exit_code = 128 + number
 
 

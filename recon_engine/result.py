@@ -277,6 +277,10 @@ class Frames:
         return self.numbered.drop("pair")
 
 
+# The side that writes a key, as its rules may differ, and the key as outputs show it.
+WrittenKey = tuple[str, tuple[str, ...]]
+
+
 class SameKey(NamedTuple):
     """A key of a difference that rules let be written in several ways.
 
@@ -293,19 +297,17 @@ class LookedUp:
     """What break tracking needs to know about keys; empty if no breaks are tracked.
 
     `rows`: the number of rows of OLD and NEW, by the index of an open key in the
-    lookup. `differing`: these indices with the columns that differ. By the displayed
-    key that differs: `repeated`: its rows on both sides, if one has several;
-    `locators`: what finds the key again although it is masked. `same_keys`: by the side
-    that writes the key, and the displayed key; empty without rules of key columns.
+    lookup. `differing`: these indices with the columns that differ. By the key of a
+    difference: `repeated`: its rows on both sides, if one has several; `locators`: what
+    finds the key again although it is masked; `same_keys`, which is empty without rules
+    of key columns.
     """
 
     rows: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     differing: frozenset[tuple[int, str]] = frozenset()
-    repeated: Mapping[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
-    locators: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
-    same_keys: Mapping[tuple[str, tuple[str, ...]], SameKey] = field(
-        default_factory=dict
-    )
+    repeated: Mapping[WrittenKey, tuple[int, int]] = field(default_factory=dict)
+    locators: Mapping[WrittenKey, bytes] = field(default_factory=dict)
+    same_keys: Mapping[WrittenKey, SameKey] = field(default_factory=dict)
 
 
 class RereadInputs(Protocol):

@@ -140,7 +140,10 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
             "a bug: an unexpected error, or a result invariant that does not hold",
         ),
         _Status.INTERRUPTED: Meaning(
-            143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"
+            143,
+            True,
+            "stopped by SIGTERM (143) or Ctrl-C (130) before a result, or before the"
+            " archive of a recorded one ended",
         ),
     }
 )

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, echo, make_console, say, shows_details
+from recon_cli.session import (
+    announce,
+    describe_error,
+    echo,
+    is_quiet,
+    make_console,
+    say,
+    shows_details,
+)
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_rate, format_share
@@ -281,16 +289,19 @@ def show_outcome(clock: RunClock, form: Format) -> None:
             document = ended.result.to_dict()
         document["run"] = run_facts(ended)
         echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        if ended.result is not None:
+            show_result(ended.result, form)
+            echo()
+        say(_describe_end(ended))
+        if clock.created:
+            say(f"database:  created {clock.created}: no history before this run")
+        for line in format_summary(clock, _program_name()):
+            say(line)
+    if ended.error is None or ended.result is None:
         return
-    if ended.result is not None:
-        show_result(ended.result, form)
-        echo()
-    say(_describe_end(ended))
-    if clock.created:
-        say(f"database:  created {clock.created}: no history before this run")
-    for line in format_summary(clock, _program_name()):
-        say(line)
-    if ended.error is not None and ended.result is not None:
+    # The document has it, but -q discards that.
+    if form is not Format.JSON or is_quiet():
         from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), ended.error)
@@ -345,9 +356,12 @@ def _name_cause(result: Reconciliation | None) -> str:
 
 
 def run_facts(ended: Outcome) -> dict[str, object]:
-    """The `run` object of JSON documents: how a run ended."""
+    """The `run` object of JSON documents: how a run ended.
+
+    `error`: why, if there is a result beside it. Otherwise the document is the error.
+    """
     record = ended.record
-    return {
+    facts = {
         "run_id": str(record.run_id),
         "dataset": record.dataset,
         "status": record.status,
@@ -356,6 +370,9 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "artifacts": ended.artifacts_at,
         "breaks": ended.breaks and _breaks_to_json(ended.breaks),
     }
+    if ended.error is not None and ended.result is not None:
+        facts["error"] = describe_error(ended.error, record.exit_code)
+    return facts
 
 
 def _breaks_to_json(breaks: Breaks) -> dict[str, object]:

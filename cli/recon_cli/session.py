@@ -122,7 +122,7 @@ def exit_with_error(
     error.message = _name_setting(error.message)
     if form is Format.JSON and not _view.quiet:
         # On stdout, where a program that asked for JSON reads its answer.
-        document = _as_json(error, exit_code) | ({"run": run} if run else {})
+        document = describe_error(error, exit_code) | ({"run": run} if run else {})
         echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         from recon_engine.terminal import print_error
@@ -148,7 +148,8 @@ def end_command(code: int, reason: str) -> NoReturn:
     raise CommandEnded(code)
 
 
-def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
+def describe_error(error: ReconError, exit_code: int) -> dict[str, object]:
+    """An error as a JSON document."""
     return {
         "schema": "recon-error/1",
         "status": error.status,
@@ -194,6 +195,11 @@ def announce(text: str) -> None:
 def is_in_notebook() -> bool:
     """Whether the command is a cell of a notebook: it has a terminal and no person."""
     return KERNEL in os.environ
+
+
+def is_quiet() -> bool:
+    """Whether -q discards the output."""
+    return _view.quiet
 
 
 def shows_details() -> bool:

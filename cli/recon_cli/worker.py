@@ -120,9 +120,7 @@ def _await_stop(
             return worker.result()
         if (revoked := revocation.result()) is not None:
             return revoked
-    raise Interrupted(
-        number, why="if a result is already recorded, the next run archives its inputs"
-    )
+    raise Interrupted(number, may_be_recorded=True)
 
 
 def _start_thread(work: Callable[[], Result], events: _SignalQueue) -> Future[Result]:

@@ -401,7 +401,7 @@ def compare_tables(
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
         [side.worst for side in of_sides],
         found,
-        plan.names[OLD],
+        plan.names,
     )
     # Neither needs the other, and the analysis takes longer.
     with run_beside(

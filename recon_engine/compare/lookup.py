@@ -2,8 +2,8 @@
 
 A break is resolved only if its key was compared, so a run counts the rows of each open
 key on both sides. Keys are compared by two digests of their normal forms, 128 bits as
-for rows. Keys of a file are never collected: the digests of all rows select a few rows,
-and only these are parsed.
+for rows; the rules of its side give an open key its form. Keys of a file are never
+collected: the digests of all rows select a few rows, and only these are parsed.
 
 A break whose key is masked by `hmac` keeps a locator: the digests of its key, encrypted
 under the mask's key. The holder of that key can look the break up, and learns no more
@@ -26,15 +26,14 @@ from recon_engine.config import Mask
 from recon_engine.formatting import format_key
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.result import LookedUp, SameKey
+from recon_engine.result import LookedUp, SameKey, WrittenKey
 from recon_engine.rules.chains import rules_of_side
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from recon_engine.compare.digests import ColumnIds
-    from recon_engine.compare.masks import Masks
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
 
@@ -43,17 +42,29 @@ if TYPE_CHECKING:
 # run.
 CHECK_SEED: Final = 0xC2B2AE3D27D4EB4F
 DIGESTS: Final = ("key", "check")
+DIGESTED: Final = {
+    "at": pl.UInt32,
+    "side": pl.String,
+    **dict.fromkeys(DIGESTS, pl.UInt64),
+}
 COUNTED: Final = {"at": pl.UInt32, "rows": pl.Int64}
-# Two digests and a version. The pad of `_sealed` has 32 bytes, so it covers them.
+# Two digests and a version. The pad of `_Seal` has 32 bytes, so it covers them.
 LOCATOR: Final = struct.Struct(">QQQ")
-# Separates pads from tokens under one key: no value of a file contains NUL.
+# Separates pads from tokens under one key: no value of a file contains NUL. NEW has a
+# pad of its own where its rules differ: the same key then has other digests, and two
+# texts under one pad would reveal each other.
 PURPOSE: Final = b"locator\0"
+PURPOSE_OF_NEW: Final = b"locator of new\0"
 
 
 class OpenKey(NamedTuple):
-    """A key as its break shows it; its locator if `hmac` masks it, else None."""
+    """A key as its break shows it; its locator if `hmac` masks it, else None.
+
+    `side`: the one that writes the key: "new" for an extra row, "old" for all else.
+    """
 
     values: tuple[str, ...]
+    side: str
     locator: bytes | None = None
 
 
@@ -76,11 +87,10 @@ Ask = Callable[[Sequence[str]], Lookup]
 class Sought:
     """The keys that can be looked up.
 
-    `digests`: `at` (their index in the lookup), `DIGESTS`, and `sides`: those by whose
-    rules the key has them; both for a locator, whose side is unknown. `texts`: the keys
-    that no mask hides, if they have no rules; `masked`: the digests of the others by
-    which rows are selected. `as_shown`: the `at` of the keys whose columns are masked
-    as they are in this run.
+    `digests`: `at` (their index in the lookup), the `side` that writes them, and
+    `DIGESTS`, by the rules of that side. `texts`: the keys that no mask hides, if they
+    have no rules; `masked`: the digests of the others by which rows are selected.
+    `as_shown`: the `at` of the keys whose columns are masked as they are in this run.
     """
 
     digests: pl.DataFrame
@@ -99,10 +109,10 @@ class Sought:
 class Sightings:
     """The sought keys and the differing keys of some buckets.
 
-    `rows`: for OLD and NEW, the number of `rows` with the key `at`; `differing`: the
-    `column` (its ordinal) in which a pair of the key differs; `repeated`: each key, as
-    written, that differs or is on one side only and has several rows on a side, with
-    its rows in `old` and `new`.
+    `rows`: for OLD and NEW, the number of `rows` with the key `at`, as they are paired:
+    after they are folded; `differing`: the `column` (its ordinal) in which a pair of
+    the key differs; `repeated`: each key, as its `side` writes it, that differs or is
+    on one side only and has several rows on a side, with its rows in `old` and `new`.
     """
 
     rows: tuple[pl.DataFrame, pl.DataFrame]
@@ -122,39 +132,31 @@ def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
     if ask is None:
         return None
     lookup = ask(plan.layout.keys)
-    names, version = plan.names[0], _version(plan)
-    plain: list[tuple[int, tuple[str, ...]]] = []
-    places: list[int] = []
-    opened: list[tuple[int, int]] = []
+    names, seal = plan.names[0], _Seal.of(plan)
+    plain: list[tuple[int, OpenKey]] = []
+    opened: list[tuple[int, str, int, int]] = []
     for at, key in enumerate(lookup.keys):
         # A masked value cannot be hashed again: only a locator finds such a key.
         if not any(map(reads_as_masked, key.values)):
-            plain.append((at, key.values))
-        elif found := _open(key, plan.masks, version):
-            places.append(at)
-            opened.append(found)
-    schema = dict.fromkeys(DIGESTS, pl.UInt64)
-    written = pl.DataFrame(
-        [values for _, values in plain],
-        schema=dict.fromkeys(names.keys, pl.String),
-        orient="row",
-    )
-    masked = pl.DataFrame(opened, schema=schema, orient="row")
-    numbers = pl.Series("at", [at for at, _ in plain], dtype=pl.UInt32)
-    opened_at = pl.Series("at", places, dtype=pl.UInt32)
-    # A key is written as in OLD, or as in NEW if it was an extra row.
-    digests = pl.concat(
-        keys.with_columns(at, pl.lit(side).alias("sides"))
-        for side in SIDES
-        for keys, at in (
-            (_digests(written, names, side), numbers),
-            (masked, opened_at),
+            plain.append((at, key))
+        elif found := seal.read_locator(key):
+            opened.append((at, key.side, *found))
+    masked = pl.DataFrame(opened, schema=DIGESTED, orient="row")
+    parts = [masked]
+    for side in SIDES:
+        of_side = [(at, key.values) for at, key in plain if key.side == side]
+        written = pl.DataFrame(
+            [values for _, values in of_side],
+            schema=dict.fromkeys(names.keys, pl.String),
+            orient="row",
         )
-    )
+        numbers = pl.Series("at", [at for at, _ in of_side], dtype=pl.UInt32)
+        digests = _digests(written, names, side)
+        parts.append(digests.select(numbers, pl.lit(side).alias("side"), *DIGESTS))
     return Sought(
-        digests.group_by("at", *DIGESTS, maintain_order=True).agg("sides"),
+        pl.concat(parts).sort("at"),
         lookup.limit,
-        [values for _, values in plain],
+        [key.values for _, key in plain],
         masked["key"].unique(),
         frozenset(at for at, key in enumerate(lookup.keys) if _is_as_shown(key, plan)),
     )
@@ -165,19 +167,23 @@ def sightings(
     keys: Sequence[Iterable[pl.DataFrame]],
     repeats: Sequence[pl.DataFrame],
     found: Difference,
-    names: ColumnIds,
+    sides: Sequence[ColumnIds],
 ) -> Sightings:
     """Count the rows of sought keys in some buckets, for break tracking.
 
     `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
-    for each side, all keys that repeat, as a struct `key`, and their `rows`.
+    for each side, all keys that repeat, as a struct `key`, and their `rows`; `sides`:
+    the columns of each side.
     """
     if sought is None:
         return NONE
+    names = sides[0]
     old, new = (
         _counted(sought, rows, names, side)
         for rows, side in zip(keys, SIDES, strict=True)
     )
+    if names.prepared.either_folds:
+        old, new = _count_folded(sought, (old, new), found, sides)
     unmatched = found.missing.height + found.extra.height
     # These alone exceed the limit, so no break will be tracked.
     if found.cells.height + unmatched > sought.limit:
@@ -212,11 +218,12 @@ def looked_up(
     old, new = (dict(side.iter_rows()) for side in seen.rows)
     columns = plan.columns
     names = plan.names[0]
-    shown: dict[tuple[str, ...], tuple[int, int]] = {}
+    shown: dict[WrittenKey, tuple[int, int]] = {}
     if not seen.repeated.is_empty():
         keys = _shown(seen.repeated.select(names.keys), plan)
-        counts = seen.repeated.select("old", "new").iter_rows()
-        shown = dict(zip(keys, counts, strict=True))
+        facts = seen.repeated.select("side", "old", "new").iter_rows()
+        for key, (side, *counts) in zip(keys, facts, strict=True):
+            shown[side, key] = counts[0], counts[1]
     return LookedUp(
         rows={
             at: (old.get(at, 0), new.get(at, 0))
@@ -242,17 +249,17 @@ def _is_as_shown(key: OpenKey, plan: ComparisonPlan) -> bool:
 
 def _find_same_keys(
     sought: Sought, found: Difference, plan: ComparisonPlan
-) -> dict[tuple[str, tuple[str, ...]], SameKey]:
+) -> dict[WrittenKey, SameKey]:
     """What `LookedUp.same_keys` holds."""
     names = plan.names[0]
     # Other masks show one text for many values. Without rules, a key has one spelling.
     if names.chains.keys().isdisjoint(names.keys) or not _masks_tell_apart(plan):
         return {}
     open_at: dict[tuple[str, int, int], list[int]] = {}
-    for at, *digests, sides in sought.digests.iter_rows():
-        for side in sides if at in sought.as_shown else ():
-            open_at.setdefault((side, *digests), []).append(at)
-    same: dict[tuple[str, tuple[str, ...]], SameKey] = {}
+    for at, side, one, other in sought.digests.iter_rows():
+        if at in sought.as_shown:
+            open_at.setdefault((side, one, other), []).append(at)
+    same: dict[WrittenKey, SameKey] = {}
     first: dict[tuple[str, int, int], tuple[str, ...]] = {}
     for side, keys in _written_keys(found, names):
         digested = _digests(keys, names, side).iter_rows()
@@ -291,6 +298,33 @@ def _counted(
     return every.group_by("at").agg(pl.col("rows").sum())
 
 
+def _count_folded(
+    sought: Sought,
+    counts: Sequence[pl.DataFrame],
+    found: Difference,
+    sides: Sequence[ColumnIds],
+) -> Iterator[pl.DataFrame]:
+    """The counts after rows are folded: one row of each key of a side that folds.
+
+    Of a key with unpairable rows there is none: it may be one that cannot be folded.
+    """
+    lost = pl.concat(
+        [
+            pl.Series(dtype=pl.UInt32),
+            *(
+                _digests(rows, sides[0], side).join(sought.digests, on=DIGESTS)["at"]
+                for rows, side in zip(found.aside.unpairable, SIDES, strict=True)
+                if rows is not None
+            ),
+        ]
+    )
+    for counted, names in zip(counts, sides, strict=True):
+        rows = pl.lit(1, pl.Int64) if names.prepared.fold else pl.col("rows")
+        yield counted.filter(~pl.col("at").is_in(lost.implode())).with_columns(
+            rows=rows
+        )
+
+
 def _differing(sought: Sought, found: Difference, names: ColumnIds) -> pl.DataFrame:
     if sought.digests.is_empty():
         return NONE.differing
@@ -312,11 +346,12 @@ def _repeated(
     Matched rows are equal in number on both sides, so old - new = missing - extra: the
     rows of one side give those of the other.
     """
-    schema = dict.fromkeys(names.keys, pl.String) | {"old": pl.Int64, "new": pl.Int64}
+    texts = dict.fromkeys(["side", *names.keys], pl.String)
+    schema = texts | {"old": pl.Int64, "new": pl.Int64}
     if all(side.is_empty() for side in repeats):
         return pl.DataFrame(schema=schema)
     unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
-    counted = _keys_with_digests(found, names).unique(names.keys)
+    counted = _keys_with_digests(found, names)
     sides = zip(("missing", "extra"), unmatched, SIDES, strict=True)
     for name, rows, side in sides:
         sizes = _digests(rows, names, side).group_by(DIGESTS).agg(pl.len().alias(name))
@@ -342,9 +377,9 @@ def _repeated(
 
 
 def _keys_with_digests(found: Difference, names: ColumnIds) -> pl.DataFrame:
-    """The keys that differ, as they are written, each with its digests."""
+    """The keys that differ, as their `side` writes them, each with its digests."""
     return pl.concat(
-        keys.hstack(_digests(keys, names, side))
+        keys.hstack(_digests(keys, names, side)).with_columns(side=pl.lit(side))
         for side, keys in _written_keys(found, names)
     ).unique()
 
@@ -369,48 +404,66 @@ def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], bytes]:
+def _locators(found: Difference, plan: ComparisonPlan) -> dict[WrittenKey, bytes]:
     """The locators of keys that only `hmac` masks."""
     # Other masks show one text for many values, so their pads would not be unique.
     is_masked = any(name in plan.masks.by_column for name in plan.layout.keys)
     if not is_masked or not _masks_tell_apart(plan):
         return {}
-    names, version = plan.names[0], _version(plan)
+    names, seal = plan.names[0], _Seal.of(plan)
     keys = _keys_with_digests(found, names)
     shown = _shown(keys.select(names.keys), plan)
+    facts = keys.select("side", *DIGESTS).iter_rows()
     return {
-        key: _sealed(LOCATOR.pack(*digests, version), key, plan.masks)
-        for key, digests in zip(shown, keys.select(DIGESTS).iter_rows(), strict=True)
+        (side, key): seal.write_locator(OpenKey(key, side), one, other)
+        for key, (side, one, other) in zip(shown, facts, strict=True)
     }
 
 
-def _open(key: OpenKey, masks: Masks, version: int) -> tuple[int, int] | None:
-    """The digests in a locator.
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    """What locators are encrypted with.
 
-    None for another mask key, other rules, or no locator.
+    `version`: a number that changes if the digests of equal keys may change.
     """
-    if key.locator is None or len(key.locator) != LOCATOR.size or not masks.key:
-        return None
-    *digests, sealed = LOCATOR.unpack(_sealed(key.locator, key.values, masks))
-    return (digests[0], digests[1]) if sealed == version else None
 
+    secret: bytes
+    version: int
+    purposes: Mapping[str, bytes]
 
-def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
-    """XOR the text with a pad that is unique to each displayed key; its own inverse."""
-    pad = hmac.digest(masks.key, PURPOSE + format_key(key).encode(), "sha256")
-    return bytes(one ^ other for one, other in zip(text, pad, strict=False))
+    @classmethod
+    def of(cls, plan: ComparisonPlan) -> _Seal:
+        names = plan.names[0]
+        old, new = (
+            [list(rules[name]) if name in rules else () for name in names.keys]
+            for rules in (rules_of_side(names.chains, side) for side in SIDES)
+        )
+        # The number of equal rules stays that of earlier versions, which took OLD's.
+        rules = repr(old if old == new else (old, new))
+        # By Polars' hash, which also takes the digests: if a later version of Polars
+        # hashes otherwise, this number changes as well.
+        version = int(pl.Series([rules]).hash(CHECK_SEED)[0])
+        purposes = PURPOSE, PURPOSE if old == new else PURPOSE_OF_NEW
+        by_side = dict(zip(SIDES, purposes, strict=True))
+        return cls(plan.masks.key, version, by_side)
 
+    def write_locator(self, key: OpenKey, *digests: int) -> bytes:
+        """The locator of a key that has these digests."""
+        return self._apply_pad(LOCATOR.pack(*digests, self.version), key)
 
-def _version(plan: ComparisonPlan) -> int:
-    """A number that changes if the digests of equal keys may change."""
-    names = plan.names[0]
-    old, new = (
-        [list(rules[name]) if name in rules else () for name in names.keys]
-        for rules in (rules_of_side(names.chains, side) for side in SIDES)
-    )
-    # The locator of an extra row has digests by NEW's rules. The number of equal rules
-    # stays that of earlier versions, which took OLD's only.
-    rules = repr(old if old == new else (old, new))
-    # By Polars' hash, which also takes the digests: if a later version of Polars hashes
-    # otherwise, this number changes as well.
-    return int(pl.Series([rules]).hash(CHECK_SEED)[0])
+    def read_locator(self, key: OpenKey) -> tuple[int, int] | None:
+        """The digests in a locator.
+
+        None for another mask key, other rules, or no locator.
+        """
+        text = key.locator
+        if text is None or len(text) != LOCATOR.size or not self.secret:
+            return None
+        one, other, version = LOCATOR.unpack(self._apply_pad(text, key))
+        return (one, other) if version == self.version else None
+
+    def _apply_pad(self, text: bytes, key: OpenKey) -> bytes:
+        """XOR a text with the pad of a displayed key of a side; its own inverse."""
+        shown = self.purposes[key.side] + format_key(key.values).encode()
+        pad = hmac.digest(self.secret, shown, "sha256")
+        return bytes(one ^ other for one, other in zip(text, pad, strict=False))

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from recon_engine.rules.chains import Chain
 
-RECORDED: Final = "SELECT DISTINCT key_text FROM metrics.break WHERE book = %s"
+RECORDED: Final = """
+SELECT key_text, array_agg(DISTINCT CASE kind WHEN 'extra' THEN 'new' ELSE 'old' END)
+FROM metrics.break WHERE book = %s GROUP BY key_text
+"""
 
 Key = tuple[str, ...]
 
@@ -70,12 +73,12 @@ def find_key_texts(
     wanted = [key for key in _read_values(values) if len(key) == len(keys)]
     asked = _normalize_keys(wanted, chains)
     sought = {form for forms in asked for form in forms}
-    texts = [text for (text,) in connection.execute(RECORDED, [book])]
-    recorded = _normalize_keys([read_key(text, keys) for text in texts], chains)
+    written = connection.execute(RECORDED, [book]).fetchall()
+    recorded = _normalize_keys([read_key(text, keys) for text, _ in written], chains)
     return [
         text
-        for text, forms in zip(texts, recorded, strict=True)
-        if not sought.isdisjoint(forms)
+        for (text, sides), forms in zip(written, recorded, strict=True)
+        if any(forms[SIDES.index(side)] in sought for side in sides)
     ]
 
 

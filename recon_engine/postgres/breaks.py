@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Address
     from recon_engine.model import FilePair, Suppressed
-    from recon_engine.result import LookedUp, Reconciliation
+    from recon_engine.result import LookedUp, Reconciliation, WrittenKey
 
 
 # A differing cell: its key, column, kind and both values.
@@ -455,7 +455,8 @@ FROM metrics.break_summary b WHERE b.run_id = %s
 class OpenBreak(NamedTuple):
     """A break that a run may end. `column` is None for a missing or extra row.
 
-    `began_with`: a pair without whose last observation the break would not be open.
+    `began_with`: a pair without whose last observation the break would not be open;
+    `ended_with`: the pair whose last observation ended it.
     """
 
     break_id: UUID
@@ -463,6 +464,14 @@ class OpenBreak(NamedTuple):
     kind: str
     key: OpenKey
     began_with: UUID | None = None
+    ended_with: UUID | None = None
+
+    def is_open_for(self, pair: UUID) -> bool:
+        """Whether it is open for an observation of a pair.
+
+        If the last observation was of this pair, it is undone first.
+        """
+        return self.began_with != pair and self.ended_with in (None, pair)
 
     @property
     def subject(self) -> str:
@@ -550,8 +559,9 @@ def standing(
 ) -> list[OpenBreak]:
     """The breaks that a run on a pair may end: all that are open.
 
-    If the last observation was of the same pair, the breaks that it ended are included:
-    the new result replaces that observation, which reopens them first.
+    If the last observation was of files with these URIs, the breaks that it ended are
+    included: if it was of the same pair, the new result replaces that observation,
+    which reopens them first.
     """
     book = book_of(dataset, keys)
     values = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
@@ -559,18 +569,20 @@ def standing(
         found = connection.execute(LAST_RUN, values).fetchone()
         last_run, last_pair = found or (None, None)
         values = {"book": book, "last": last_run}
-        rows = connection.execute(STANDING, values).fetchall()
+        rows = [(row, None) for row in connection.execute(STANDING, values)]
         if last_run is not None:
-            rows += connection.execute(TOUCHED, values).fetchall()
+            touched = connection.execute(TOUCHED, values)
+            rows += [(row, last_pair) for row in touched]
     return [
         OpenBreak(
             break_id,
             column,
             kind,
-            OpenKey(read_key(text, keys), locator),
+            OpenKey(read_key(text, keys), _side_of(kind), locator),
             last_pair if began else None,
+            ended_with,
         )
-        for break_id, text, column, kind, locator, began in rows
+        for (break_id, text, column, kind, locator, began), ended_with in rows
     ]
 
 
@@ -977,20 +989,20 @@ class BreakNames:
     column or kind of row, by their index in the lookup.
     """
 
-    same_keys: Mapping[tuple[str, Key], SameKey]
-    locators: Mapping[Key, bytes]
+    same_keys: Mapping[WrittenKey, SameKey]
+    locators: Mapping[WrittenKey, bytes]
     standing: Mapping[tuple[str, int], OpenBreak]
 
     @classmethod
     def of(cls, observation: Observation) -> BreakNames:
-        """Those of an observation, which leaves out the breaks that it would undo."""
+        """Those of an observation, which carries on only what is open for it."""
         looked_up, pair = observation.result.looked_up, observation.pair
         open_breaks = {
             (each.subject, at): each
             for at, each in enumerate(
                 observation.standing if looked_up.same_keys else ()
             )
-            if each.began_with != pair
+            if each.is_open_for(pair)
         }
         return cls(looked_up.same_keys, looked_up.locators, open_breaks)
 
@@ -1015,12 +1027,18 @@ class BreakNames:
                 open_breaks, key=lambda it: (it.key.values != key, it.key.values)
             )
             return each.break_id.bytes, format_key(each.key.values), each.key.locator
-        return _hash_texts(subject, *key), format_key(key), self.locators.get(key)
+        locator = self.locators.get((side, key))
+        return _hash_texts(subject, *key), format_key(key), locator
 
 
 def make_subject(kind: str, column: str | None) -> str:
     """What a break is of, besides its key, as its id has it."""
     return kind if column is None else f"cell\0{column}"
+
+
+def _side_of(kind: str) -> str:
+    """The side that writes the key of a break."""
+    return "new" if kind == "extra" else "old"
 
 
 def _break_rows(observation: Observation) -> Iterator[tuple[object, ...]]:
@@ -1040,7 +1058,7 @@ def _break_rows(observation: Observation) -> Iterator[tuple[object, ...]]:
             found = _hash_texts(str(count))
             break_id, text, locator = names.name(kind, side, key)
             rows_of_sides = (count, 0) if kind == "missing" else (0, count)
-            known = result.looked_up.repeated.get(key, rows_of_sides)
+            known = result.looked_up.repeated.get((side, key), rows_of_sides)
             shown = text, None, kind, count, None, None, found
             yield break_id, *shown, *known, locator, uncertain, None, None
 
@@ -1070,7 +1088,7 @@ def _cell_break_rows(
             _, _, kind, old, new = next(left, first)
         break_id, text, locator = names.name(make_subject(kind, column), "old", key)
         shown = _truncate_value(old), _truncate_value(new)
-        known = looked_up.repeated.get(key, (count, count))
+        known = looked_up.repeated.get(("old", key), (count, count))
         facts = *shown, found, *known, locator, False
         whole = _hash_long_value(old), _hash_long_value(new)
         yield break_id, text, column, kind, count, *facts, *whole

@@ -102,6 +102,20 @@ ERROR_CLASSES: Final = (
 )
 
 
+# What a statement of a user is refused with: the classes of psycopg, and SQLSTATEs that
+# psycopg has for those of the server. They are limits of a statement (54), a function
+# that has no value yet, a parameter without one, and a file that is not there.
+REFUSALS: Final = (
+    psycopg.ProgrammingError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.InternalError,
+    psycopg.NotSupportedError,
+)
+REFUSED: Final = ("54", "55000", "08P01", "58P01")
+SELECT_HELP: Final = "pass one valid SELECT, which changes no data"
+
+
 @contextmanager
 def open_connection(
     address: Address, *, autocommit: bool = True, control: bool = True
@@ -203,20 +217,38 @@ def query_read_only(
             cursor = connection.execute(statement.encode(), prepare=True)
             names = [column.name for column in cursor.description or ()]
             return names, cursor.fetchall() if names else []
-        except (
-            psycopg.ProgrammingError,
-            psycopg.DataError,
-            psycopg.InternalError,
-        ) as e:
-            at = e.diag.statement_position
-            refusal = ConfigError(
-                "Postgres refuses the statement"
-                + (f" at character {at}" if at else ""),
-                why=f"SQLSTATE {e.sqlstate}: {_name_condition(e)}",
-                help="pass one valid SELECT, which changes no data",
-            )
+        except psycopg.Error as error:
+            if not _is_refusal(error):
+                raise
+            refusal = _describe_refusal(error)
+            # It may be in the middle of a COPY, after which it takes no COMMIT.
+            connection.close()
     # Raised outside the handler: the driver's error must not be its context.
     raise refusal
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether a statement is the cause of its error, and not the server."""
+    return isinstance(error, REFUSALS) or (error.sqlstate or "").startswith(REFUSED)
+
+
+def _describe_refusal(error: psycopg.Error) -> ConfigError:
+    """Why a statement of a user is refused, by Postgres or by the driver."""
+    if error.sqlstate is not None:
+        at = error.diag.statement_position
+        return ConfigError(
+            "Postgres refuses the statement" + (f" at character {at}" if at else ""),
+            why=f"SQLSTATE {error.sqlstate}: {_name_condition(error)}",
+            help=SELECT_HELP,
+        )
+    if isinstance(error, psycopg.DataError):
+        return ConfigError(
+            "a value of the result cannot be read",
+            why="Python has no such value: an infinite timestamp, a day after the year"
+            " 9999 or before the year 1, or 24:00",
+            help="read its column as text: SELECT column::text",
+        )
+    return ConfigError("the statement returns no rows", help=SELECT_HELP)
 
 
 def _name_condition(error: psycopg.Error) -> str:

@@ -341,7 +341,7 @@ class Job:
             ],
             [side.worst for side in repeats],
             found,
-            names[0],
+            names,
         )
         whole = summarize_difference(found, 0, repeats, self.plan, seen)
         parts = write_bucket(found, bucket, self.plan, self.out) if self.out else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import re
 import signal
 import subprocess
@@ -297,7 +298,11 @@ def test_a_second_signal_cuts_the_grace_short_and_corrupts_nothing(case: Case) -
         process.terminate()
         time.sleep(0.1)
     assert time.monotonic() - began < 3
-    assert case.ended(process).code == 143
+    ended = case.ended(process)
+    assert ended.code == 143
+    error = json.loads(ended.stdout)
+    assert error["why"].startswith("the result may be recorded")
+    assert error["help"].startswith("run again: that finishes a recorded result")
     [log] = case.log()
     assert log["status"] == "RECONCILED"
     case.check()

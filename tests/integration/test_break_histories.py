@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.break_oracle import Day, Key, states
+from support.break_oracle import TURNED, Day, Key, states
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
-from recon_engine.config import Feed, OnBadRow, Options
+from recon_engine.config import Feed, OnBadRow, Options, SideOptions
 from recon_engine.inputs.header import read_header
 from recon_engine.model import BreakState, FilePair, SourceFile
 from recon_engine.postgres.breaks import Observation, OpenBreak, list_breaks, standing
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 FIRST = date(2026, 1, 1)
+TURN = {"ID": (f"map({','.join(f'{old}={new}' for old, new in TURNED.items())})",)}
 VALUES = st.sampled_from(["x", "x", "x", "y", "z"])
 SIDE = st.lists(
     st.tuples(st.sampled_from("1234"), VALUES, VALUES), max_size=6
@@ -53,6 +54,8 @@ DAYS = st.builds(
     late=st.sampled_from([0, 0, 0, 0, 1, 3]),
     fails=st.sampled_from([None] * 6 + ["publish-breaks", "publish-commit"]),
     ruled=st.sampled_from([True, True, True, False]),
+    turned=st.booleans(),
+    folds=st.sampled_from([(), (), (0,), (1,), (0, 1)]),
 )
 
 
@@ -69,8 +72,10 @@ def file_of(folder: Path, name: str, day: Day, side: int) -> Path:
 
 def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
     """Publish a day as a run does, at first in vain where it is to fail."""
-    # Each history has files of its own: a file belongs to one dataset.
-    old, new = (SourceFile(f"{dataset} {day.pair} {n}", n, 0) for n in ("old", "new"))
+    # Each history has files of its own, of which names repeat: a file belongs to one
+    # dataset.
+    uri = f"{dataset} {day.pair % 3}"
+    old, new = (SourceFile(f"{uri} {n}", n, 0) for n in ("old", "new"))
     pair = FilePair(old, new)
     for fails in filter(None, (day.fails, "nowhere")):
         run_id = make_uuid7()
@@ -109,13 +114,18 @@ def looked(
         stood.extend(standing(connection, dataset, keys, pair))
         return Lookup([each.key for each in stood], day.limit)
 
-    ignore = tuple(name for name in "AB" if name not in day.columns)
+    ignore = [name for name in "AB" if name not in day.columns]
+    if len(day.folds) > 1:  # rows that both sides fold are not counted here
+        ignore.append("row_count")
+    rules = TURN if day.ruled and day.turned else {}
     when = FIRST + timedelta(at - day.late)
     options = Options(
         keys=("ID",),
-        ignore=ignore,
+        ignore=tuple(ignore),
         on_bad_row=OnBadRow.QUARANTINE,
         rules={"ID": ("lstrip0",)} if day.ruled else {},
+        old=SideOptions(rules=rules, fold=0 in day.folds),
+        new=SideOptions(fold=1 in day.folds),
     )
     with TemporaryDirectory() as folder:
         old, new = (
@@ -128,8 +138,8 @@ def looked(
             result = compare_tables(reading, when, ask=ask)
     result = replace(
         result,
-        old=replace(result.old, uri=pair.old.uri, sha256=None),
-        new=replace(result.new, uri=pair.new.uri, sha256=None),
+        old=replace(result.old, uri=pair.old.uri, sha256=f"{day.pair:064x}"),
+        new=replace(result.new, uri=pair.new.uri, sha256=f"{day.pair:064x}"),
     )
     feed = Feed.FULL if day.full else Feed.INCREMENTAL
     return Observation(result, dataset, run_id, when, feed, stood)

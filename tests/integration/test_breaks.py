@@ -429,6 +429,32 @@ def test_a_repeated_key_is_resolved_by_as_many_pairs(site: FolderSite) -> None:
     assert states(site) == {"1 PAID": "resolved", "2 missing": "resolved"}
 
 
+@pytest.mark.parametrize("where", ["", "ID != 'x'"], ids=["all", "filtered"])
+def test_a_folded_key_counts_as_one_row(where: str, site: FolderSite) -> None:
+    folds = SideOptions(fold=True, sum=("PAID",))
+    given = {"options": Options(keys=("ID",), new=folds, where=where)}
+    new = "1,5,a", "2,3,b", "2,4,b", "3,1,c", "3,1,c", "x,1,x"
+    old = csv("1,5,a", "3,9,c", "x,1,x")
+    found = look(site, "1", *new, old=old, **given)
+    assert counted(found) == {"new": 2, "open": 2}
+    assert states(site) == {"2 extra": "new", "3 PAID": "new"}
+    old = csv("1,5,a", "2,7,b", "3,2,c", "x,1,x")
+    assert counted(look(site, "2", *new, old=old, **given)) == {"resolved": 2}
+
+
+def test_a_key_that_cannot_be_folded_ends_no_break(site: FolderSite) -> None:
+    folds = SideOptions(fold=True, sum=("PAID",))
+    given = {"options": Options(keys=("ID",), new=folds), "feed": Feed.FULL}
+    old = csv("1,5,a", "2,7,b")
+    found = look(site, "1", "1,5,a", "2,3,b", "2,3,b", old=old, **given)
+    assert counted(found) == {"new": 1, "open": 1}
+    for new in (("2,3,b", "2,4,c"), ("2,3,b", "2,,b")):
+        found = look(site, "".join(new), "1,5,a", *new, old=old, **given)
+        assert counted(found) == {"unseen": 1, "open": 1}
+    found = look(site, "4", "1,5,a", "2,3,b", "2,4,b", old=old, **given)
+    assert counted(found) == {"resolved": 1}
+
+
 def test_a_key_is_found_however_it_is_spelled(site: FolderSite) -> None:
     options = Options(keys=("ID", "NOTE"), rules={"ID": ("lstrip0",)})
     assert state_of(site, "1", "01,11,a", old=csv("1,10,a"), options=options) == "new"
@@ -456,6 +482,30 @@ def test_a_break_is_carried_on_however_its_key_is_spelled(
     ) == {"recurring": 1, "resolved": 2, "open": 1}
 
 
+@pytest.mark.parametrize("masks", [{}, {"ID": "hmac"}])
+@pytest.mark.parametrize(
+    ("feed", "ended"), [(Feed.INCREMENTAL, "unseen"), (Feed.FULL, "gone")]
+)
+def test_a_key_is_looked_up_by_the_rules_of_its_side(
+    masks: dict[str, str],
+    feed: Feed,
+    ended: str,
+    site: FolderSite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    of_old = SideOptions(rules={"ID": ("map(A=B,B=C)",)})
+    options = Options(keys=("ID",), masks=masks, old=of_old)
+    given = {"options": options, "feed": feed}
+    # Key B of OLD is key C of NEW; key B of NEW is key A of OLD.
+    found = look(site, "1", "B,1,a", "C,9,a", old=csv("A,1,a", "B,2,a"), **given)
+    assert counted(found) == {"new": 1, "open": 1}
+    found = look(site, "2", "B,1,a", old=csv("A,1,a"), **given)
+    assert counted(found) == (
+        {"unseen": 1, "open": 1} if ended == "unseen" else {"gone": 1}
+    )
+
+
 def test_a_key_that_one_file_spells_in_two_ways_is_one_break(site: FolderSite) -> None:
     given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
     old = csv("1,10,a", "01,20,a", "7,1,x", "07,1,x")
@@ -480,6 +530,21 @@ def test_keys_that_a_new_rule_makes_equal_carry_on_one_break(site: FolderSite) -
     # The last pair again: the break that it began is none.
     assert counted(found) == {"recurring": 1, "open": 1}
     assert states(site) == {"1 PAID": "recurring"}
+
+
+@pytest.mark.parametrize("names", [("1", "1", "1"), ("1", "2", "3")], ids=str)
+def test_an_ended_break_is_reopened_only_by_its_own_text(
+    names: tuple[str, str, str], site: FolderSite
+) -> None:
+    given = {"options": Options(keys=("ID",), rules={"ID": ("lstrip0",)})}
+    first, second, third = names
+    look(site, first, "1,1,x", old=csv("1,1,x", "007,10,a"), **given)
+    found = look(site, second, "1,1,x", "7,10,a", old=csv("1,1,x", "7,10,a"), **given)
+    assert counted(found) == {"resolved": 1}
+    for _ in range(2):  # the second of which takes the place of the first
+        found = look(site, third, "1,1,x", old=csv("1,1,x", "7,10,a"), **given)
+        assert counted(found) == {"new": 1, "open": 1}
+        assert states(site) == {"007 missing": "resolved", "7 missing": "new"}
 
 
 def test_with_another_mask_no_break_is_carried_on(
@@ -657,7 +722,8 @@ def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
         rules={"ID": ("trim",)},
         old=SideOptions(rules={"ID": ("lstrip0",)}),
     )
-    look(site, "1", "7,11,a", "8,21,b", "10,5,d", old=old, options=options)
+    new = "7,11,a", "8,21,b", "10,5,d", "0044,5,d"
+    look(site, "1", *new, old=old, options=options)
     paid, missing = ("00000007", "PAID"), ("00000009", None)
     assert listed_as(site, "--key-value=00000007") == [paid]
     assert listed_as(site, "--key-value=7") == [paid]
@@ -665,6 +731,9 @@ def test_a_key_finds_its_breaks_however_the_rules_of_the_key_let_it_be_written(
     assert listed_as(site, "--key-value=8", "--column=PAID") == [(" 8 ", "PAID")]
     assert listed_as(site, "--key-value=9") == [missing]
     assert listed_as(site, "--key-value= 10 ") == [("10", None)]
+    # Only OLD's zeros are stripped, and the row is extra.
+    assert listed_as(site, "--key-value=44") == []
+    assert listed_as(site, "--key-value=0044") == [("0044", None)]
     lost = ran(site, "breaks", "--key-value=0071")
     assert lost.stderr.splitlines()[1] == (
         "no open break has this key; --state resolved --state gone shows those that"
@@ -768,6 +837,18 @@ def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
     assert of(2, "--state", "gone") == {("4", None): ("gone", day)}
     assert len(of(2)) == 3
     assert of(3) == {("2", paid): ended, ("5", None): ("new", None)}
+    # Run 3 saw the break of key 3, which run 2 began.
+    for more, which in (
+        ((), "that the run began or ended"),
+        (("--state", "new"), "of the run in this state"),
+    ):
+        lost = ran(site, "breaks", "--run", "latest", "--key-value=3", *more)
+        assert lost.stdout.count("\n") == 1
+        assert (
+            f"no break {which} has this key; without --run, the open breaks of all runs"
+            " are listed\n"
+        ) in lost.stderr
+    assert "3,PAID" in ran(site, "breaks", "--key-value=3").stdout
     latest = ran(site, "breaks", "--run", "latest", "--state", "resolved")
     assert latest.stdout.count("\n") == 2
     assert "accept them for a time" not in latest.stderr

@@ -17,7 +17,11 @@ from recon_engine.errors import (
     PermissionDenied,
     ReconError,
 )
-from recon_engine.postgres.connection import open_bulk_connection, open_connection
+from recon_engine.postgres.connection import (
+    open_bulk_connection,
+    open_connection,
+    query_read_only,
+)
 
 
 if TYPE_CHECKING:
@@ -78,6 +82,40 @@ def test_a_role_without_grants_is_denied(database: str) -> None:
     with pytest.raises(PermissionDenied) as caught:
         by_psycopg(database, "SET ROLE pg_monitor; SELECT * FROM metrics.recon_summary")
     assert caught.value.why == "SQLSTATE 42501"
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("SELECT count(DISTINCT a) OVER () FROM (SELECT 1) AS _ (a)", "0A000: feature"),
+        ("SELECT repeat('x', 2000000000)", "54000: program limit exceeded"),
+        ("SELECT " + ", ".join(["1"] * 1_700), "54011: too many columns"),
+        ("SELECT lastval()", "55000: object not in"),
+        ("SELECT $1", "08P01: protocol violation"),
+        ("DO $$BEGIN RAISE unique_violation; END$$", "23505: unique violation"),
+        ("SELECT pg_read_file('/nope')", "58P01: undefined file"),
+        ("SELECT 1 / 0", "22012: division by zero"),
+        ("COPY (SELECT 1) TO STDOUT", None),
+        ("SELECT 'infinity'::timestamptz", "Python has no such value"),
+        ("SELECT '0044-03-15 BC'::date", "Python has no such value"),
+        ("SELECT '24:00'::time", "Python has no such value"),
+    ],
+)
+def test_a_statement_that_is_refused_is_not_a_database_that_is_gone(
+    database: str, statement: str, why: str | None
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        query_read_only(database, statement)
+    assert caught.value.__context__ is None
+    if why is None:
+        assert caught.value.message == "the statement returns no rows"
+    else:
+        assert (caught.value.why or "").removeprefix("SQLSTATE ").startswith(why)
+
+
+def test_an_end_of_the_server_is_not_a_refused_statement(database: str) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        query_read_only(database, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 def test_an_address_that_is_none_is_not_quoted() -> None:

@@ -530,6 +530,41 @@ def test_every_run_is_one_json_document_of_a_known_schema(
             (delivered / "in" / "alone.csv").write_text(OLD)
 
 
+def test_a_failed_archive_is_an_error_beside_the_recorded_result(
+    delivered: Path, database: str
+) -> None:
+    done = delivered / "done"
+    done.mkdir()
+    # A file where the folder of the dataset has to be made.
+    (done / "claims").touch()
+    ended = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
+    document = json.loads(ended.stdout)
+    validate(document, schema("result"))
+    assert document["run"]["status"] == "STORAGE_UNAVAILABLE"
+    error = document["run"]["error"]
+    validate(error, schema("error"))
+    assert error["status"] == document["run"]["status"]
+    assert error["exit_code"] == ended.returncode == 4
+    assert all(error[name] for name in ("file", "message", "why", "help"))
+    (done / "claims").unlink()
+    again = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
+    assert "error" not in json.loads(again.stdout)["run"]
+
+
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_with_quiet_the_error_of_an_archive_is_on_stderr(
+    delivered: Path, database: str, form: str
+) -> None:
+    (delivered / "done").mkdir()
+    (delivered / "done" / "claims").touch()
+    asked = ("--quiet", "--format", form)
+    ended = run_in(delivered, *asked, RECON_DATABASE_URL=database)
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error[STORAGE_UNAVAILABLE]: ")
+    assert "\n  --> c.csv\n  why: " in ended.stderr
+    assert "\n  help: " in ended.stderr
+
+
 def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
     other = tmp_path / "d" / "inbound" / "claims_real.csv"
     other.parent.mkdir(parents=True)

@@ -13,6 +13,8 @@ from support import oracle
 
 Row = tuple[str, str, str]
 Key = tuple[str, str]
+# The codes of OLD for the keys of NEW, on a day that is turned.
+TURNED = {"1": "2", "2": "3", "3": "4", "4": "1"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Day:
     A row is its key, and its values in A and B. `rejects`: rows (side, place) that are
     set aside. `late`: by how many days its date is before its turn; `fails`: where the
     first attempt to publish is cut off. `ruled`: whether a rule strips the zeros that
-    lead a key; each file writes a key with some, which the pair decides.
+    lead a key; each file writes a key with some, which the pair decides. `turned`:
+    whether OLD has other codes for keys then, each of which is that of another key.
+    `folds`: the sides of which the rows of a key become one.
     """
 
     pair: int
@@ -35,34 +39,69 @@ class Day:
     late: int
     fails: str | None
     ruled: bool
+    turned: bool
+    folds: tuple[int, ...]
 
     def write(self, side: int, key: str) -> str:
         """A key as the file of a side has it."""
         zeros = max(0, (self.pair // (1 + side) + int(key)) % 5 - 2)
         return "0" * zeros + key
 
-    def form(self, text: str) -> str:
-        """A written key as it is compared."""
-        return text.lstrip("0") if self.ruled else text
+    def form(self, side: int, text: str) -> str:
+        """A key that a side writes, as it is compared."""
+        if not self.ruled:
+            return text
+        code = text.lstrip("0")
+        return TURNED[code] if self.turned and side == 0 else code
+
+    def find_written(self, side: int, form: str) -> str:
+        """How the file of a side writes the key of this form."""
+        if not self.ruled:
+            return form
+        return next(
+            text
+            for text in (self.write(side, code) for code in TURNED)
+            if self.form(side, text) == form
+        )
 
     def written(self, side: int) -> list[Row]:
         """The rows of the file of a side."""
         rows = (self.old, self.new)[side]
         return [(self.write(side, key), a, b) for key, a, b in rows]
 
-    def rows(self, side: int) -> list[dict[str, str]]:
-        """The rows of a side that are compared, each with the form of its key."""
+    def kept(self, side: int) -> list[dict[str, str]]:
+        """The rows of a side that are read, each with the form of its key."""
         rows = self.written(side)
         kept = [row for at, row in enumerate(rows) if (side, at) not in self.rejects]
         return [
-            dict(zip(("ID", "A", "B"), (self.form(key), *values), strict=True))
+            dict(zip(("ID", "A", "B"), (self.form(side, key), *values), strict=True))
             for key, *values in kept
         ]
+
+    def rows(self, side: int) -> list[dict[str, str]]:
+        """The rows of a side that are compared: one of each key if it folds."""
+        bad = self.unfoldable
+        rows = [row for row in self.kept(side) if row["ID"] not in bad]
+        if side not in self.folds:
+            return rows
+        return [*{row["ID"]: row for row in reversed(rows)}.values()]
+
+    @property
+    def unfoldable(self) -> set[str]:
+        """The keys with rows that cannot become one, which no side compares."""
+        values: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
+        for side in self.folds:
+            for row in self.kept(side):
+                compared = tuple(row[name] for name in self.columns)
+                values[side, row["ID"]].add(compared)
+        return {key for (_, key), several in values.items() if len(several) > 1}
 
     @property
     def rejected(self) -> bool:
         """Whether any row is set aside."""
-        return any(at < len((self.old, self.new)[side]) for side, at in self.rejects)
+        sides = (self.old, self.new)
+        rejects = any(at < len(sides[side]) for side, at in self.rejects)
+        return rejects or bool(self.unfoldable)
 
     def count(self, key: str) -> tuple[int, int]:
         """How many rows of both sides have a key."""
@@ -139,13 +178,18 @@ def find_break(breaks: dict[Key, Break], day: Day, seen: Key) -> Key:
     as now. An ended one has to be written as now.
     """
     form, name = seen
-    text = day.write(int(name == "extra"), form.lstrip("0")) if day.ruled else form
+    text = day.find_written(side_of(name), form)
     same = [
         key
         for key, each in breaks.items()
-        if each.open and key[1] == name and day.form(key[0]) == form
+        if each.open and key[1] == name and day.form(side_of(name), key[0]) == form
     ]
     return min(same, key=lambda key: (key[0] != text, key[0]), default=(text, name))
+
+
+def side_of(name: str) -> int:
+    """The side that writes the keys of such breaks."""
+    return int(name == "extra")
 
 
 def look_at(
@@ -177,7 +221,7 @@ def look_at(
 
 def ended(before: Break, key: Key, day: Day) -> str:
     """What becomes of an open break that a look did not see."""
-    form = day.form(key[0])
+    form = day.form(side_of(key[1]), key[0])
     rows = day.count(form)
     compared = min(rows) > 0 and key[1] in {*day.columns, "missing", "extra"}
     if (form, key[1]) in day.seen():  # another break of the same key is carried on

@@ -131,6 +131,7 @@ class Ran:
     code: int
     status: str | None
     stopped_after: float | None
+    stdout: str
     stderr: str
 
 
@@ -414,7 +415,7 @@ def _read_end(code: int, out: str, err: str) -> Ran:
         for line in map(json.loads, err.splitlines())
         if line["event"] == "failpoint" and line["action"] in {"term", "hang"}
     ]
-    return Ran(code, status, stopped[0] if stopped else None, err)
+    return Ran(code, status, stopped[0] if stopped else None, out, err)
 
 
 def _parsed(data: bytes) -> list[tuple[str, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections import Counter
+import operator
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +18,10 @@ from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup, OpenKey
-from recon_engine.config import Options
+from recon_engine.config import Options, SideOptions
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.native.binding import load_library
+from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
@@ -28,25 +30,27 @@ from recon_engine.spark.settings import SparkSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from recon_engine.result import LookedUp
 
 LIMIT = 1_000
 RULES = {"K": ("lstrip0",)}
+# A key of OLD is then one that NEW writes otherwise, and that OLD may have too.
+OF_OLD = {"K": ("map(1=a,A=,rest=same)",)}
 ROWS = st.lists(
     st.tuples(
-        st.sampled_from(["1", "01", "2", "3", ""]), *[st.sampled_from("xyz")] * 2
+        st.sampled_from(["1", "01", "a", "3", ""]), *[st.sampled_from("xyz")] * 2
     ),
     max_size=8,
 )
-ASKED = ("1", "001", "2", "03", "4", "")
+ASKED = [*itertools.product(["1", "001", "a", "03", "4", ""], SIDES)]
 
 
 def ask(keys: Sequence[str]) -> Lookup:
     assert keys == ("K",)
-    return Lookup([OpenKey((key,)) for key in ASKED], LIMIT)
+    return Lookup([OpenKey((key,), side) for key, side in ASKED], LIMIT)
 
 
 def found_by(
@@ -72,14 +76,39 @@ def found_by(
     return result.looked_up
 
 
+def fold(
+    tables: Sequence[list[dict[str, str]]], side: str, form: Callable[[str, str], str]
+) -> list[list[dict[str, str]]]:
+    """The rows that are paired: one of each key of a side, none of those that vary."""
+    by_key: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in tables[SIDES.index(side)]:
+        by_key[form(side, row["K"])].append(row)
+    bad = {
+        key
+        for key, rows in by_key.items()
+        if len({(row["A"], row["B"]) for row in rows}) > 1
+    }
+    whole = [rows[0] for key, rows in by_key.items() if key not in bad]
+    return [
+        whole if each == side else [r for r in rows if form(each, r["K"]) not in bad]
+        for each, rows in zip(SIDES, tables, strict=True)
+    ]
+
+
 @pytest.mark.parametrize(
     ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
 )
 @FEWER
-@given(sides=st.tuples(ROWS, ROWS))
+@given(
+    sides=st.tuples(ROWS, ROWS),
+    of_old=st.sampled_from([{}, OF_OLD]),
+    folds=st.sampled_from(["", "", "old", "new"]),
+)
 def test_rows_are_counted_by_normal_form_on_both_sides(
     tmp_path: Path,
     sides: tuple[list[tuple[str, str, str]], ...],
+    of_old: dict[str, tuple[str, ...]],
+    folds: str,
     buckets: int | None,
     spark: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
@@ -89,28 +118,74 @@ def test_rows_are_counted_by_normal_form_on_both_sides(
         lines = [",".join(row) for row in rows]
         path.write_text("\n".join([",".join(names), *lines, ""]))
     tables = [[dict(zip(names, row, strict=True)) for row in rows] for rows in sides]
+    chain = oracle.arrange(RULES["K"], of_old.get("K", ()), ())
+
+    def form(side: str, text: str) -> str:
+        return oracle.form(chain, side, text)
+
+    if folds:
+        tables = fold(tables, folds, form)
     old, new = tables
-    answer = oracle.reconcile(old, new, ["K"], ["A", "B"], RULES)
-    counts = [Counter(row["K"].lstrip("0") for row in rows) for rows in tables]
-    found = found_by(paths, Options(keys=("K",), rules=RULES), buckets, spark=spark)
+    answer = oracle.reconcile(old, new, ["K"], ["A", "B"], RULES, of_old)
+    counts = [
+        Counter(form(side, row["K"]) for row in rows)
+        for side, rows in zip(SIDES, tables, strict=True)
+    ]
+    options = Options(
+        keys=("K",),
+        rules=RULES,
+        old=SideOptions(rules=of_old, fold=folds == "old"),
+        new=SideOptions(fold=folds == "new"),
+    )
+    found = found_by(paths, options, buckets, spark=spark)
+    forms = [form(side, key) for key, side in ASKED]
     assert found.rows == {
-        at: tuple(side[key.lstrip("0")] for side in counts)
-        for at, key in enumerate(ASKED)
+        at: tuple(side[each] for side in counts) for at, each in enumerate(forms)
     }
-    differing = {(key.lstrip("0"), name) for (key,), name, *_ in answer.cells}
+    differing = {(form("old", key), name) for (key,), name, *_ in answer.cells}
     assert found.differing == {
         (at, name)
-        for at, key in enumerate(ASKED)
+        for at, each in enumerate(forms)
         for name in "AB"
-        if (key.lstrip("0"), name) in differing
+        if (each, name) in differing
     }
-    spelled = {row[0] for rows in (answer.missing, answer.extra) for row in rows}
-    spelled |= {key for (key,), *_ in answer.cells}
+    written = {("old", row[0]) for row in answer.missing}
+    written |= {("new", row[0]) for row in answer.extra}
+    written |= {("old", key) for (key,), *_ in answer.cells}
     assert found.repeated == {
-        (key,): both
-        for key in spelled
-        if max(both := tuple(side[key.lstrip("0")] for side in counts)) > 1
+        (side, (key,)): both
+        for side, key in written
+        if max(both := tuple(count[form(side, key)] for count in counts)) > 1
     }
+
+
+@pytest.mark.parametrize("masks", [{}, {"K": "hmac"}])
+def test_a_key_that_both_sides_write_is_found_as_that_of_its_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: dict[str, str]
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", "k" * 32)
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    paths[0].write_text("K,A,B\n1,x,x\n1,x,x\n3,x,x\n")
+    paths[1].write_text("K,A,B\n1,x,x\n3,x,y\n")
+    options = Options(keys=("K",), masks=masks, old=SideOptions(rules=OF_OLD))
+    old, new = map(read_header, paths)
+    with read_tables(old, new, options) as reading:
+        first = compare_tables(reading, DAY, ask=lambda _: Lookup([], LIMIT))
+    looked_up, [shown] = first.looked_up, first.extra()["K"].to_list()
+    assert looked_up.repeated == {("old", (shown,)): (2, 0)}
+    keys = [
+        OpenKey((shown,), side, looked_up.locators.get((side, (shown,))))
+        for side in SIDES
+    ]
+    asked = Lookup(keys, LIMIT)
+    with read_tables(old, new, options) as reading:
+        found = compare_tables(reading, DAY, ask=lambda _: asked).looked_up
+    assert found.rows == {0: (2, 0), 1: (0, 1)}
+    if masks:
+        assert [found.same_keys[side, (shown,)].open for side in SIDES] == [(0,), (1,)]
+        # Under one pad, the two would reveal the digests of the key, which is masked.
+        one, other = (each.locator or b"" for each in keys)
+        assert bytes(map(operator.xor, one[16:], other[16:])) != bytes(8)
 
 
 def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
@@ -120,7 +195,7 @@ def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
     headers = read_header(old), read_header(new)
 
     def few(_: Sequence[str]) -> Lookup:
-        return Lookup([OpenKey(("1",))], 1)
+        return Lookup([OpenKey(("1",), "old")], 1)
 
     with read_tables(*headers, Options(keys=("K",))) as reading:
         found = compare_tables(reading, DAY, ask=few).looked_up
@@ -167,12 +242,15 @@ def test_the_kernel_finds_the_keys_of_open_breaks(
     options = Options(keys=keys, masks=masks, delimiter=",:;")
     if mask is None:
         written = itertools.product(["1", "a,b", "é\n", "2", ""], repeat=len(keys))
-        keys_sought = [OpenKey(key) for key in written]
+        keys_sought = [OpenKey(key, "old") for key in written]
     else:
         nothing = Lookup([], LIMIT)
         first = looked_up(paths, options, nothing, native=False)
         assert looked_up(paths, options, nothing, native=True) == first
-        keys_sought = [OpenKey(*each) for each in first.locators.items()]
+        keys_sought = [
+            OpenKey(key, side, locator)
+            for (side, key), locator in first.locators.items()
+        ]
     asked = Lookup(keys_sought, LIMIT)
     found = looked_up(paths, options, asked, native=True)
     assert found == looked_up(paths, options, asked, native=False)

@@ -101,6 +101,27 @@ def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
     )
 
 
+def test_the_filter_of_a_dataset_is_beside_that_of_a_side(folder: Path) -> None:
+    sides = "keys = 'ID'\n[old]\nwhere = \"PAID != '1'\"\nskip_lines = 1\n"
+    dataset = "[dataset.claims]\nwhere = \"ID < '3'\"\nskip_lines = 0\n"
+    (folder / "recon.toml").write_text(sides + dataset)
+    settings = load_configuration(folder / "recon.toml").settings
+    assert settings == {
+        "keys": ("ID",),
+        "where": "ID < '3'",
+        "old_where": "PAID != '1'",
+        "skip_lines": 0,
+        "suppressions": (),
+    }
+    ended = recon("diff", "old.csv", "new.csv", "-f", "json", cwd=folder)
+    flags = ("--where", "ID < '3'", "--old-where", "PAID != '1'", "-k", "ID")
+    (folder / "recon.toml").unlink()
+    again = recon("diff", "old.csv", "new.csv", *flags, "-f", "json", cwd=folder)
+    of_file, of_flags = (json.loads(each.stdout) for each in (ended, again))
+    assert of_file["counts"] == of_flags["counts"]
+    assert of_file["old"] == of_flags["old"]
+
+
 def test_a_dataset_that_the_file_does_not_have_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"Did you mean claims\?"):
         load_configuration(file, "claim")

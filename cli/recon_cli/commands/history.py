@@ -250,6 +250,16 @@ def _say_key_is_not_found(wanted: BreakFilter) -> str:
     """That no break has the key of a filter, and what shows others."""
     others = (wanted.columns, wanted.kinds, wanted.not_columns, wanted.not_kinds)
     fits = " and fits the other options" if any(others) else ""
+    if wanted.run is not None:
+        which = (
+            "of the run in this state"
+            if wanted.states
+            else "that the run began or ended"
+        )
+        return (
+            f"no break {which} has this key{fits}; without --run,"
+            " the open breaks of all runs are listed"
+        )
     if wanted.states:
         return f"no break in this state has this key{fits}"
     return (
