@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
 from recon_cli.session import announce, echo, make_console, say, shows_details
+from recon_cli.written_files import (
+    INPUT,
+    OTHER_NAME,
+    SETTINGS_FILE,
+    FilesInUse,
+    list_local_files,
+)
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_rate, format_share
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_cli.run_end import RunClock
+    from recon_cli.settings import Settings
     from recon_engine.compare.explained_rows import Explanation
     from recon_engine.compare.key_search import Proposal
     from recon_engine.model import Breaks, PastRun
@@ -100,26 +108,29 @@ def _render_junit(result: Reconciliation) -> bytes:
 
 
 def check_targets(
-    paths: Sequence[Path] | None, *inputs: str, rejects: Path | None = None
+    paths: Sequence[Path] | None,
+    *inputs: str,
+    settings: Settings | None = None,
+    rejects: Path | None = None,
 ) -> list[tuple[Path, str]]:
     """Check every -o and --rejects before the comparison starts, which may take hours.
 
-    Returns each path with its kind, a key of `WRITERS`. Raises ConfigError for a path
-    that is an input or a folder, an unknown suffix, or a missing folder.
+    `settings`: name files that are read, too. Returns each path with its kind, a key of
+    `WRITERS`. Raises ConfigError for a path that is a folder, or a file that is read or
+    written besides, an unknown suffix, or a missing folder.
     """
     wanted = [("-o", path, path.suffix.lower()) for path in paths or []]
     if rejects is not None:
         wanted.append((REJECTS, rejects, REJECTS))
-    taken = {os.path.realpath(name) for name in inputs}
+    files = FilesInUse()
+    if wanted:
+        files.add(list_local_files(*inputs), INPUT)
+        files.add(settings.files_read if settings else (), SETTINGS_FILE)
     for option, path, kind in wanted:
-        # Resolved, because a link to an input would be written through.
         # `Path.is_dir` raises for a name that is too long.
-        is_folder = os.path.isdir(path)  # noqa: PTH112
-        if os.path.realpath(path) in taken or is_folder:
-            raise ConfigError(
-                f"{option} {path}: the path is an input file or a folder",
-                help="choose another file name",
-            )
+        if os.path.isdir(path):  # noqa: PTH112
+            raise ConfigError(f"{option} {path}: the path is {INPUT}", help=OTHER_NAME)
+        files.claim(option, path)
         if kind not in WRITERS:
             raise ConfigError(
                 f"{option} {path}: unknown output format: "
