@@ -25,7 +25,13 @@ from recon_cli.written_files import (
 )
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count, format_rate, format_share
+from recon_engine.formatting import (
+    escape_markdown,
+    format_count,
+    format_rate,
+    format_share,
+    markdown_row,
+)
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -509,14 +515,18 @@ def show_rows(
 ) -> None:
     """Print a table: formatted on a terminal, else CSV; or JSON objects, or Markdown.
 
+    Objects number the names of columns that are equal: `count`, `count_2`.
     `spare`: columns that a narrow terminal leaves out, first to last.
     """
     if form is Format.JSON:
-        objects = [dict(zip(names, row, strict=True)) for row in table]
+        numbered = _number_equal_names(names)
+        objects = [dict(zip(numbered, row, strict=True)) for row in table]
         echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
     elif form is Format.MARKDOWN:
-        for line in (names, ["---"] * len(names), *table):
-            echo("| " + " | ".join(_markdown_cell(value) for value in line) + " |")
+        heads = map(escape_markdown, names)
+        lines = ([escape_markdown(_format_value(value)) for value in r] for r in table)
+        for line in (heads, ["---"] * len(names), *lines):
+            echo(markdown_row(*line))
     elif make_console().is_terminal:
         from recon_engine.terminal import print_table
 
@@ -530,6 +540,21 @@ def show_rows(
             *([_format_value(value) for value in row] for row in table),
         ):
             echo(format_record(line), end="")
+
+
+def _number_equal_names(names: Sequence[str]) -> list[str]:
+    """The names of columns as those of an object: `count`, `count_2`.
+
+    A statement may have several columns of one name.
+    """
+    found = list[str]()
+    for name in names:
+        free, number = name, 1
+        while free in found or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found
 
 
 def show_breaks(page: BreakPage, form: Format, words: Sequence[str] = ()) -> None:
@@ -624,10 +649,6 @@ def _csv_line(names: Sequence[str]) -> str:
     from recon_engine.command_line import quote_name
 
     return ",".join(quote_name(name, ",") for name in names)
-
-
-def _markdown_cell(value: object) -> str:
-    return _format_value(value).replace("|", "\\|").replace("\n", " ")
 
 
 def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:

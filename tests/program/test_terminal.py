@@ -156,6 +156,15 @@ def test_what_fits_no_terminal_is_a_list_for_each_row(
     ]
 
 
+@pytest.mark.parametrize("width", [40, 10])
+def test_columns_of_one_name_are_all_shown(
+    shown: Callable[..., list[str]], width: int
+) -> None:
+    lines = shown(width, ("count", "count", "n"), [("12", "3", "x")])
+    whole = ["count  count  n", "   12      3  x"]
+    assert lines == (whole if width == 40 else ["count  12", "count  3", "n      x"])
+
+
 def test_colour_is_for_terminals_that_want_it(folder: Path) -> None:
     assert COLOUR.search(on_terminal(*CLAIMS, columns=80, cwd=folder))
     bare = on_terminal(*CLAIMS, columns=80, cwd=folder, NO_COLOR="1")
