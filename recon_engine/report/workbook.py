@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     Row = tuple[object, ...]
 
-# The limits of the format: rows of a sheet with its header, its columns, characters of a
-# cell. A character beyond the first 65,536 of Unicode counts as two.
+# The limits of the format: rows of a sheet with its header, columns of a sheet, and
+# characters of a cell. A character beyond the first 65,536 of Unicode counts as two.
 MOST_ROWS: Final = 1_048_576
 MOST_COLUMNS: Final = 16_384
 MOST_CHARACTERS: Final = 32_767
