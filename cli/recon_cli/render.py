@@ -202,7 +202,8 @@ def write_all(
             elif suffix == WORKBOOK:
                 shown = facts() if facts is not None else None
                 for note in _write_workbook(result, part, shown):
-                    say(f"{path}: {note}", stderr=True)
+                    # The first sheet has it, too.
+                    announce(f"{path}: {note}")
             else:
                 WRITERS[suffix](result, part)
     _say_what_is_not_written(result, targets)

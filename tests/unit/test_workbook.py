@@ -268,6 +268,17 @@ def test_a_cell_has_as_many_characters_as_excel_counts(
     assert 32_766 <= len(cell.encode("utf-16-le")) // 2 <= 32_767
 
 
+def test_a_quiet_command_that_passes_prints_no_note(tmp_path: Path) -> None:
+    for name, text in (("o.csv", "x" * 40_000), ("n.csv", "y")):
+        (tmp_path / name).write_text(f"ID,A\n1,{text}\n")
+    asked = ("diff", "o.csv", "n.csv", "-k", "ID", "--gate", "mismatched_rows<=1")
+    for words in (("-q",), ()):
+        ended = recon(*asked, "-o", "r.xlsx", *words, cwd=tmp_path)
+        assert ended.returncode == 0
+        assert ("1 value is cut" in ended.stderr) is not bool(words)
+        assert bool(ended.stderr) is not bool(words)
+
+
 def test_columns_that_do_not_fit_are_counted_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
