@@ -160,15 +160,17 @@ class Settings:
 
     @property
     def files_read(self) -> list[str]:
-        """The configuration file, and the files that settings name behind an `@`."""
+        """The configuration file, the key of masks, and the files behind an `@`."""
         from recon_engine.config_paths import CODE_FILE
 
-        found = [self.config_file] if self.config_file else []
+        known = self.config_file, os.environ.get("RECON_MASK_KEY_FILE")
+        found = [each for each in known if each]
         for option in self._options:
-            value = self._given.get(option.name)
-            texts = value if isinstance(value, list) else [value]
-            named = (each.strip() for each in texts if isinstance(each, str))
-            found += [each[1:] for each in named if each.startswith("@")]
+            if option.shape is Shape.RENAMES or option.name.endswith("fixed"):
+                value = self._given.get(option.name) or ()
+                texts = [value] if isinstance(value, str) else value
+                named = (each.strip() for each in texts)
+                found += [each[1:] for each in named if each.startswith("@")]
             if option.shape is Shape.COLUMN_VALUES:
                 rules = (
                     rule for chain in self._value(option).values() for rule in chain

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.session import announce, echo
+from recon_engine.characters import readable
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
@@ -57,7 +58,7 @@ def print_for_columns(
     for name, each in drafted.items():
         first = [it for it in result.suppressed if it.failed and name == _of(it)]
         for it in first:
-            announce(f"{it.text}: {COMES_FIRST}")
+            announce(f"{readable(it.text)}: {COMES_FIRST}")
         if each is None:
             if not first:
                 announce(f"{name}: no difference is left to accept")
@@ -139,7 +140,7 @@ def print_suppressions(
         else:
             fitted[at] += 1
     for at, count in sorted(fitted.items()):
-        what = f"the suppression of {known[at].name} ({known[at].owner})"
+        what = readable(f"the suppression of {known[at].name} ({known[at].owner})")
         announce(f"{format_count(count, 'break', 'fit')} {what}: {COMES_FIRST}")
     rows.sort(key=_group_of)
     for _, each in groupby(rows, key=_group_of):

@@ -157,7 +157,8 @@ def files_in_use(tmp_path: Path) -> Path:
         "in/old.csv": "ID,P\n1,5\n",
         "in/NEWSYSTEM.csv": "ID,P\n1,5\n",
         "codes.csv": "OLD,NEW\n5,5\n6,7\n",
-        "names.csv": "P,P\n",
+        "names.csv": "ID,1,2\n",
+        "map.csv": "P,P\n",
         "own.toml": 'keys = ["ID"]\n',
     }
     for name, text in texts.items():
@@ -221,7 +222,11 @@ RUN = (
             "-o codes.csv: the path is a file of the settings",
         ),
         (
-            (*PLAIN, "--map", "@names.csv", "--rejects", "names.csv"),
+            (*PLAIN, "--map", "@map.csv", "--rejects", "map.csv"),
+            "--rejects map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--fixed", "@names.csv", "--rejects", "names.csv"),
             "--rejects names.csv: the path is a file of the settings",
         ),
         (
@@ -248,6 +253,14 @@ def test_a_file_in_use_is_never_written(
     ended = recon(*given, cwd=files_in_use)
     assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
     assert read_all() == before
+
+
+def test_the_key_of_masks_is_never_written(files_in_use: Path) -> None:
+    (files_in_use / "key.csv").write_text("k" * 40)
+    words = (*PLAIN, "--mask", "P=hmac", "-o", "key.csv")
+    ended = recon(*words, cwd=files_in_use, RECON_MASK_KEY_FILE="key.csv")
+    assert (ended.returncode, "a file of the settings" in ended.stderr) == (2, True)
+    assert (files_in_use / "key.csv").read_text() == "k" * 40
 
 
 def test_the_file_behind_standard_input_is_never_written(files_in_use: Path) -> None:
