@@ -268,8 +268,10 @@ def _summary_rows(
 def _sum_rows(result: Reconciliation) -> Iterator[Row]:
     """The sums that the terminal prints, each part that is not zero in a row."""
     columns = {each.name: each for each in result.by_column}
+    # Read once: it is found from all columns.
+    summed = result.summed
     for total in result.totals_to_show:
-        shown = total.column in result.summed
+        shown = total.column in summed
         for each in list_changed_sums(total, columns[total.column]) if shown else ():
             yield f"sum of {total.column}", f"{each.cells}, old", each.old
             yield f"sum of {total.column}", f"{each.cells}, new", each.new
