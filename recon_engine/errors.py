@@ -299,6 +299,11 @@ class InternalError(ReconError):
     status = "INTERNAL_ERROR"
 
 
+# What another run does not change: a name is too long, a file takes the place of a
+# folder, or links lead to each other.
+NO_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP})
+
+
 def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
     """The error for an errno of the operating system."""
     why = errno.errorcode.get(number or 0, "an unnamed error")
@@ -309,5 +314,9 @@ def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
         text = "the file system denies access"
         remedy = "check the owner and the mode of the file and its folder"
         return PermissionDenied(text, file=file, why=why, help=remedy)
+    if number in NO_PATH:
+        text = "there is no such path, and there can be none"
+        remedy = "check the spelling of its folders and of the file"
+        return ConfigError(text, file=file, why=why, help=remedy)
     text = "a file system operation failed"
     return StorageUnavailable(text, file=file, why=why, help="run again")

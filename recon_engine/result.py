@@ -1157,6 +1157,9 @@ class Reconciliation:
     ) -> list[Suppression]:
         """What accepts the differences that are left, for `suppressions` of `diff`.
 
+        Behind a suppression that is exceeded or expired, a draft for the same
+        differences has no effect: it takes the place of that one.
+
         Args:
             names: Columns, or "missing" and "extra" for rows. Each gets one
                 suppression, of the kinds and the number of differences that it has

@@ -193,6 +193,25 @@ def count_left_by_kind(
     return left
 
 
+def count_unfitted_by_kind(
+    counts: Counts, columns: Sequence[Column], suppressed: Sequence[Suppressed]
+) -> dict[tuple[str | None, str], int]:
+    """The differences that no suppression fits, in whatever state, by column and kind.
+
+    One more suppression, behind the others, accepts no other ones.
+    """
+    suppressions = [each.suppression for each in suppressed]
+    rest = _subtract_narrow(
+        counts, columns, suppressions, [each.kinds for each in suppressed]
+    )
+    general = _list_general(suppressions)
+    return {
+        (column, kind): count
+        for (column, kind), count in rest.items()
+        if _find_first(general, column, kind) == NO_SUPPRESSION
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptances:
     """Which single differences of a result an active suppression accepts.

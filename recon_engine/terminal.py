@@ -548,24 +548,25 @@ def print_table(
 
     A table that still does not fit is printed as one list of values per row.
     """
-    by_name = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-    columns = {
-        visible(name): [Text(visible(value)) for value in values]
-        for name, values in (by_name or dict.fromkeys(names, ())).items()
-    }
+    # Not by name: a statement may have several columns of one name.
+    by_column = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    columns = [
+        (name, Text(visible(name)), [Text(visible(value)) for value in values])
+        for name, values in zip(names, by_column, strict=True)
+    ]
     for name in spare:
         if _table_width(columns) > console.width:
-            columns.pop(name)
+            columns = [each for each in columns if each[0] != name]
     if _table_width(columns) > console.width and rows:
         _print_records(console, columns)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    for name, values in columns.items():
+    for _, head, values in columns:
         numbers = bool(values) and all(
             NUMBER_PATTERN.fullmatch(each.plain) for each in values
         )
-        table.add_column(Text(name), justify="right" if numbers else "left")
-    for row in zip(*columns.values(), strict=True):
+        table.add_column(head, justify="right" if numbers else "left")
+    for row in zip(*(values for *_, values in columns), strict=True):
         table.add_row(*row)
     console.print(table)
 
@@ -622,22 +623,26 @@ def print_decisions(
     console.print(table)
 
 
-def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
+def _table_width(columns: Sequence[tuple[str, Text, Sequence[Text]]]) -> int:
     """The width of a table in terminal cells."""
     widths = (
-        max(cell_len(name), *(each.cell_len for each in values), 0)
-        for name, values in columns.items()
+        max(head.cell_len, *(each.cell_len for each in values), 0)
+        for _, head, values in columns
     )
     return sum(widths) + 2 * (len(columns) - 1)
 
 
-def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> None:
-    for index, row in enumerate(zip(*columns.values(), strict=True)):
+def _print_records(
+    console: Console, columns: Sequence[tuple[str, Text, Sequence[Text]]]
+) -> None:
+    heads = [head for _, head, _ in columns]
+    rows = zip(*(values for *_, values in columns), strict=True)
+    for index, row in enumerate(rows):
         if index:
             console.print()
         grid = Table.grid(padding=(0, 2, 0, 0))
-        for name, value in zip(columns, row, strict=True):
-            grid.add_row(Text(name, style=STRONG), value)
+        for head, value in zip(heads, row, strict=True):
+            grid.add_row(Text(head.plain, style=STRONG), value)
         console.print(grid)
 
 

@@ -152,7 +152,8 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
         else format_share(share.part, share.whole, share.noun, share.predicate)
     )
     rate = 100 * share.part / share.whole if share.whole else 0
-    percent = f"{rate:.3g}%" if METRICS[gate.metric].rate else ""
+    # Through a decimal number, which `f` writes without an exponent.
+    percent = f"{Decimal(f'{rate:.3g}'):f}%" if METRICS[gate.metric].rate else ""
     if percent == "100%" and share.part != share.whole:
         percent = ">99.9%"
     facts = "; ".join(filter(None, (percent, _describe_accepted(share))))

@@ -15,7 +15,6 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -36,7 +35,7 @@ class ProgressBars:
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
-            TaskProgressColumn(),
+            _Percent(),
             _Rate(),
             TimeElapsedColumn(),
             console=console,
@@ -74,6 +73,17 @@ class ProgressBars:
         # A bar without a total, or with a total of 0, also ends at 100%.
         done = self._bars.tasks[bar].completed if total is None else total
         self._bars.update(bar, total=done or 1, completed=done or 1)
+
+
+class _Percent(ProgressColumn):
+    """` 99%`, rounded down: `100%` means all."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text("")
+        # Not of `percentage`, which is no whole number: 29 of 100 is a little less.
+        share = min(int(100 * task.completed // task.total), 100) if task.total else 0
+        return Text(f"{share:>3}%", style="progress.percentage")
 
 
 class _Rate(ProgressColumn):

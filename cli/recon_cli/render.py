@@ -24,9 +24,22 @@ from recon_cli.session import (
     say,
     shows_details,
 )
+from recon_cli.written_files import (
+    INPUT,
+    OTHER_NAME,
+    SETTINGS_FILE,
+    FilesInUse,
+    list_local_files,
+)
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count, format_rate, format_share
+from recon_engine.formatting import (
+    escape_markdown,
+    format_count,
+    format_rate,
+    format_share,
+    markdown_row,
+)
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -37,6 +50,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_cli.run_end import RunClock
+    from recon_cli.settings import Settings
     from recon_engine.compare.explained_rows import Explanation
     from recon_engine.compare.key_search import Proposal
     from recon_engine.model import Breaks, PastRun
@@ -108,26 +122,29 @@ def _render_junit(result: Reconciliation) -> bytes:
 
 
 def check_targets(
-    paths: Sequence[Path] | None, *inputs: str, rejects: Path | None = None
+    paths: Sequence[Path] | None,
+    *inputs: str,
+    settings: Settings | None = None,
+    rejects: Path | None = None,
 ) -> list[tuple[Path, str]]:
     """Check every -o and --rejects before the comparison starts, which may take hours.
 
-    Returns each path with its kind, a key of `WRITERS`. Raises ConfigError for a path
-    that is an input or a folder, an unknown suffix, or a missing folder.
+    `settings`: name files that are read, too. Returns each path with its kind, a key of
+    `WRITERS`. Raises ConfigError for a path that is a folder, or a file that is read or
+    written besides, an unknown suffix, or a missing folder.
     """
     wanted = [("-o", path, path.suffix.lower()) for path in paths or []]
     if rejects is not None:
         wanted.append((REJECTS, rejects, REJECTS))
-    taken = {os.path.realpath(name) for name in inputs}
+    files = FilesInUse()
+    if wanted:
+        files.add(list_local_files(*inputs), INPUT)
+        files.add(settings.files_read if settings else (), SETTINGS_FILE)
     for option, path, kind in wanted:
-        # Resolved, because a link to an input would be written through.
         # `Path.is_dir` raises for a name that is too long.
-        is_folder = os.path.isdir(path)  # noqa: PTH112
-        if os.path.realpath(path) in taken or is_folder:
-            raise ConfigError(
-                f"{option} {path}: the path is an input file or a folder",
-                help="choose another file name",
-            )
+        if os.path.isdir(path):  # noqa: PTH112
+            raise ConfigError(f"{option} {path}: the path is {INPUT}", help=OTHER_NAME)
+        files.claim(option, path)
         if kind not in WRITERS:
             raise ConfigError(
                 f"{option} {path}: unknown output format: "
@@ -193,7 +210,8 @@ def write_all(
             elif suffix == WORKBOOK:
                 shown = facts() if facts is not None else None
                 for note in _write_workbook(result, part, shown):
-                    say(f"{path}: {note}", stderr=True)
+                    # The first sheet has it, too.
+                    announce(f"{path}: {note}")
             else:
                 WRITERS[suffix](result, part)
     _say_what_is_not_written(result, targets)
@@ -520,14 +538,18 @@ def show_rows(
 ) -> None:
     """Print a table: formatted on a terminal, else CSV; or JSON objects, or Markdown.
 
+    Objects number the names of columns that are equal: `count`, `count_2`.
     `spare`: columns that a narrow terminal leaves out, first to last.
     """
     if form is Format.JSON:
-        objects = [dict(zip(names, row, strict=True)) for row in table]
+        numbered = _number_equal_names(names)
+        objects = [dict(zip(numbered, row, strict=True)) for row in table]
         echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
     elif form is Format.MARKDOWN:
-        for line in (names, ["---"] * len(names), *table):
-            echo("| " + " | ".join(_markdown_cell(value) for value in line) + " |")
+        heads = map(escape_markdown, names)
+        lines = ([escape_markdown(_format_value(value)) for value in r] for r in table)
+        for line in (heads, ["---"] * len(names), *lines):
+            echo(markdown_row(*line))
     elif make_console().is_terminal:
         from recon_engine.terminal import print_table
 
@@ -541,6 +563,21 @@ def show_rows(
             *([_format_value(value) for value in row] for row in table),
         ):
             echo(format_record(line), end="")
+
+
+def _number_equal_names(names: Sequence[str]) -> list[str]:
+    """The names of columns as those of an object: `count`, `count_2`.
+
+    A statement may have several columns of one name.
+    """
+    found = list[str]()
+    for name in names:
+        free, number = name, 1
+        while free in found or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found
 
 
 def show_breaks(page: BreakPage, form: Format, words: Sequence[str] = ()) -> None:
@@ -635,10 +672,6 @@ def _csv_line(names: Sequence[str]) -> str:
     from recon_engine.command_line import quote_name
 
     return ",".join(quote_name(name, ",") for name in names)
-
-
-def _markdown_cell(value: object) -> str:
-    return _format_value(value).replace("|", "\\|").replace("\n", " ")
 
 
 def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import config_lookup, parsing, session
 from recon_cli.narrowing import leave_out_excluded
+from recon_cli.written_files import refuse_log_in_use
 from recon_engine.command_line import option_words, quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
 from recon_engine.config_place import find_config_file
@@ -157,6 +158,27 @@ class Settings:
         """The configuration file that was used, if any."""
         return self.source.get("file")
 
+    @property
+    def files_read(self) -> list[str]:
+        """The configuration file, the key of masks, and the files behind an `@`."""
+        from recon_engine.config_paths import CODE_FILE
+
+        known = self.config_file, os.environ.get("RECON_MASK_KEY_FILE")
+        found = [each for each in known if each]
+        for option in self._options:
+            if option.shape is Shape.RENAMES or option.name.endswith("fixed"):
+                value = self._given.get(option.name) or ()
+                texts = [value] if isinstance(value, str) else value
+                named = (each.strip() for each in texts)
+                found += [each[1:] for each in named if each.startswith("@")]
+            if option.shape is Shape.COLUMN_VALUES:
+                rules = (
+                    rule for chain in self._value(option).values() for rule in chain
+                )
+                tables = map(CODE_FILE.fullmatch, rules)
+                found += [_code_file(table[2]) for table in tables if table]
+        return found
+
     def suppressions_of(self, dataset: str) -> list[dict[str, object]] | None:
         """What the file accepts of a dataset; None if it is not known."""
         if config_lookup.chosen_dataset(self._ctx) != dataset:
@@ -276,6 +298,11 @@ class Settings:
         return SOURCES.index("DEFAULT_MAP") if filed else UNSET
 
 
+def _code_file(text: str) -> str:
+    """The path of a code table in what follows the `@` of a rule."""
+    return re.sub(r"\s*(,\s*rest=same\s*)?\)\s*$", "", text)
+
+
 def _describe_place(option: Option, file: str) -> str:
     """Where the file has an option: `[map] in recon.toml`, `keys in recon.toml`."""
     *table, name = str(option.in_file).split(".")
@@ -298,8 +325,10 @@ def call_command(
     `options`: the values of the options of the table; `given`: those of other
     parameters.
     """
-    session.set_view(options)
     settings = Settings(ctx, command.__name__, options)
+    # Before the log file is opened, which makes it.
+    refuse_log_in_use(settings, given)
+    session.set_view(options)
     session.name_settings(settings.name_setting)
     settings.announce_source()
     command(**given, settings=settings)

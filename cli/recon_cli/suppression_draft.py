@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.session import announce, echo
+from recon_engine.characters import readable
 from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
-from recon_engine.model import SIDES
+from recon_engine.formatting import format_count
+from recon_engine.model import SIDES, Sha256, Suppressible, Suppression
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
 from recon_engine.suppression_arguments import DAYS, draft_suppression
+from recon_engine.suppressions import count_unfitted_by_kind, fits_kind
 from recon_engine.toml_text import write_header, write_setting
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from recon_engine.model import Suppression
+    from recon_engine.model import Suppressed
     from recon_engine.postgres.breaks import BreakPage
     from recon_engine.result import Reconciliation
 
 
+# A difference counts for the first suppression that fits it.
+COMES_FIRST: Final = (
+    "a table below it would have no effect; change its max or until, or remove it and"
+    " draft again"
+)
 # Refused as long as it is empty.
 TO_FILL_IN: Final = (
     'reason = ""  # why it is accepted',
@@ -36,17 +45,23 @@ TO_FILL_IN: Final = (
 def print_for_columns(
     result: Reconciliation, names: Sequence[str], dataset: str | None, file: Path | None
 ) -> None:
-    """Print a table for each column: its cells that differ and are not accepted.
+    """Print a table for each column: its cells that differ and no suppression fits.
 
-    `names`: columns, or `missing` and `extra` for rows. `file`: the configuration file
-    that they are for, if there is one. Raises ConfigError for another name.
+    A difference counts for the first suppression that fits it, so those that fail are
+    named. `names`: columns, or `missing` and `extra` for rows. `file`: the
+    configuration file that they are for, if there is one. Raises ConfigError for
+    another name.
     """
     drafted = {name: _draft(result, name) for name in names}
     header = write_header(_find_place(dataset, file))
     printed = False
     for name, each in drafted.items():
+        first = [it for it in result.suppressed if it.failed and name == _of(it)]
+        for it in first:
+            announce(f"{readable(it.text)}: {COMES_FIRST}")
         if each is None:
-            announce(f"{name}: no difference is left to accept")
+            if not first:
+                announce(f"{name}: no difference is left to accept")
             continue
         printed = True
         # A blank line: the tables may be appended to a file.
@@ -66,14 +81,22 @@ def print_for_columns(
         )
 
 
+def _of(suppressed: Suppressed) -> str:
+    """The column of a suppression, or its kind of rows."""
+    return suppressed.suppression.column or suppressed.suppression.what.value
+
+
 def _draft(result: Reconciliation, name: str) -> Suppression | None:
     """What accepts a column or rows, without reason and owner."""
     drift = result.drift
+    unfitted = count_unfitted_by_kind(
+        result.counts, result.by_column, result.suppressed
+    )
     try:
         return draft_suppression(
             name,
             result.by_column,
-            result.left_by_kind,
+            unfitted,
             one_sided={*drift.only_in_old, *drift.only_in_new},
             reason="",
             owner="",
@@ -93,16 +116,32 @@ def _print_end(count: int) -> None:
     echo(f"until = {until}")
 
 
-def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None:
+def print_suppressions(
+    page: BreakPage,
+    dataset: str,
+    file: Path | None,
+    suppressions: Sequence[dict[str, object]],
+) -> None:
     """Print a table for each column and kind of the listed breaks.
 
-    `file`: the configuration file that they are for, if there is one.
+    A break that a suppression fits has none: those that fit are named. `file`: the
+    configuration file that they are for, if there is one. `suppressions`: those that
+    come before the tables, each as `Suppression.public`.
     """
     header = write_header(_find_place(dataset, file))
-    rows = [
-        dict(zip((*page.names, "cells"), (*row, cells), strict=True))
-        for row, cells in zip(page.rows, page.occurrences, strict=True)
-    ]
+    known = list(map(_read_public, suppressions))
+    rows, fitted = list[dict[str, Any]](), Counter[int]()
+    for values, cells in zip(page.rows, page.occurrences, strict=True):
+        row = dict(zip((*page.names, "cells"), (*values, cells), strict=True))
+        fits = (at for at, each in enumerate(known) if _fits_break(each, row))
+        at = next(fits, None)
+        if at is None:
+            rows.append(row)
+        else:
+            fitted[at] += 1
+    for at, count in sorted(fitted.items()):
+        what = readable(f"the suppression of {known[at].name} ({known[at].owner})")
+        announce(f"{format_count(count, 'break', 'fit')} {what}: {COMES_FIRST}")
     rows.sort(key=_group_of)
     for _, each in groupby(rows, key=_group_of):
         group = list(each)
@@ -115,6 +154,30 @@ def print_suppressions(page: BreakPage, dataset: str, file: Path | None) -> None
             f"fill in reason and owner, and add the tables to {file or 'recon.toml'};"
             " they apply from the next run"
         )
+
+
+def _read_public(values: dict[str, Any]) -> Suppression:
+    """A suppression of its public fields: digests are in the place of its values."""
+    lists = {name: tuple(it) for name, it in values.items() if isinstance(it, list)}
+    what, until = Suppressible(values["what"]), date.fromisoformat(values["until"])
+    return Suppression(**values | lists | {"what": what, "until": until})
+
+
+def _fits_break(suppression: Suppression, row: Mapping[str, Any]) -> bool:
+    """Whether a suppression, with digests, fits a break as it is listed.
+
+    A value that is cut is not known, and fits none.
+    """
+    keys = suppression.keys
+    return (
+        fits_kind(suppression, row["column"], row["kind"])
+        and (keys is None or Sha256.of(row["key"]) in keys)
+        and all(
+            (digest := getattr(suppression, side)) is None
+            or digest == Sha256.of(row[side] or "")
+            for side in SIDES
+        )
+    )
 
 
 def _group_of(row: dict[str, Any]) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
@@ -116,4 +116,6 @@ def make_command_error(words: Sequence[str], commands: Iterable[str]) -> ConfigE
 
 def _may_be_file(word: str) -> bool:
     """Whether a word is the name of a file that exists, or looks like one of data."""
-    return bool(FILE_NAME.fullmatch(word.casefold())) or Path(word).is_file()
+    # `Path.is_file` raises for a name that is too long.
+    is_file = os.path.isfile(word)  # noqa: PTH113
+    return bool(FILE_NAME.fullmatch(word.casefold())) or is_file

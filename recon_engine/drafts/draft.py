@@ -78,7 +78,8 @@ def draft_settings(
         opened = OpenedFiles(limits, progress)
         stack.callback(opened.close)
         with name_inputs(inputs):
-            readings = name_columns([*map(read_first_rows, inputs, SIDES)])
+            first = map(read_first_rows, inputs, SIDES, (limits, limits))
+            readings = name_columns([*first])
             opened.begin_as(inputs, readings)
             # Lazy: both files are read while Polars is imported.
             with lighten_imports():

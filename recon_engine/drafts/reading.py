@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.config import Encoding, Limits, Quote, SideOptions
+from recon_engine.config import LIMITS, Encoding, Limits, Quote, SideOptions
 from recon_engine.drafts.layout import Layout, find_layout, split_lines
 from recon_engine.errors import ConfigError, EmptyFile, EncodingError, ReconError
 from recon_engine.formatting import format_count
@@ -64,7 +64,7 @@ class Reading:
 
     `rows`: the regular rows among the first bytes; `evidence`: what is known of the
     encoding; `others`: other readings that fit, as text. `layout`: the columns of lines
-    of one width; None of a delimited file.
+    of one width; None of a delimited file. `limits`: of the fields of the rows.
     """
 
     encoding: Encoding
@@ -75,6 +75,7 @@ class Reading:
     evidence: str = ""
     others: tuple[str, ...] = ()
     layout: Layout | None = None
+    limits: Limits = LIMITS
 
     @property
     def has_header(self) -> bool:
@@ -91,7 +92,7 @@ class Reading:
         )
 
 
-def find_reading(path: Path, uri: str, side: str) -> Reading:
+def find_reading(path: Path, uri: str, side: str, limits: Limits) -> Reading:
     """The reading of a file under which most columns fit its first rows.
 
     Raises EmptyFile, EncodingError for bytes that are no text, and the error of the
@@ -107,9 +108,9 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
     if not whole:
         text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
     found = (
-        _rank_readings(text, whole=whole)
-        or _find_other_quotes(text, whole=whole)
-        or (_without_last_line(text) if whole else [])
+        _rank_readings(text, whole=whole, limits=limits)
+        or _find_other_quotes(text, whole=whole, limits=limits)
+        or (_without_last_line(text, limits) if whole else [])
     )
     if not found:
         fixed = _find_fixed(path, encoding, text, None)
@@ -135,10 +136,10 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
     )
 
 
-def _rank_readings(text: bytes, *, whole: bool) -> list[Reading]:
+def _rank_readings(text: bytes, *, whole: bool, limits: Limits) -> list[Reading]:
     """All readings under which the first rows are regular, best first."""
     return sorted(
-        _readings(text, whole=whole),
+        _readings(text, whole=whole, limits=limits),
         # The fewest lines are skipped; then most columns. A list of words has one.
         key=lambda each: (
             len(each.columns) < 2,  # noqa: PLR2004 - a table has several columns
@@ -148,7 +149,7 @@ def _rank_readings(text: bytes, *, whole: bool) -> list[Reading]:
     )
 
 
-def _find_other_quotes(text: bytes, *, whole: bool) -> list[Reading]:
+def _find_other_quotes(text: bytes, *, whole: bool, limits: Limits) -> list[Reading]:
     """The readings of a text whose quotes are not those of CSV, best first."""
     changes: dict[str, Any]
     if EXCEL_FIELD.search(text):
@@ -159,15 +160,15 @@ def _find_other_quotes(text: bytes, *, whole: bool) -> list[Reading]:
         return []
     return [
         replace(each, frame=replace(each.frame, **changes))
-        for each in _rank_readings(plain, whole=whole)
+        for each in _rank_readings(plain, whole=whole, limits=limits)
     ]
 
 
-def _without_last_line(text: bytes) -> list[Reading]:
+def _without_last_line(text: bytes, limits: Limits) -> list[Reading]:
     """The readings of a text whose last record is a trailer of another width."""
     lines = text.rstrip(b"\r\n\x1a").splitlines(keepends=True)
     found = []
-    for each in _rank_readings(b"".join(lines[:-1]), whole=True):
+    for each in _rank_readings(b"".join(lines[:-1]), whole=True, limits=limits):
         first = lines[-1].decode(errors="replace").partition(each.delimiter)[0].strip()
         if len(each.columns) > 1 and _is_word(first):
             frame = replace(each.frame, trailers=(first,))
@@ -278,11 +279,11 @@ def read_last_line(path: Path, encoding: Encoding) -> str:
     return lines[-1] if lines else ""
 
 
-def read_table(path: Path) -> Reading:
+def read_table(path: Path, limits: Limits) -> Reading:
     """The reading of a CSV file that was made from a table with a schema."""
     with path.open("rb") as file:
         text = file.read(HEAD_BYTES)
-    header = _parse_header(text, ",", SideOptions())
+    header = _parse_header(text, ",", SideOptions(), limits)
     rows = text.count(b"\n", len(header.raw))
     return Reading(Encoding.UTF_8, ",", SideOptions(), header.columns, rows)
 
@@ -296,7 +297,10 @@ def find_rows(text: bytes, reading: Reading) -> tuple[Header, int] | None:
     trailing = reading.frame.trailing_delimiter
     with suppress(ReconError):
         header = _parse_header(
-            text[start:], reading.delimiter, SideOptions(trailing_delimiter=trailing)
+            text[start:],
+            reading.delimiter,
+            SideOptions(trailing_delimiter=trailing),
+            reading.limits,
         )
         if len(header.columns) == len(reading.columns):
             return header, start if reading.frame.no_header else start + len(header.raw)
@@ -380,7 +384,7 @@ def _wide_without_mark(head: bytes) -> Encoding | None:
     return None
 
 
-def _readings(text: bytes, *, whole: bool) -> Iterator[Reading]:
+def _readings(text: bytes, *, whole: bool, limits: Limits) -> Iterator[Reading]:
     """All readings under which the first rows are regular."""
     some = False
     for lines, offset in _line_starts(text):
@@ -388,7 +392,7 @@ def _readings(text: bytes, *, whole: bool) -> Iterator[Reading]:
         for delimiter in CANDIDATES:
             if delimiter.encode() not in first and (delimiter, lines) != (",", 0):
                 continue
-            found = _try_reading(text[offset:], delimiter, whole=whole)
+            found = _try_reading(text[offset:], delimiter, whole=whole, limits=limits)
             if found is not None and _may_precede(text[:offset], found):
                 some = some or len(found.columns) > 1
                 yield replace(found, frame=replace(found.frame, skip_lines=lines))
@@ -418,16 +422,20 @@ def _line_starts(text: bytes) -> Iterator[tuple[int, int]]:
             return
 
 
-def _try_reading(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
+def _try_reading(
+    text: bytes, delimiter: str, *, whole: bool, limits: Limits
+) -> Reading | None:
     with suppress(ReconError):
-        return _read_regular(text, delimiter, whole=whole)
+        return _read_regular(text, delimiter, whole=whole, limits=limits)
     return None
 
 
-def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
+def _read_regular(
+    text: bytes, delimiter: str, *, whole: bool, limits: Limits
+) -> Reading | None:
     trailing = count_trailing_delimiters(text, delimiter) > 1
     frame = SideOptions(trailing_delimiter=trailing)
-    header = _parse_header(text, delimiter, frame)
+    header = _parse_header(text, delimiter, frame, limits)
     if count_data_names(header.columns, header.head, delimiter):
         frame = replace(frame, no_header=True)
         header = replace(header, raw=b"")
@@ -436,7 +444,7 @@ def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None
         rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
     if not rows:
         return Reading(Encoding.UTF_8, delimiter, frame, header.columns, 0)
-    found = index_records(rows, ord(delimiter), header.width, Limits())
+    found = index_records(rows, ord(delimiter), header.width, limits)
     if found is not None:
         names = header.columns
         if frame.no_header:
@@ -445,13 +453,16 @@ def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None
     return None
 
 
-def _parse_header(text: bytes, delimiter: str, frame: SideOptions) -> Header:
+def _parse_header(
+    text: bytes, delimiter: str, frame: SideOptions, limits: Limits
+) -> Header:
     return parse_header(
         io.BytesIO(text),
         path=Path(os.devnull),
         uri="",
         state=(0, 0, 0, 0),
         delimiter=delimiter,
+        limits=limits,
         frame=frame,
     )
 

@@ -33,6 +33,7 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from recon_engine.config import Limits
     from recon_engine.drafts.inputs import Input
     from recon_engine.inputs.trailers import Trailer
 
@@ -41,11 +42,13 @@ if TYPE_CHECKING:
 WHOLE_NUMBER: Final = lazy_pattern(r"[0-9]{1,18}")
 
 
-def read_first_rows(source: Input, side: str) -> Reading:
+def read_first_rows(source: Input, side: str, limits: Limits) -> Reading:
     """How a file is read, by its first rows."""
     if source.is_table:
-        return read_table(source.path)
-    return find_reading(source.path, source.uri, side)
+        found = read_table(source.path, limits)
+    else:
+        found = find_reading(source.path, source.uri, side, limits)
+    return replace(found, limits=limits)
 
 
 def without_reading(options: Options) -> Options:

@@ -6,6 +6,7 @@ What needs Polars is imported by the functions that use it: files are opened bef
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import sys
 import tempfile
@@ -133,12 +134,19 @@ def _no_file(path: Path, uri: str) -> ConfigError:
 def are_parts(uri: str) -> bool:
     """Whether an input is a folder, or a pattern that is no name of a file."""
     path = local_path(uri)
-    return path.is_dir() or (glob.has_magic(str(path)) and not path.exists())
+    # `Path` raises for a name that is too long: it is reported where it is opened.
+    is_there = os.path.exists(path)  # noqa: PTH110
+    is_folder = os.path.isdir(path)  # noqa: PTH112
+    return is_folder or (glob.has_magic(str(path)) and not is_there)
 
 
 def is_piped(uri: str) -> bool:
     """Whether an input is standard input or a pipe, which can be read only once."""
-    return uri == STANDARD_INPUT or Path(uri).is_fifo()
+    try:
+        return uri == STANDARD_INPUT or Path(uri).is_fifo()
+    except OSError:
+        # What is wrong is reported where it is opened.
+        return False
 
 
 def _spool(uri: str, to: Path, advance: Callable[[int], None]) -> Path:

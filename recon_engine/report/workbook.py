@@ -1,7 +1,7 @@
 """Write a result as an Excel workbook: values of cells are text, counts are numbers.
 
-No value is a formula, and none loses a zero. A sheet has a limited number of rows and
-characters: what is cut is counted on the first sheet.
+No value is a formula, and none loses a zero. A sheet has a limited number of rows,
+columns and characters: what is cut is counted on the first sheet.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
     Row = tuple[object, ...]
 
-# The limits of the format: rows of a sheet with its header, characters of a cell.
+# The limits of the format: rows of a sheet with its header, columns of a sheet, and
+# characters of a cell. A character beyond the first 65,536 of Unicode counts as two.
 MOST_ROWS: Final = 1_048_576
+MOST_COLUMNS: Final = 16_384
 MOST_CHARACTERS: Final = 32_767
 CUT: Final = "… (cut)"
 # Of characters: the widest column, and what the mark of a filter takes.
@@ -51,13 +53,13 @@ CONTROL: Final = lazy_pattern(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class _Sheet:
-    """A sheet that is written row by row; `cut_rows`, `cut_cells`: what did not fit."""
+    """A sheet that is written row by row; `cut_rows` and others: what did not fit."""
 
     def __init__(self, book: Any, name: str, text: Any, number: Any) -> None:
         self._sheet = book.add_worksheet(name)
         self._text, self._number = text, number
         self.name = name
-        self.rows = self.cut_rows = self.cut_cells = 0
+        self.rows = self.cut_rows = self.cut_columns = self.cut_cells = 0
 
     def write(self, values: Iterable[object], style: Any = None) -> None:
         """Write the next row: a count or a sum as a number, every value as text."""
@@ -65,16 +67,18 @@ class _Sheet:
             self.cut_rows += 1
             return
         for column, value in enumerate(values):
+            if column >= MOST_COLUMNS:
+                self.cut_columns = max(self.cut_columns, column + 1 - MOST_COLUMNS)
+                continue
             if isinstance(value, int | Decimal) and _fits_number(value):
                 self._sheet.write_number(self.rows, column, value, self._number)
                 continue
             text = "" if value is None else str(value)
             if CONTROL.search(text):
                 text = readable(text)
-            if len(text) > MOST_CHARACTERS:
-                text = text[: MOST_CHARACTERS - len(CUT)] + CUT
-                self.cut_cells += 1
-            self._sheet.write_string(self.rows, column, text, style or self._text)
+            shown = _cut_text(text)
+            self.cut_cells += shown != text
+            self._sheet.write_string(self.rows, column, shown, style or self._text)
         self.rows += 1
 
     def write_table(
@@ -94,7 +98,8 @@ class _Sheet:
         for row in rows:
             self.write(row)
         if names:
-            self._sheet.autofilter(0, 0, self.rows - 1, len(names) - 1)
+            last = min(len(names), MOST_COLUMNS) - 1
+            self._sheet.autofilter(0, 0, self.rows - 1, last)
 
     def fit(self, rows: Iterable[Sequence[object]]) -> None:
         """Make columns as wide as their texts in these rows, before any is written."""
@@ -107,12 +112,31 @@ class _Sheet:
         if self.cut_rows:
             rows = format_count(self.cut_rows, "row", "are left out")
             yield f"sheet {self.name}: {rows}, for a sheet has {MOST_ROWS:,} rows"
+        if self.cut_columns:
+            columns = format_count(self.cut_columns, "column", "are left out")
+            yield (
+                f"sheet {self.name}: {columns}, for a sheet has {MOST_COLUMNS:,}"
+                " columns"
+            )
         if self.cut_cells:
             cells = format_count(self.cut_cells, "value", "are cut")
             yield (
                 f"sheet {self.name}: {cells}, for a cell has {MOST_CHARACTERS:,}"
                 " characters"
             )
+
+
+def _cut_text(text: str) -> str:
+    """A text that fits a cell; one that is longer is cut, with a mark."""
+    # No character counts more than twice.
+    if len(text) <= MOST_CHARACTERS // 2:
+        return text
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * MOST_CHARACTERS:
+        return text
+    kept = units[: 2 * (MOST_CHARACTERS - len(CUT))]
+    # A character of which one half is cut is left out.
+    return kept.decode("utf-16-le", "ignore") + CUT
 
 
 def _fits_number(value: int | Decimal) -> bool:
@@ -244,8 +268,10 @@ def _summary_rows(
 def _sum_rows(result: Reconciliation) -> Iterator[Row]:
     """The sums that the terminal prints, each part that is not zero in a row."""
     columns = {each.name: each for each in result.by_column}
+    # Read once: it is found from all columns.
+    summed = result.summed
     for total in result.totals_to_show:
-        shown = total.column in result.summed
+        shown = total.column in summed
         for each in list_changed_sums(total, columns[total.column]) if shown else ():
             yield f"sum of {total.column}", f"{each.cells}, old", each.old
             yield f"sum of {total.column}", f"{each.cells}, new", each.new

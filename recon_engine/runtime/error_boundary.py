@@ -9,13 +9,21 @@ point.
 
 from __future__ import annotations
 
+import os
 import traceback
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from recon_engine.errors import InternalError, OutOfBudget, ReconError, error_from_errno
+from recon_engine.errors import (
+    NO_PATH,
+    InternalError,
+    OutOfBudget,
+    ReconError,
+    error_from_errno,
+)
 from recon_engine.lazy import lazy_pattern
+from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
@@ -91,7 +99,8 @@ def _classify_error(error: BaseException) -> ReconError:
         )
     number = _find_errno(error)
     if isinstance(error, OSError) or number is not None:
-        return error_from_errno(number)
+        named = getattr(error, "filename", None) if number in NO_PATH else None
+        return error_from_errno(number, named and escape_bytes(os.fsdecode(named)))
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return InternalError(

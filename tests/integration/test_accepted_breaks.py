@@ -746,6 +746,40 @@ def test_a_draft_has_the_values_that_all_its_cells_have(
     assert "# new is left out: it is cut to 256 characters." in text
 
 
+def test_a_break_that_a_suppression_fits_has_no_draft(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    """The table would be below it, and accept nothing."""
+    pair = "1,10\n2,10\n3,10\n4,a\n", "1,11\n2,11\n3,12\n4,A\n"
+    exceeded = replace(narrow(keys=["1", "3"]), max=1)
+    of_value = replace(narrow(new="11"), until=date(2026, 1, 1))
+    for before, keys in (
+        ([exceeded], [["4"], ["2"]]),
+        ([exceeded, of_value], [["4"]]),
+        ([of_value], [["4"], ["3"]]),
+    ):
+        found = run_pair(site, 1, *pair, *before)
+        assert not any(accepted for *_, accepted in found)
+        text, tables = draft(site, tmp_path)
+        drafted = tables["dataset"]["claims"]["suppress"]
+        assert [each["keys"] for each in drafted] == keys
+        # Behind those of the run, they accept their breaks.
+        for blank in ("reason", "owner"):
+            text = text.replace(f'{blank} = ""', f'{blank} = "x"')
+        path = tmp_path / "filled.toml"
+        path.write_text('[dataset.claims]\nkeys = ["ID"]\n\n' + text)
+        added = load_configuration(path, "claims").settings["suppressions"]
+        again = run_pair(site, 1, *pair, *before, *added)
+        accepted = [key for key, _, is_accepted in again if is_accepted]
+        assert sorted(accepted) == sorted(key for [key] in keys)
+    asked = ("breaks", "--dataset", "claims", "--suppress", "--key-value", "1")
+    run_pair(site, 2, *pair, exceeded)
+    ended = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    assert ended.stdout == ""
+    said = "1 break fits the suppression of AMT (2 keys) (claims): a table below"
+    assert said in ended.stderr
+
+
 def test_a_draft_is_for_the_table_that_the_file_has(
     site: FolderSite, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -61,6 +62,34 @@ def test_a_drafted_suppression_accepts_what_differs_in_a_column(folder: Path) ->
     ended = recon(*DIFF, *KEYS, "--suppress", "PAID", cwd=folder)
     assert (ended.stdout, ended.returncode) == ("", 1)
     assert "PAID: no difference is left to accept\n" in ended.stderr
+
+
+def test_a_difference_that_a_suppression_fits_has_no_draft(folder: Path) -> None:
+    """It counts for the first that fits it: a table below that accepts nothing."""
+    text, _ = draft(folder, "PAID", *KEYS)
+    both = '["number_format", "number"]'
+    assert both in text
+    for change, drafted in (
+        (("max = 2", "max = 1"), None),
+        ((f"kind = {both}", 'kind = "number"\nold = "no"'), [both]),
+        ((f"kind = {both}", 'kind = "number"'), ['"number_format"']),
+    ):
+        expired = re.sub("until = .*", "until = 2026-01-01", text)
+        accept(folder, expired.replace(*change))
+        ended = recon(*DIFF, *KEYS, "--suppress", "PAID", cwd=folder)
+        assert ended.returncode == 1
+        kinds = re.findall("kind = (.*)", ended.stdout)
+        assert kinds == (drafted or [])
+        assert ("a table below it would have no effect" in ended.stderr) == (
+            drafted != [both]
+        )
+        # What was drafted, below the others, accepts what it says.
+        before = (folder / "recon.toml").read_text()
+        accept(folder, ended.stdout, before)
+        found = json.loads(recon(*DIFF, *KEYS, "-f", "json", cwd=folder).stdout)
+        assert [each["state"] for each in found["suppressed"][1:]] == (
+            ["active"] * len(kinds)
+        )
 
 
 def test_what_no_hint_explains_names_how_it_is_accepted(folder: Path) -> None:

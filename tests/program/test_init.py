@@ -397,6 +397,32 @@ def test_a_larger_ratio_is_taken_and_written(tmp_path: Path) -> None:
     assert recon("explain", *files, "1", cwd=tmp_path).returncode == 1
 
 
+@pytest.mark.parametrize("rows", [30, 60_000])
+@pytest.mark.parametrize(
+    ("option", "value", "note"),
+    [
+        ("--max-field-lines", "300", "line\n" * 150),
+        ("--max-field-bytes", "3000000", "x" * (1 << 20 | 1)),
+    ],
+)
+def test_longer_fields_are_taken_and_the_limit_is_written(
+    tmp_path: Path, option: str, value: str, note: str, rows: int
+) -> None:
+    for name, last in (("old.csv", "a"), ("new.csv", "b")):
+        texts = (note if at == 7 else f"{at}{last * (at == 3)}" for at in range(rows))
+        lines = (f'{at},"{text}"\n' for at, text in enumerate(texts))
+        (tmp_path / name).write_text("ID,NOTE\n" + "".join(lines))
+    files = ("old.csv", "new.csv")
+    refused = recon("init", *files, "--yes", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "a field of more than" in refused.stderr
+    taken = recon("init", *files, "--yes", option, value, cwd=tmp_path)
+    assert taken.returncode == 0, taken.stderr
+    assert settings(tmp_path)["keys"] == ["ID"]
+    assert settings(tmp_path)[option[2:].replace("-", "_")] == int(value)
+    assert recon("diff", *files, cwd=tmp_path).returncode == 1
+
+
 def test_a_table_is_replaced_however_its_header_is_written(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, rows=200)
     file = tmp_path / "recon.toml"
@@ -791,7 +817,7 @@ def test_the_rows_of_a_sample_do_not_repeat(
         path.write_text("ID,CODE,NOTE\n" + "".join(lines))
     stack, limits = ExitStack(), LIMITS
     inputs = [open_plain(str(path), "old", limits, stack, SILENT) for path in paths]
-    readings = [*map(read_first_rows, inputs, ("old", "new"))]
+    readings = [*map(read_first_rows, inputs, ("old", "new"), (limits, limits))]
     read = read_spread_rows(paths, readings, 20_000)
     assert read is not None
     for frame in read[0]:

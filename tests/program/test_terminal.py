@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from recon_cli.late_bars import LateBars
+from recon_cli.progress_bars import ProgressBars
 from rich.console import Console
 from rich.text import Text
 from support.screen import environment, on_terminal
@@ -156,6 +157,15 @@ def test_what_fits_no_terminal_is_a_list_for_each_row(
     ]
 
 
+@pytest.mark.parametrize("width", [40, 10])
+def test_columns_of_one_name_are_all_shown(
+    shown: Callable[..., list[str]], width: int
+) -> None:
+    lines = shown(width, ("count", "count", "n"), [("12", "3", "x")])
+    whole = ["count  count  n", "   12      3  x"]
+    assert lines == (whole if width == 40 else ["count  12", "count  3", "n      x"])
+
+
 def test_colour_is_for_terminals_that_want_it(folder: Path) -> None:
     assert COLOUR.search(on_terminal(*CLAIMS, columns=80, cwd=folder))
     bare = on_terminal(*CLAIMS, columns=80, cwd=folder, NO_COLOR="1")
@@ -228,6 +238,20 @@ def test_short_work_has_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
         advance(1)
         advance(1)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "shown"),
+    [(0, 0, "  0%"), (29, 100, " 29%"), (9_999, 10_000, " 99%"), (7, 7, "100%")],
+)
+def test_a_bar_says_100_percent_of_all_only(done: int, total: int, shown: str) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100)
+    with ProgressBars(console) as bars, bars.step("read", total=total) as advance:
+        advance(done)
+        bars._bars.refresh()
+        drawn = SEQUENCE.sub("", stream.getvalue())
+    assert re.findall(" *[0-9]+%", drawn)[-1].removeprefix(" ") == shown
 
 
 def _write_late(path: Path, text: bytes) -> None:

@@ -542,3 +542,38 @@ def test_a_person_is_asked_again_for_a_key_that_is_listed() -> None:
     assert not init._is_open([keys[0], keys[2]])
     assert init._is_open([keys[2], keys[0]])
     assert not init._is_open(keys[:1])
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("diff", LONG, "new.csv", "-k", "ID"),
+        ("diff", f"{LONG}/a.csv", "new.csv", "-k", "ID"),
+        ("diff", f"{LONG}*", "new.csv", "-k", "ID"),
+        ("diff", f"file:///tmp/{LONG}", "new.csv", "-k", "ID"),
+        ("diff", LONG, "new.csv"),
+        ("keys", "new.csv", LONG),
+        ("explain", "new.csv", LONG, "1", "-k", "ID"),
+        ("init", LONG, "new.csv"),
+        ("init", "new.csv", "new.csv", "--config", LONG),
+        ("demo", "--folder", LONG),
+        ("demo", "--folder", "new.csv/x"),
+        ("demo", "--folder", "loop"),
+        (LONG,),
+        (LONG, "new.csv"),
+    ],
+)
+def test_a_path_that_there_cannot_be_is_an_error_of_usage(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "new.csv").write_text("ID,A\n1,2\n")
+    (tmp_path / "loop").symlink_to("loop")
+    ended = recon(*words, cwd=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert "USAGE_ERROR" in ended.stderr
+    named = words[0] == LONG or any(f"--> {name}" in ended.stderr for name in words)
+    assert named or "--> new.csv/x" in ended.stderr or "--> loop" in ended.stderr
+    assert "run again" not in ended.stderr

@@ -144,3 +144,134 @@ def test_a_path_that_no_file_can_have_is_an_error_of_usage(
     for name in ("loop.md", 300 * "x" + ".md"):
         code, said = compare(pair, "-o", tmp_path / name)
         assert (code, "the file cannot be written" in said) == (2, True)
+
+
+@pytest.fixture
+def files_in_use(tmp_path: Path) -> Path:
+    """A folder with files that commands read, under several names."""
+    texts = {
+        "old.csv": "ID,P\n1,5\n2,6\n",
+        "new.csv": "ID,P\n1,5\n2,7\n",
+        "parts/a.csv": "ID,P\n1,5\n",
+        "parts/b.csv": "ID,P\n2,6\n",
+        "in/old.csv": "ID,P\n1,5\n",
+        "in/NEWSYSTEM.csv": "ID,P\n1,5\n",
+        "codes.csv": "OLD,NEW\n5,5\n6,7\n",
+        "names.csv": "ID,1,2\n",
+        "map.csv": "P,P\n",
+        "own.toml": 'keys = ["ID"]\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "second.csv").hardlink_to(tmp_path / "new.csv")
+    (tmp_path / "link.csv").symlink_to("old.csv")
+    return tmp_path
+
+
+PLAIN = ("diff", "old.csv", "new.csv", "-k", "ID")
+RUN = (
+    *("run", "--inbound-s3", "in", "--processed-s3", "done", "--out-s3", "out"),
+    *("--dataset", "d", "-k", "ID"),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*PLAIN, "-o", "link.csv"), "-o link.csv: the path is an input file"),
+        ((*PLAIN, "-o", "second.csv"), "-o second.csv: the path is an input file"),
+        (
+            ("diff", "parts/*.csv", "new.csv", "-k", "ID", "-o", "parts/a.csv"),
+            "-o parts/a.csv: the path is an input file",
+        ),
+        (
+            ("diff", "parts", "new.csv", "-k", "ID", "--rejects", "parts/b.csv"),
+            "--rejects parts/b.csv: the path is an input file",
+        ),
+        (
+            ("diff", "old.csv", "file://HERE/new.csv", "-k", "ID", "-o", "new.csv"),
+            "-o new.csv: the path is an input file",
+        ),
+        (
+            (*PLAIN, "-o", "d.csv", "--rejects", "./d.csv"),
+            "--rejects d.csv: the path is also that of -o",
+        ),
+        (
+            (*PLAIN, "-o", "d.csv", "-o", "d.csv"),
+            "-o d.csv: the path is also that of -o",
+        ),
+        (
+            (*PLAIN, "--log-file", "old.csv"),
+            "--log-file old.csv: the path is an input file",
+        ),
+        (
+            ("keys", "old.csv", "new.csv", "--log-file", "link.csv"),
+            "--log-file link.csv: the path is an input file",
+        ),
+        (
+            (*PLAIN, "--log-file", "d.json", "-o", "d.json"),
+            "--log-file d.json: the path is also that of --output",
+        ),
+        (
+            (*PLAIN, "--rule", "P=map(@codes.csv)", "-o", "codes.csv"),
+            "-o codes.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--old-rule", "P=map(@codes.csv, rest=same)", "-o", "codes.csv"),
+            "-o codes.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--map", "@map.csv", "--rejects", "map.csv"),
+            "--rejects map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--fixed", "@names.csv", "--rejects", "names.csv"),
+            "--rejects names.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "own.toml", "--log-file", "own.toml"),
+            "--log-file own.toml: the path is a file of the settings",
+        ),
+        (
+            ("init", "old.csv", "new.csv", "--config", "old.csv", "--force"),
+            "--config old.csv: the path is an input file",
+        ),
+        ((*RUN, "--log-file", "in/old.csv"), "in/old.csv: the path is an input file"),
+        ((*RUN, "-o", "in/old.csv"), "-o in/old.csv: the path is an input file"),
+    ],
+)
+def test_a_file_in_use_is_never_written(
+    files_in_use: Path, words: tuple[str, ...], said: str
+) -> None:
+    def read_all() -> dict[str, bytes]:
+        paths = (path for path in files_in_use.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in paths}
+
+    before = read_all()
+    given = [word.replace("HERE", str(files_in_use)) for word in words]
+    ended = recon(*given, cwd=files_in_use)
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+    assert read_all() == before
+
+
+def test_the_key_of_masks_is_never_written(files_in_use: Path) -> None:
+    (files_in_use / "key.csv").write_text("k" * 40)
+    words = (*PLAIN, "--mask", "P=hmac", "-o", "key.csv")
+    ended = recon(*words, cwd=files_in_use, RECON_MASK_KEY_FILE="key.csv")
+    assert (ended.returncode, "a file of the settings" in ended.stderr) == (2, True)
+    assert (files_in_use / "key.csv").read_text() == "k" * 40
+
+
+def test_the_file_behind_standard_input_is_never_written(files_in_use: Path) -> None:
+    with (files_in_use / "old.csv").open("rb") as stream:
+        words = ["diff", "-", "new.csv", "-k", "ID", "-o", "link.csv"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "recon_cli", *words],
+            cwd=files_in_use,
+            stdin=stream,
+            capture_output=True,
+            check=False,
+        )
+    assert (ended.returncode, b"an input file" in ended.stderr) == (2, True)
+    assert (files_in_use / "old.csv").read_text() == "ID,P\n1,5\n2,6\n"

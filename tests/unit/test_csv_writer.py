@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +23,7 @@ from support.strategies import CELLS, FEWER, spelled
 from typer.testing import CliRunner
 
 from recon_engine import command_line, diff
+from recon_engine.characters import is_seen
 from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import open_csv
@@ -205,3 +209,32 @@ def test_blanks_around_names_are_trimmed_in_files(tmp_path: Path) -> None:
     path.write_text('[rules]\n"B" = "trim"\n"B " = "lstrip0"\n')
     with pytest.raises(ConfigError, match="differ only in the spaces"):
         load_configuration(path)
+
+
+@given(st.lists(st.sampled_from(["n", "n_2", "n_3"]), max_size=6), st.integers(0, 2))
+def test_objects_have_a_value_for_each_column(names: list[str], rows: int) -> None:
+    """Columns of one name are numbered, and a name that is the only one stays."""
+    table = [tuple(range(at, at + len(names))) for at in range(rows)]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        print_rows(names, table, Format.JSON)
+    objects = json.loads(said.getvalue())
+    assert [tuple(each.values()) for each in objects] == table
+    for each in objects:
+        for name, key in zip(names, each, strict=True):
+            assert key == name if names.count(name) == 1 else key.startswith(name)
+
+
+@given(st.lists(st.tuples(AWKWARD, AWKWARD), max_size=5))
+def test_a_table_in_markdown_has_one_line_and_two_cells_for_each_row(
+    rows: list[tuple[str, str]],
+) -> None:
+    rows = [*rows, ("\x1b[31mred\r", r"a\|b"), ("a|b", "c\nd")]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        print_rows(("x|y", "z\x1b"), rows, Format.MARKDOWN)
+    lines = said.getvalue().removesuffix("\n").split("\n")
+    assert len(lines) == 2 + len(rows)
+    assert all(is_seen(c) for line in lines for c in line)
+    for line in lines:
+        # A backslash and what follows it is one character.
+        bare = re.sub(r"\\.", "", line)
+        assert bare.count("|") == 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -7,18 +8,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.results import with_findings
 from support.suppressed_pairs import DAY, pair
 
-from recon_engine import Reconciliation, diff
+from recon_engine import Reconciliation, diff, verdict
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import METRICS, Operator, TakesColumn, parse_gate
 from recon_engine.model import GateResult, Total
 from recon_engine.suppressions import NarrowCounts
-from recon_engine.verdict import Measurements, evaluate_gates
+from recon_engine.verdict import GateShare, Measurements, evaluate_gates
 
 
 def evaluated(result: Reconciliation, *gates: str) -> tuple[GateResult, ...]:
@@ -310,3 +311,22 @@ def test_without_gates_differences_decide() -> None:
     old, new = pair()
     assert not diff(old, new, keys="ID").passes
     assert diff(old, old, keys="ID").passes
+
+
+@given(
+    st.integers(1, 10**12).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+)
+@example((4, 10_000_000))
+@example((9_999_999, 10_000_000))
+@example((29, 100))
+def test_a_rate_is_shown_without_exponent_and_never_as_none_or_all(
+    share: tuple[int, int],
+) -> None:
+    part, whole = share
+    gate = parse_gate("mismatch_rate<=5%")
+    text = verdict._describe_share(gate, GateShare(part, whole, "row", "differ"))
+    [shown] = re.findall(r"\(([>0-9.]+)%\), limit 5%$", text)
+    assert (shown == "0") is (part == 0)
+    assert (shown == "100") is (part == whole)
+    if not shown.startswith(">"):
+        assert float(shown) == pytest.approx(100 * part / whole, rel=0.006)

@@ -236,6 +236,69 @@ def test_what_does_not_fit_is_counted_and_said(
     assert notes[0] in [row[1].value for row in book["summary"].iter_rows()]
 
 
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("x" * 32_767, True),
+        ("x" * 32_768, False),
+        ("\U0001f600" * 16_383 + "x", True),
+        ("\U0001f600" * 16_384, False),
+        # The cut is between the halves of a character, or beside them.
+        ("x" + "\U0001f600" * 20_000, False),
+        ("xx" + "\U0001f600" * 20_000, False),
+        ("é" * 32_767, True),
+    ],
+)
+def test_a_cell_has_as_many_characters_as_excel_counts(
+    tmp_path: Path, text: str, *, fits: bool
+) -> None:
+    old = pl.DataFrame({"ID": ["1"], "A": [text]})
+    new = pl.DataFrame({"ID": ["1"], "A": ["n"]})
+    notes = write_workbook(rx.diff(old, new, keys="ID"), tmp_path / "r.xlsx")
+    cell = openpyxl.load_workbook(tmp_path / "r.xlsx")["mismatches"].cell(2, 3).value
+    assert (cell == text) is fits
+    if fits:
+        assert notes == ()
+        return
+    assert notes == (
+        "sheet mismatches: 1 value is cut, for a cell has 32,767 characters",
+    )
+    assert cell.endswith(workbook.CUT)
+    assert text.startswith(cell.removesuffix(workbook.CUT))
+    assert 32_766 <= len(cell.encode("utf-16-le")) // 2 <= 32_767
+
+
+def test_a_quiet_command_that_passes_prints_no_note(tmp_path: Path) -> None:
+    for name, text in (("o.csv", "x" * 40_000), ("n.csv", "y")):
+        (tmp_path / name).write_text(f"ID,A\n1,{text}\n")
+    asked = ("diff", "o.csv", "n.csv", "-k", "ID", "--gate", "mismatched_rows<=1")
+    for words in (("-q",), ()):
+        ended = recon(*asked, "-o", "r.xlsx", *words, cwd=tmp_path)
+        assert ended.returncode == 0
+        assert ("1 value is cut" in ended.stderr) is not bool(words)
+        assert bool(ended.stderr) is not bool(words)
+
+
+def test_columns_that_do_not_fit_are_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The file that is written does not depend on the limit of the library.
+    monkeypatch.setattr(workbook, "MOST_COLUMNS", 6)
+    names = ["ID", *(f"C{at}" for at in range(8))]
+    old = pl.DataFrame({name: ["1", "2"] for name in names})
+    found = rx.diff(old, old.head(1), keys="ID")
+    notes = write_workbook(found, tmp_path / "r.xlsx")
+    assert notes == tuple(
+        f"sheet {sheet}: 3 columns are left out, for a sheet has 6 columns"
+        for sheet in ("missing", "extra")
+    )
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    assert [*book["missing"].values] == [tuple(names[:6]), ("2",) * 6]
+    assert book["missing"].auto_filter.ref == "A1:F2"
+    said = [row[1].value for row in book["summary"].iter_rows()]
+    assert {*notes} <= {*said}
+
+
 def test_masks_hold_in_a_workbook_and_the_command_writes_one(tmp_path: Path) -> None:
     pair(tmp_path, ("secret-1", "secret-2"))
     command = ("diff", "o.csv", "n.csv", "-k", "ID", "--mask", "A=redact")

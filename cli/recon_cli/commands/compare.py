@@ -64,7 +64,11 @@ def diff(old: Old, new: New, settings: Settings) -> None:
 
         engine = settings["engine"]
         writers = render.check_targets(
-            settings["output"], old, new, rejects=settings["rejects"]
+            settings["output"],
+            old,
+            new,
+            settings=settings,
+            rejects=settings["rejects"],
         )
         if not choose_engine(engine).brings_whole_difference:
             render.reject_whole_outputs(

@@ -218,6 +218,7 @@ def breaks(
                     of_run = find_run_id(connection, run, dataset)
                     wanted = replace(wanted, run=of_run)
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
+        filed = settings.suppressions_of(dataset)
         if totals:
             render.show_break_totals(found, form)
         elif suppress:
@@ -227,7 +228,8 @@ def breaks(
             render.note_breaks(found)
             # With --dataset, its settings are not read.
             path = settings["config"] or find_config_file()
-            suppression_draft.print_suppressions(found, dataset, path)
+            before = found.suppressions if filed is None else filed
+            suppression_draft.print_suppressions(found, dataset, path, before or [])
         else:
             render.show_breaks(found, form, settings.file_words)
         if wanted.key and not found.total + found.left_out:
@@ -237,7 +239,6 @@ def breaks(
                 f"not compared, on one side only: {readable(', '.join(drifted))};"
                 f" to leave out: {write_ignore(drifted)} in recon.toml, or --ignore"
             )
-        filed = settings.suppressions_of(dataset)
         if None not in (filed, found.suppressions) and filed != found.suppressions:
             session.announce(
                 f"the suppressions of {settings.config_file} changed after the last"

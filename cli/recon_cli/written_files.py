@@ -1,0 +1,126 @@
+"""The files that a command writes: none is one that it reads, and no two are the same.
+
+A file is known by its device and inode: paths, URLs, links and parts name it in many
+ways.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.errors import ConfigError
+from recon_engine.model import SIDES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from recon_cli.settings import Settings
+
+
+STANDARD_INPUT: Final = 0
+# What a file is used for. Each ends the sentence "the path is …".
+INPUT: Final = "an input file or a folder"
+SETTINGS_FILE: Final = "a file of the settings"
+OTHER_NAME: Final = "choose another file name"
+
+
+class FilesInUse:
+    """Files that a command may not write, or not once more, each with what it is."""
+
+    def __init__(self) -> None:
+        self._uses: dict[object, str] = {}
+
+    def add(self, paths: Iterable[str | Path | int], use: str) -> None:
+        """Add files; `use` ends the sentence "the path is …"."""
+        for path in paths:
+            identity = _identify(path)
+            if identity is not None:
+                self._uses.setdefault(identity, use)
+
+    def claim(self, option: str, path: Path) -> None:
+        """Add a file that an option writes; ConfigError if it is in use."""
+        identity = _identify(path)
+        if identity in self._uses:
+            raise ConfigError(
+                f"{option} {path}: the path is {self._uses[identity]}",
+                help=OTHER_NAME,
+            )
+        self.add([path], f"also that of {option}")
+
+
+def _identify(path: str | Path | int) -> object:
+    """What all names of a file share; None for a folder, a pipe or a device.
+
+    Two of these may be one: nothing that is written there replaces anything.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a number, too
+    except OSError:
+        return None if isinstance(path, int) else os.path.realpath(path)
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def list_local_files(*inputs: str) -> Iterator[str | Path | int]:
+    """The local files of inputs: each part of a folder or of a pattern is one."""
+    from recon_engine.inputs.tables import are_parts
+    from recon_engine.storage.urls import local_path
+
+    for name in inputs:
+        if name == "-":
+            # A shell has opened it, and may have opened a file.
+            yield STANDARD_INPUT
+        elif not name.startswith("s3:"):
+            # The command reports an input that cannot be read.
+            with suppress(ConfigError, OSError):
+                path = local_path(name)
+                if are_parts(name):
+                    from recon_engine.inputs.parts import list_parts
+
+                    yield from (part for part, _ in list_parts(path))
+                else:
+                    yield path
+
+
+def list_inbound(settings: Settings) -> Iterator[str]:
+    """The files of a local inbound that a run may take for its pair."""
+    place = settings["inbound_s3"]
+    if place is None or place.startswith("s3:"):
+        return
+    from recon_engine.pipeline.inbox import DATA_SUFFIXES
+    from recon_engine.storage.urls import local_path
+
+    patterns = [settings[f"{side}_pattern"] for side in SIDES]
+    with suppress(ConfigError, OSError):
+        for path in local_path(place).iterdir():
+            if path.name.endswith(DATA_SUFFIXES) or any(
+                pattern and fnmatchcase(path.name, pattern) for pattern in patterns
+            ):
+                yield str(path)
+
+
+def refuse_log_in_use(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Refuse a log file that the command reads or writes besides: it is appended to.
+
+    `given`: the values of the parameters that are not in the table of options. Raises
+    ConfigError.
+    """
+    path = settings["log_file"] if settings.has("log_file") else None
+    if path is None:
+        return
+    files = FilesInUse()
+    inputs = [given[name] for name in ("old", "new") if name in given]
+    if settings.has("inbound_s3"):
+        inputs += list_inbound(settings)
+    files.add(list_local_files(*inputs), INPUT)
+    files.add(settings.files_read, SETTINGS_FILE)
+    for name in ("output", "rejects"):
+        if settings.has(name) and (wanted := settings[name]):
+            several = wanted if isinstance(wanted, tuple) else [wanted]
+            files.add(several, f"also that of --{name}")
+    files.claim("--log-file", path)
