@@ -48,6 +48,7 @@ ALL = (
     "0020_terms.sql",
     "0021_constants.sql",
     "0022_kinds.sql",
+    "0023_counted_values.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
