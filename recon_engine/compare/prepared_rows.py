@@ -55,11 +55,15 @@ class PreparedRows:
 
 @dataclass(frozen=True, slots=True)
 class PairedRows:
-    """Rows by their numbers: `pairs` as `pair_rows` has them, and what is left out."""
+    """Rows by their numbers: `pairs` as `pair_rows` has them, and what is left out.
+
+    `failing`: the rows of pairs that fail `--where`, of which the other row is kept.
+    """
 
     pairs: pl.DataFrame
     left_out: tuple[NDArray[np.int64], NDArray[np.int64]]
     partner_left_out: tuple[NDArray[np.int64], NDArray[np.int64]]
+    failing: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,15 @@ def compare_prepared(
             strict=True,
         )
     ]
-    return found.with_aside(SetAside((counts[0], counts[1]), unpairable))
+    of_old, of_new = (
+        rows.select(ours.keys)[numbers] if len(numbers) else None
+        for rows, numbers in zip(
+            (arranged.old, arranged.new), paired.failing, strict=True
+        )
+    )
+    return found.with_aside(
+        SetAside((counts[0], counts[1]), unpairable, (of_old, of_new))
+    )
 
 
 def arrange_rows(
@@ -263,4 +275,5 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
             np.concatenate([ours.alone_new, out[1]]),
         ),
         (old_gone.old, new_gone.new),
+        (theirs.old, ours.new),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 class SetAside:
     """The rows of both sides that are set aside; the first of a pair is that of OLD.
 
-    `unpairable`: whole rows with their `REASON`; None without any.
+    `unpairable`: whole rows with their `REASON`; None without any. `failing`: not set
+    aside, but the keys of rows that are in a pair although they fail `--where`; None
+    without any.
     """
 
     counts: tuple[RowCounts, RowCounts] = (RowCounts(), RowCounts())
     unpairable: tuple[pl.DataFrame | None, pl.DataFrame | None] = field(
+        default=(None, None)
+    )
+    failing: tuple[pl.DataFrame | None, pl.DataFrame | None] = field(
         default=(None, None)
     )
 
@@ -36,7 +41,7 @@ class SetAside:
             None if rows is None else select(side, rows)
             for side, rows in enumerate(self.unpairable)
         )
-        return SetAside(self.counts, (old, new))
+        return replace(self, unpairable=(old, new))
 
 
 NOTHING_ASIDE: Final = SetAside()
@@ -50,7 +55,8 @@ def merge_set_aside(parts: Sequence[SetAside]) -> SetAside:
         sum((part.counts[side] for part in parts), RowCounts()) for side in (0, 1)
     )
     ours, theirs = (_concat(part.unpairable[side] for part in parts) for side in (0, 1))
-    return SetAside((old, new), (ours, theirs))
+    of_old, of_new = (_concat(part.failing[side] for part in parts) for side in (0, 1))
+    return SetAside((old, new), (ours, theirs), (of_old, of_new))
 
 
 def list_unpairable(rows: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame | None:

@@ -58,7 +58,11 @@ class Places:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a comparison says of its rows, in sets and counts."""
+    """What a comparison says of its rows, in sets and counts.
+
+    `compared`: by the form of a key, the rows of each side that are in a pair, or kept
+    without one; a result does not say it.
+    """
 
     matched: int
     missing: Counter[oracle.Row]
@@ -66,6 +70,7 @@ class Prepared:
     cells: Counter[tuple[oracle.Row, str, str, str]]
     old: Places
     new: Places
+    compared: tuple[Counter[oracle.Row], ...] = field(default=(), compare=False)
 
 
 @dataclass
@@ -157,6 +162,13 @@ def compare(  # noqa: C901 - the steps in their order
             if not oracle.alike(chains[name], o_text, n_text):
                 cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
     everything = [*keys, *columns]
+    compared = tuple(
+        Counter(
+            tuple(_form(chains, side.name, key, row[key]) for key in keys)
+            for row in (*in_pairs[at], *alone[at], *gone[at])
+        )
+        for at, side in enumerate(sides)
+    )
     return Prepared(
         matched=len(pairs),
         missing=Counter(tuple(row[n] for n in everything) for row in alone[0]),
@@ -164,6 +176,7 @@ def compare(  # noqa: C901 - the steps in their order
         cells=cells,
         old=found[0],
         new=found[1],
+        compared=compared,
     )
 
 
