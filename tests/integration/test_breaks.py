@@ -453,14 +453,15 @@ def test_a_pair_of_which_one_row_fails_the_filter_is_compared(
     old = csv("1,5,a", "2,5,b", "3,5,a")
     found = look(site, "2", *new, old=old, options=options)
     assert counted(found) == {"resolved": 2}
-    # Both rows of key 1 fail: the pair is left out.
-    old, new = csv("1,6,a", "3,5,a"), ("1,5,b", "3,5,a")
-    assert counted(look(site, "3", *new, old=old, options=options)) == {
+    two = "1,5,b", "3,5,a"
+    old = csv("1,6,a", "3,5,a")
+    assert counted(look(site, "3", *two, old=old, options=options)) == {
         "reopened": 1,
         "open": 1,
     }
+    # Both rows of key 1 fail: the pair is left out.
     old = csv("1,5,b", "3,5,a")
-    assert counted(look(site, "4", *new, old=old, options=options)) == {
+    assert counted(look(site, "4", *two, old=old, options=options)) == {
         "unseen": 1,
         "open": 1,
     }
