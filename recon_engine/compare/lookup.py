@@ -171,9 +171,9 @@ def sightings(
 ) -> Sightings:
     """Count the rows of sought keys in some buckets, for break tracking.
 
-    `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
-    for each side, all keys that repeat, as a struct `key`, and their `rows`; `sides`:
-    the columns of each side.
+    `keys`: for each side, the keys of the rows that `Sought.keys` selects and that are
+    kept; `repeats`: for each side, all keys that repeat, as a struct `key`, and their
+    `rows`; `sides`: the columns of each side.
     """
     if sought is None:
         return NONE
@@ -184,6 +184,11 @@ def sightings(
     )
     if names.prepared.either_folds:
         old, new = _count_folded(sought, (old, new), found, sides)
+    failing = (
+        _counted(sought, [] if rows is None else [rows], names, side)
+        for rows, side in zip(found.aside.failing, SIDES, strict=True)
+    )
+    old, new = map(_add_counts, (old, new), failing)
     unmatched = found.missing.height + found.extra.height
     # These alone exceed the limit, so no break will be tracked.
     if found.cells.height + unmatched > sought.limit:
@@ -294,8 +299,11 @@ def _counted(
         .agg(rows=pl.len().cast(pl.Int64))
         for part in keys
     ]
-    every = pl.concat([pl.DataFrame(schema=COUNTED), *parts])
-    return every.group_by("at").agg(pl.col("rows").sum())
+    return _add_counts(pl.DataFrame(schema=COUNTED), *parts)
+
+
+def _add_counts(*parts: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(parts).group_by("at").agg(pl.col("rows").sum())
 
 
 def _count_folded(

@@ -286,11 +286,12 @@ def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
         _select_first_rows(side, rows, plan)
         for side, rows in enumerate((difference.missing, difference.extra))
     )
+    aside = difference.aside.with_rows(
+        lambda side, rows: _select_first_rows(side, rows, plan)
+    )
     return replace(
         difference,
-        aside=difference.aside.with_rows(
-            lambda side, rows: _select_first_rows(side, rows, plan)
-        ),
+        aside=replace(aside, failing=(None, None)),
         keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,

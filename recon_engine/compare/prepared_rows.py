@@ -58,11 +58,15 @@ class PreparedRows:
 
 @dataclass(frozen=True, slots=True)
 class PairedRows:
-    """Rows by their numbers: `pairs` as `pair_rows` has them, and what is left out."""
+    """Rows by their numbers: `pairs` as `pair_rows` has them, and what is left out.
+
+    `failing`: the rows of pairs that fail `--where`, of which the other row is kept.
+    """
 
     pairs: pl.DataFrame
     left_out: tuple[NDArray[np.int64], NDArray[np.int64]]
     partner_left_out: tuple[NDArray[np.int64], NDArray[np.int64]]
+    failing: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,13 @@ def compare_prepared(
         )
     ]
     reasons = count_reasons(unpairable[0]), count_reasons(unpairable[1])
-    aside = SetAside((counts[0], counts[1]), unpairable, reasons)
+    of_old, of_new = (
+        rows.select(ours.keys)[numbers] if len(numbers) else None
+        for rows, numbers in zip(
+            (arranged.old, arranged.new), paired.failing, strict=True
+        )
+    )
+    aside = SetAside((counts[0], counts[1]), unpairable, reasons, (of_old, of_new))
     return replace(found.with_aside(aside), tallies=tallies)
 
 
@@ -288,4 +298,5 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
             np.concatenate([ours.alone_new, out[1]]),
         ),
         (old_gone.old, new_gone.new),
+        (theirs.old, ours.new),
     )

@@ -23,6 +23,8 @@ class SetAside:
 
     `unpairable`: whole rows with their `REASON`; None without any. `reasons`: how many
     unpairable rows have which, of all rows and not only of those that are listed.
+    `failing`: not set aside, but the keys of rows that are in a pair although they fail
+    `--where`; None without any.
     """
 
     counts: tuple[RowCounts, RowCounts] = (RowCounts(), RowCounts())
@@ -31,6 +33,9 @@ class SetAside:
     )
     reasons: tuple[Counter[str], Counter[str]] = field(
         default_factory=lambda: (Counter(), Counter())
+    )
+    failing: tuple[pl.DataFrame | None, pl.DataFrame | None] = field(
+        default=(None, None)
     )
 
     def with_rows(
@@ -58,7 +63,10 @@ def merge_set_aside(parts: Sequence[SetAside]) -> SetAside:
     reasons = [
         sum((part.reasons[side] for part in parts), Counter[str]()) for side in (0, 1)
     ]
-    return SetAside((old, new), (ours, theirs), (reasons[0], reasons[1]))
+    of_old, of_new = (_concat(part.failing[side] for part in parts) for side in (0, 1))
+    return SetAside(
+        (old, new), (ours, theirs), (reasons[0], reasons[1]), (of_old, of_new)
+    )
 
 
 def list_unpairable(rows: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame | None:

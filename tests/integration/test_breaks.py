@@ -442,6 +442,31 @@ def test_a_folded_key_counts_as_one_row(where: str, site: FolderSite) -> None:
     assert counted(look(site, "2", *new, old=old, **given)) == {"resolved": 2}
 
 
+def test_a_pair_of_which_one_row_fails_the_filter_is_compared(
+    site: FolderSite,
+) -> None:
+    options = Options(keys=("ID",), ignore=("NOTE",), where="NOTE = 'a'")
+    new = "1,5,b", "2,5,a", "3,5,a"
+    old = csv("1,6,a", "2,6,b", "3,5,a")
+    found = look(site, "1", *new, old=old, options=options)
+    assert counted(found) == {"new": 2, "open": 2}
+    old = csv("1,5,a", "2,5,b", "3,5,a")
+    found = look(site, "2", *new, old=old, options=options)
+    assert counted(found) == {"resolved": 2}
+    two = "1,5,b", "3,5,a"
+    old = csv("1,6,a", "3,5,a")
+    assert counted(look(site, "3", *two, old=old, options=options)) == {
+        "reopened": 1,
+        "open": 1,
+    }
+    # Both rows of key 1 fail: the pair is left out.
+    old = csv("1,5,b", "3,5,a")
+    assert counted(look(site, "4", *two, old=old, options=options)) == {
+        "unseen": 1,
+        "open": 1,
+    }
+
+
 def test_a_key_that_cannot_be_folded_ends_no_break(site: FolderSite) -> None:
     folds = SideOptions(fold=True, sum=("PAID",))
     given = {"options": Options(keys=("ID",), new=folds), "feed": Feed.FULL}

@@ -63,6 +63,8 @@ class Prepared:
     `made_equal`: the pairs that a rule makes equal, by its column and its place there.
     `codes`: by a column with a code table, the codes of pairs that are right, wrong and
     unlisted; of a key, those that are not listed are of unpairable rows.
+    `compared`: by the form of a key, the rows of each side that are in a pair, or kept
+    without one; a result does not say it.
     """
 
     matched: int
@@ -74,6 +76,7 @@ class Prepared:
     cells: Counter[tuple[oracle.Row, str, str, str]]
     old: Places
     new: Places
+    compared: tuple[Counter[oracle.Row], ...] = field(default=(), compare=False)
 
 
 @dataclass
@@ -171,6 +174,13 @@ def compare(  # noqa: C901 - the steps in their order
             for texts in unlike
             if oracle.alike(chains[name], *texts)
         )
+    compared = tuple(
+        Counter(
+            tuple(_form(chains, side.name, key, row[key]) for key in keys)
+            for row in (*in_pairs[at], *alone[at], *gone[at])
+        )
+        for at, side in enumerate(sides)
+    )
     return Prepared(
         matched=len(pairs),
         tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
@@ -185,6 +195,7 @@ def compare(  # noqa: C901 - the steps in their order
         cells=cells,
         old=found[0],
         new=found[1],
+        compared=compared,
     )
 
 
