@@ -6,6 +6,7 @@ import codecs
 import functools
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -817,7 +818,10 @@ class RunConfig:
         `rules` is of the options in which a rule names a file: those of both sides, of
         OLD and of NEW, with its content.
         """
-        options, by_content = self.options.public, self.options.by_content
+        options = by_content = self.options.public
+        # A file that is gone by now ends a run, and the end of a run is logged.
+        with suppress(ConfigError):
+            by_content = self.options.by_content
         public: dict[str, object] = {
             "dataset": self.dataset,
             "inbound": self.inbound,

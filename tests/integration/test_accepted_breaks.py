@@ -523,6 +523,21 @@ def test_a_code_table_is_what_is_in_it_and_not_where_it_is(
     assert run(4, "X,Y") == ("SUCCEEDED", True)
 
 
+def test_a_run_whose_code_table_is_gone_is_in_the_run_log(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("CODE,IS\nPAID,paid\n")
+    rules = SideOptions(rules={"STATUS": (f"map(@{codes})",)})
+    options = Options(keys=("ID",), old=rules)
+    codes.unlink()
+    site.deliver(claims(9, lower=False), claims(9, lower=True))
+    outcome = site.run(options=options)
+    assert isinstance(outcome.error, ConfigError)
+    assert "there is no file" in outcome.error.message
+    assert site.statuses() == ["USAGE_ERROR"]
+
+
 def test_runs_recorded_without_the_content_of_a_table_compare_its_name(
     site: FolderSite, tmp_path: Path
 ) -> None:
