@@ -284,13 +284,16 @@ class _ResultBuilder:
             tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
+        evidence = self.evidence(columns, matched)
         evidence = replace(
-            self.evidence(columns, matched),
+            evidence,
             swapped=tuple(
                 find_swapped(
                     [row.cells for row in self.samples.shown],
                     {column.name: column.mismatched for column in columns},
                     matched,
+                    evidence.new_names,
+                    plan.options.renames,
                 )
             ),
         )

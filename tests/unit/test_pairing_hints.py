@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -52,6 +52,33 @@ def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
     assert mapped.counts.mismatched_cells == 3
     assert not [each for each in mapped.hints if each.flag.startswith("--map")]
     assert read_settings(hint) == {"map": swap}
+
+
+@pytest.mark.parametrize(
+    ("asked", "instead"),
+    [
+        ({"renames": {"PAID": "paid"}}, "; in place of --map PAID=paid"),
+        ({"match_names": "casefold"}, ""),
+    ],
+)
+def test_a_swap_is_proposed_with_the_names_that_new_has(
+    asked: dict[str, Any], instead: str
+) -> None:
+    old, new = swapped_pair(100, 0)
+    new = new.rename({"PAID": "paid"})
+    [hint] = [
+        each
+        for each in diff(old, new, keys="ID", **asked).hints
+        if each.flag.startswith("--map")
+    ]
+    assert hint.flag == "--map ALLOWED=paid,PAID=ALLOWED"
+    assert hint.text == (
+        "ALLOWED of OLD is paid of NEW, and PAID is ALLOWED, in 100 of 100 listed rows"
+        + instead
+    )
+    swap = {"ALLOWED": "paid", "PAID": "ALLOWED"}
+    assert read_settings(hint) == {"map": swap}
+    assert diff(old, new, keys="ID", **{**asked, "renames": swap}).agrees
 
 
 @pytest.mark.parametrize(("rows", "wrong"), [(100, 6), (19, 0)])
@@ -188,7 +215,7 @@ def test_of_random_columns_nothing_is_proposed() -> None:
             {"A": Cell(x, y, "text"), "B": Cell(y, z, "text")}
             for x, y, z in zip(a, b, c, strict=True)
         ]
-        assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows)]
+        assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows, {}, {})]
         # A trial of a key reads the rows of both sides: fewer of them take long enough.
         if seed % 20:
             continue
