@@ -66,7 +66,7 @@ def parse_where(text: str, flag: str = "--where") -> tuple[Condition, ...]:
 
 
 def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
-    found = []
+    found = list[Condition]()
     while True:
         found.append(_take_condition(tokens, len(found) + 1))
         if not tokens:

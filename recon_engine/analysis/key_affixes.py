@@ -228,11 +228,13 @@ def _slice_bounds(affix: _Affix, texts: pl.Series) -> str | None:
 
 
 def _free_name(name: str, evidence: Evidence) -> str:
-    """A name for the derived column that neither side has."""
-    known = {*evidence.keys, *evidence.columns, *evidence.new_names}
-    known |= set(evidence.new_names.values())
+    """A name for the derived column that neither side has.
+
+    Nor one that differs in case or blanks only, which `--match-names` would pair.
+    """
+    known = {each.strip().casefold() for each in evidence.taken}
     found, number = f"{name}_PART", 1
-    while found in known:
+    while found.strip().casefold() in known:
         number += 1
         found = f"{name}_PART{number}"
     return found

@@ -523,6 +523,7 @@ class _ResultBuilder:
             },
             chains=ids.chains,
             new_names={ours: theirs for theirs, ours in layout.new_names.items()},
+            taken={*plan.files[OLD], *plan.files[NEW], *layout.new_names},
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

@@ -288,6 +288,33 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
 
 
 @pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("ID_PART", {"ignore": ["ID_PART"]}),
+        ("ID_PART", {"on_schema_drift": "compare"}),
+        ("ID_PART", {"renames": {"X": "ID_PART"}}),
+        ("id_part ", {"ignore": ["id_part "], "match_names": "trim,casefold"}),
+    ],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_derived_column_has_a_name_that_no_column_of_a_file_has(
+    column: str, asked: dict[str, Any], side: int
+) -> None:
+    pair = [keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)]
+    same = ["q"] * len(NUMBERS)
+    pair[side] = pair[side].with_columns(pl.Series(column, same))
+    if "renames" in asked:
+        pair[1 - side] = pair[1 - side].with_columns(X=pl.Series(same))
+        asked = asked if side else {"renames": {"ID_PART": "X"}}
+    [hint] = diff(*pair, keys="ID", **asked).hints
+    assert hint.flag.endswith("--ignore ID --key ID_PART2")
+    settings = read_settings(hint)
+    ignored = [*asked.get("ignore", ()), *settings.pop("ignore")]
+    after = diff(*pair, **{**asked, **settings, "ignore": ignored})
+    assert after.counts.matched == 40
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         # Less than half would pair.
