@@ -287,6 +287,21 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
     assert (after.agrees, after.counts.matched) == (True, 40)
 
 
+@pytest.mark.parametrize("source", ["K", "ID"])
+def test_the_derived_column_is_added_to_those_that_both_sides_derive(
+    source: str,
+) -> None:
+    """Pasted behind `--derive`, `--old-derive` replaces it for OLD."""
+    derive = ["K=slice(ID,1)"] if source == "K" else ["LINE=slice(V,5)"]
+    keys = ["K"] if source == "K" else ["ID", "LINE"]
+    old, new = keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)
+    [hint] = diff(old, new, keys=keys, derive=derive).hints
+    settings = read_settings(hint)
+    assert settings["old_derive"] == [*derive, f"{source}_PART=slice({source},3)"]
+    after = diff(old, new, derive=derive, **settings)
+    assert after.counts.matched == 40
+
+
 @pytest.mark.parametrize(
     ("column", "asked"),
     [
