@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import pairing_oracle
 from support.flags import diff
@@ -305,6 +305,8 @@ def test_a_malformed_filter_is_told_what_is_expected(text: str, message: str) ->
         max_size=8,
     )
 )
+@example(["A", "=", "'SECRET'", "and", "SECRET"])
+@example(['"SECRET"', "in", "A"])
 def test_no_error_of_a_malformed_filter_has_a_part_of_it(words: list[str]) -> None:
     with suppress(ConfigError):
         parse_where(" ".join(words))
