@@ -67,6 +67,18 @@ def is_seen(character: str) -> bool:
     return character.isprintable() and not UNSEEN.match(character)
 
 
+def may_be_in_a_file(text: str) -> bool:
+    """Whether a file may hold a text: no NUL, and no half of a surrogate pair.
+
+    JSON can write both.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     wide = f"\\U{code:08x}" if code > FOUR_DIGITS else f"\\u{code:04x}"

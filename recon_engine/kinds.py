@@ -20,7 +20,6 @@ from recon_engine.model import SIDES
 from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, is_read_form
 from recon_engine.rules.chains import (
     code_table,
-    normal_form,
     read_forms,
     show_forms,
 )
@@ -29,8 +28,9 @@ from recon_engine.rules.texts import CODE_PATTERN
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from recon_engine.rules.base import Rule
     from recon_engine.rules.chains import Chain
 
 
@@ -116,24 +116,32 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def classify_read(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
-    """The kinds of cells of a column with rules, by the values as these read them."""
-    forms = [
-        read_forms(chain.of(side), texts)
-        for side, texts in zip(SIDES, (old, new), strict=True)
+    """The kinds of cells of a column with rules.
+
+    By the values as the typed rules read them if they read both, else by the texts that
+    these rules got: the form of a day is not to be compared with a text.
+    """
+    rules = [_split_rules(chain.of(side)) for side in SIDES]
+    given = [
+        read_forms(of_texts, texts)
+        for (of_texts, _), texts in zip(rules, (old, new), strict=True)
     ]
+    forms = [
+        read_forms(typed, texts) for (_, typed), texts in zip(rules, given, strict=True)
+    ]
+    read = is_read_form(forms[0]) & is_read_form(forms[1])
     cells = pl.DataFrame(
         {
-            side: show_forms(chain.of(side), form)
-            for side, form in zip(SIDES, forms, strict=True)
+            side: show_forms(chain.of(side), form).zip_with(read, texts)
+            for side, form, texts in zip(SIDES, forms, given, strict=True)
         }
     )
     kinds = classify_cells(cells)["kind"]
-    read = is_read_form(forms[0]) & is_read_form(forms[1])
     judged = pl.DataFrame({"kind": kinds, "read": read}).with_columns(
         cells,
         **{
             f"table_{side}": _judge_codes(chain, side, texts, form)
-            for side, texts, form in zip(SIDES, (old, new), forms, strict=True)
+            for side, texts, form in zip(SIDES, given, forms, strict=True)
         },
     )
     unlisted = pl.any_horizontal(
@@ -157,19 +165,22 @@ def classify_read(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
     ).to_series()
 
 
+def _split_rules(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
+    """The text rules of a side, and its typed rule, if it has one."""
+    return [r for r in rules if not r.family], [r for r in rules if r.family]
+
+
 def _judge_codes(
     chain: Chain, side: str, texts: pl.Series, forms: pl.Series
 ) -> pl.Series:
-    """For a side with a code table: which codes are unlisted, which are listed."""
-    rules = chain.of(side)
-    table = code_table(rules)
+    """For a side with a code table: which codes are unlisted, which are listed.
+
+    `texts`: what the table was given; `forms`: what it made of them.
+    """
+    table = code_table(chain.of(side))
     if table is None:
         return pl.repeat(None, len(texts), dtype=pl.String, eager=True)
-    codes = (
-        texts.alias("text")
-        .to_frame()
-        .select(text=normal_form(rules[:-1], pl.col("text")), form=forms)
-    )
+    codes = pl.DataFrame({"text": texts, "form": forms})
     return codes.select(
         pl.when(pl.col("form").str.starts_with(APART_PREFIX))
         .then(pl.lit(Kind.UNLISTED.value))

@@ -66,9 +66,9 @@ def parse_where(text: str, flag: str = "--where") -> tuple[Condition, ...]:
 
 
 def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
-    found = []
+    found = list[Condition]()
     while True:
-        found.append(_take_condition(tokens))
+        found.append(_take_condition(tokens, len(found) + 1))
         if not tokens:
             return tuple(found)
         word = tokens.pop(0)
@@ -121,31 +121,39 @@ def _tokens(text: str) -> Iterator[_Token]:
         at = found.end()
 
 
-def _take_condition(tokens: list[_Token]) -> Condition:
+def _take_condition(tokens: list[_Token], number: int) -> Condition:
+    """The condition of this number, from 1.
+
+    Errors have the number only: what is in the place of a column may be a value.
+    """
     if not tokens or tokens[0].kind not in {"name", "word"} or not tokens[0].text:
-        raise _MalformedError("a condition does not begin with a column")
+        raise _MalformedError(f"condition {number} does not begin with a column")
     column = tokens.pop(0).text
     operator = tokens.pop(0) if tokens else _Token("sign", "")
     if operator.kind == "sign" and operator.text in COMPARISONS:
-        return Condition(column, operator.text, (_take_value(tokens, column),))
+        return Condition(column, operator.text, (_take_value(tokens, number),))
     if operator.kind == "word" and operator.text.lower() == "in":
-        return Condition(column, "in", _take_values(tokens, column))
-    raise _MalformedError(f"{column} is not followed by =, !=, <, <=, >, >= or in")
+        return Condition(column, "in", _take_values(tokens, number))
+    raise _MalformedError(
+        f"the column of condition {number} is not followed by =, !=, <, <=, >, >= or in"
+    )
 
 
-def _take_value(tokens: list[_Token], column: str) -> str:
+def _take_value(tokens: list[_Token], number: int) -> str:
     if not tokens or tokens[0].kind not in {"text", "word"}:
-        raise _MalformedError(f"{column} is compared with no value")
+        raise _MalformedError(f"condition {number} has no value")
     return tokens.pop(0).text
 
 
-def _take_values(tokens: list[_Token], column: str) -> tuple[str, ...]:
+def _take_values(tokens: list[_Token], number: int) -> tuple[str, ...]:
     """The values of `in (…)`."""
     expected, found = "(", []
     while True:
         if not tokens or tokens.pop(0) != _Token("sign", expected):
-            raise _MalformedError(f"the list of {column} is not written as ('a', 'b')")
-        found.append(_take_value(tokens, column))
+            raise _MalformedError(
+                f"the list of condition {number} is not written as ('a', 'b')"
+            )
+        found.append(_take_value(tokens, number))
         if tokens and tokens[0] == _Token("sign", ")"):
             tokens.pop(0)
             return tuple(found)

@@ -14,7 +14,7 @@ from recon_engine.records import dataclass
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import polars as pl
 
@@ -64,7 +64,9 @@ class Evidence:
     Columns by the user's names: `keys`, and the compared `columns` in the order of OLD.
     Frames and counts have internal names: `names` translates them, `key_names` those of
     the key; `given`: the rules of the key, by internal name; `chains`: those of all
-    columns. `new_names`: what NEW calls columns, by their names in results.
+    columns. `new_names`: what NEW calls columns, by their names in results. `taken`:
+    the names of all columns of both files, and of those that are derived. `derive`:
+    the derivations that both sides have, which those of a side replace.
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
@@ -81,6 +83,8 @@ class Evidence:
     given: Mapping[str, GivenRules]
     chains: Rules
     new_names: Mapping[str, str]
+    taken: Collection[str]
+    derive: Sequence[str]
     renamed: Sequence[tuple[str, str]]
     agreements: Mapping[tuple[str, str], tuple[int, int]]
     column_findings: Mapping[str, ColumnFindings]

@@ -200,8 +200,9 @@ def _affix_flag(affix: _Affix, evidence: Evidence, texts: pl.Series) -> str:
     # The other side has the whole column under the same name.
     kept = [bounds if at == affix.at else "1" for at in range(len(SIDES))]
     flags = [
-        f"--{side}-derive {command_line.quoted(_slice(derived, name, each))}"
+        f"--{side}-derive {command_line.quoted(text)}"
         for side, name, each in zip(SIDES, names, kept, strict=True)
+        for text in (*evidence.derive, _slice(derived, name, each))
     ]
     keys = [derived if name == old else name for name in evidence.key_names.values()]
     ignored = command_line.quote_name(old, ",")
@@ -228,11 +229,13 @@ def _slice_bounds(affix: _Affix, texts: pl.Series) -> str | None:
 
 
 def _free_name(name: str, evidence: Evidence) -> str:
-    """A name for the derived column that neither side has."""
-    known = {*evidence.keys, *evidence.columns, *evidence.new_names}
-    known |= set(evidence.new_names.values())
+    """A name for the derived column that neither side has.
+
+    Nor one that differs in case or blanks only, which `--match-names` would pair.
+    """
+    known = {each.strip().casefold() for each in evidence.taken}
     found, number = f"{name}_PART", 1
-    while found in known:
+    while found.strip().casefold() in known:
         number += 1
         found = f"{name}_PART{number}"
     return found

@@ -102,7 +102,8 @@ def for_keys(
 def for_damaged_keys(sides: Sides, names: Mapping[str, str]) -> list[Hint]:
     """Key columns of which a side has numbers with exponents, and the other has not.
 
-    The digits are lost: no rule brings them back, so none is proposed.
+    The digits are lost: no rule brings them back, so none is proposed. `2E14` may be an
+    intact code, unless such texts are fewer than the keys of the other side.
     """
     found = []
     for column, name in names.items():
@@ -110,9 +111,17 @@ def for_damaged_keys(sides: Sides, names: Mapping[str, str]) -> list[Hint]:
         if not any(EXPONENT_PATTERN.match(rows[column][0]) for rows in sides):
             continue
         written = [rows[column].str.contains(IN_EXPONENT) for rows in sides]
+        distinct = [rows[column].n_unique() for rows in sides]
         for at, side in enumerate(("OLD", "NEW")):
-            if written[at].all() and not written[1 - at].any():
-                rows, values = len(sides[at]), sides[at][column].n_unique()
+            rows, values = len(sides[at]), distinct[at]
+            if (
+                written[at].all()
+                and not written[1 - at].any()
+                and (
+                    sides[at][column].str.contains("+", literal=True).all()
+                    or values < min(rows, distinct[1 - at])
+                )
+            ):
                 found.append(
                     Hint(
                         kind=HintKind.DAMAGE,

@@ -23,7 +23,11 @@ MOST_OTHERS_ONE_IN: Final = 20
 
 
 def find_swapped(
-    rows: Sequence[Mapping[str, Cell]], differing: Mapping[str, int], matched: int
+    rows: Sequence[Mapping[str, Cell]],
+    differing: Mapping[str, int],
+    matched: int,
+    new_names: Mapping[str, str],
+    renames: Mapping[str, str],
 ) -> Iterator[Hint]:
     """Pairs of columns that `--map A=B,B=A` would make equal.
 
@@ -31,6 +35,9 @@ def find_swapped(
         rows: The differing cells of the listed rows, by column. They are counted.
         differing: The differing cells of each column, of all rows.
         matched: The number of matched rows.
+        new_names: What NEW calls columns whose names differ.
+        renames: The names that `--map` gives now: a column is mapped once, so the
+            proposed map replaces those of the two columns.
 
     A column is proposed only if it differs in most rows: in the others the swap would
     make equal cells different.
@@ -51,11 +58,20 @@ def find_swapped(
         others = MOST_OTHERS_ONE_IN * (total - count)
         if count >= LEAST_ROWS and others <= total and {one, other} <= often:
             share = format_share(count, total, "listed row")
+            swap = {
+                ours: new_names.get(theirs, theirs)
+                for ours, theirs in ((one, other), (other, one))
+            }
+            renamed = one in new_names or other in new_names
+            reverse = f"{other} is {swap[other]}" if renamed else "the reverse"
+            given = {name: renames[name] for name in swap if name in renames}
+            instead = f"; in place of {command_line.map_flags(given)}" if given else ""
             yield Hint(
                 kind=HintKind.RENAME,
                 column=one,
-                flag=command_line.map_flags({one: other, other: one}),
+                flag=command_line.map_flags(swap),
                 count=count,
                 total=total,
-                text=f"{one} of OLD is {other} of NEW, and the reverse, in {share}",
+                text=f"{one} of OLD is {swap[one]} of NEW, and {reverse}, in {share}"
+                f"{instead}",
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine.characters import may_be_in_a_file
 from recon_engine.compare.digests import assign_ids
 from recon_engine.compare.masks import make_masks
 from recon_engine.compare.pairing import compare_rows, with_kinds
@@ -180,6 +181,7 @@ def explain_rows(
         both = [
             _find_rows(table, each, key)
             for table, each in zip(tables, names, strict=True)
+            if all(map(may_be_in_a_file, key))
         ]
     if all(rows.is_empty() for rows in both):
         raise ConfigError(

@@ -285,13 +285,16 @@ class _ResultBuilder:
             tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
+        evidence = self.evidence(columns, matched)
         evidence = replace(
-            self.evidence(columns, matched),
+            evidence,
             swapped=tuple(
                 find_swapped(
                     [row.cells for row in self.samples.shown],
                     {column.name: column.mismatched for column in columns},
                     matched,
+                    evidence.new_names,
+                    plan.options.renames,
                 )
             ),
         )
@@ -525,6 +528,10 @@ class _ResultBuilder:
             },
             chains=ids.chains,
             new_names={ours: theirs for theirs, ours in layout.new_names.items()},
+            taken={*plan.files[OLD], *plan.files[NEW], *layout.new_names},
+            derive=plan.options.old.derive
+            if plan.options.old.derive == plan.options.new.derive
+            else (),
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

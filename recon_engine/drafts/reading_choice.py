@@ -16,6 +16,7 @@ from recon_engine.config import (
 from recon_engine.drafts.decision import Decision
 from recon_engine.drafts.layout_pairs import PADDING, is_padded, pair_layouts
 from recon_engine.drafts.reading import (
+    TRAILER_WORDS,
     Reading,
     find_encoding_at,
     find_reading,
@@ -201,6 +202,7 @@ def describe_readings(
             columns += f" in {'all ' * (rows[at] > 1)}{format_count(rows[at], 'row')}"
         if reading.layout is not None:
             found += _describe_layout(name, reading, columns)
+            found += _describe_trailers(name, frame, trailer_counts[at])
             continue
         if inputs[at].is_table:
             found.append(Decision(f"{name} format", str(kind), columns))
@@ -231,9 +233,7 @@ def describe_readings(
             choice = '="…" is text' if frame.excel_text else "are characters"
             evidence = "the first rows are regular only so"
             found.append(Decision(f"{name} quotes", choice, evidence))
-        for trailer in frame.trailers:
-            about = f"{name} trailer"
-            found.append(Decision(about, trailer, "the last record is no row"))
+        found += _describe_trailers(name, frame, trailer_counts[at])
         if rows is not None:
             evidence = f"it says {rows[at]:,}, the number of all rows"
             found += [
@@ -271,5 +271,20 @@ def _describe_layout(name: str, reading: Reading, columns: str) -> Iterator[Deci
         yield Decision(f"{name} names", "by values", layout.named_by, setting="fixed")
     elif not layout.named:
         yield Decision(f"{name} header", "none", "columns have numbers as names")
+
+
+def _describe_trailers(
+    name: str, frame: SideOptions, counts: Sequence[str]
+) -> Iterator[Decision]:
+    """The decisions about trailers; one without `counts` may be a row that was cut."""
     for trailer in frame.trailers:
-        yield Decision(f"{name} trailer", trailer, "the last record is no row")
+        about = f"{name} trailer"
+        if counts or trailer.upper() in TRAILER_WORDS:
+            yield Decision(about, trailer, "the last record is no row")
+        else:
+            yield Decision(
+                about,
+                trailer,
+                "uncertain: the last record is no row, or a row that was cut",
+                setting="trailer",
+            )

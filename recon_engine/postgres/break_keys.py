@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.characters import may_be_in_a_file
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_key
 from recon_engine.model import SIDES
@@ -83,12 +84,15 @@ def find_key_texts(
 
 
 def _read_values(values: Sequence[str]) -> list[Key]:
-    """The keys that values may be: one for each column, or one JSON array."""
+    """The keys that values may be: one for each column, or one JSON array.
+
+    None of them has a value that no file can hold.
+    """
     found = [tuple(values)]
     if len(values) == 1:
         with suppress(ValueError, TypeError, RecursionError):
             found.append(tuple(str(each) for each in json.loads(values[0])))
-    return found
+    return [key for key in found if all(map(may_be_in_a_file, key))]
 
 
 def _assemble_chains(keys: Sequence[str], options: Mapping[str, Any]) -> list[Chain]:

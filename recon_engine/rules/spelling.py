@@ -168,6 +168,12 @@ def _make_number(inner: str) -> Rule:
             why="it may have neither digits nor spaces nor any of + - . , ( ) % ' \"",
             help="such as: decimal(money=$) or decimal(money=EUR,comma)",
         )
+    if money in {"e", "E"} and "exp" in words:
+        raise ConfigError(
+            f"the currency sign {money} of rule decimal is that of an exponent",
+            why="1E3 E has two of them",
+            help="leave out exp, or money",
+        )
     if not (words or money):
         return Number(least, share)
     return WrittenNumber(least, share, money=money, **dict.fromkeys(words, True))

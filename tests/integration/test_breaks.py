@@ -781,6 +781,9 @@ def test_a_key_of_several_columns_finds_its_breaks_under_rules(
         assert listed_as(site, *values) == [('["1", "a"]', "PAID")]
     assert listed_as(site, '--key-value=["1", "A"]') == [('["1", "a"]', "PAID")]
     assert listed_as(site, "--key-value=1") == []
+    for escape in ("\\ud800", "\\u0000"):
+        assert listed_as(site, f'--key-value=["1", "{escape}"]') == []
+        assert listed_as(site, f'--key-value=["{escape}"]') == []
 
 
 def test_a_code_table_that_is_gone_leaves_the_key_as_it_is_listed(

@@ -638,6 +638,29 @@ def test_a_record_at_the_end_that_is_as_wide_as_a_row_is_a_trailer(
 
 
 @pytest.mark.parametrize(
+    ("end", "mark"),
+    [("zwil", "zwil"), ("SUM,7", "SUM"), ("SUM,{rows}", None), ("trl", None)],
+)
+@pytest.mark.parametrize("rows", [40, 60_000])
+def test_a_last_record_that_may_be_a_row_that_was_cut_is_uncertain(
+    tmp_path: Path, rows: int, end: str, mark: str | None
+) -> None:
+    """Of many rows, the last record is found by reading the whole file."""
+    lines = "".join(f"username{at},{at % 90}.50,1\n" for at in range(7, rows + 7))
+    table = "NAME,PAID,NOTE\n" + lines
+    end = end.format(rows=rows)
+    (tmp_path / "old.csv").write_text(table)
+    (tmp_path / "new.csv").write_text(table + end)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    said = "uncertain: the last record is no row, or a row that was cut"
+    shown = " ".join(ended.stdout.split())
+    assert ("uncertain" in shown) is (mark is not None), shown
+    text = (tmp_path / "recon.toml").read_text()
+    assert (f"# NEW trailer: {mark}, {said}" in text) is (mark is not None)
+    assert settings(tmp_path)["new"]["trailer"] == [end.partition(",")[0]]
+
+
+@pytest.mark.parametrize(
     ("end", "setting"),
     [
         ("TRL,{rows},1.00", "2"),

@@ -652,21 +652,27 @@ def value_of(form: str) -> Fraction:
 
 
 def kind_read(chain: Chain, old: str, new: str) -> str:
-    """The kind of a difference, of the values as the rules have read them."""
+    """The kind of a difference, of the values as the rules have read them.
+
+    If one of the two is not read, it is that of the texts that the typed rules got.
+    """
     forms = form(chain, "old", old), form(chain, "new", new)
     rules = [(side, rule) for side in SIDES for rule in chain.of(side)[-1:]]
     for side, rule in rules:
         if is_table(rule) and f"\0\0{side}\0" in forms[SIDES.index(side)]:
             return "unlisted"
+    texts = sum(not is_typed(step.rule) for step in chain.steps)
+    o, n = (
+        until(chain, side, texts, text)
+        for side, text in zip(SIDES, (old, new), strict=True)
+    )
     for side, rule in rules:
-        texts = sum(not is_typed(step.rule) for step in chain.steps)
-        text = until(chain, side, texts, (old, new)[SIDES.index(side)])
-        if is_table(rule) and text in dict(table(rule)):
+        if is_table(rule) and (o, n)[SIDES.index(side)] in dict(table(rule)):
             return "code"
-    o, n = shown(forms[0]), shown(forms[1])
-    read = all(each[:1] == "\0" != each[1:2] for each in forms)
-    if read and any(FAMILIES.get(rule.split("(")[0]) == "day" for _, rule in rules):
-        return "date"
+    if all(each[:1] == "\0" != each[1:2] for each in forms):
+        o, n = shown(forms[0]), shown(forms[1])
+        if any(FAMILIES.get(rule.split("(")[0]) == "day" for _, rule in rules):
+            return "date"
     return "text" if o == n else kind(o, n)
 
 

@@ -103,6 +103,17 @@ def test_an_unknown_key_is_refused_without_its_value(tmp_path: Path) -> None:
     assert "CANARY" not in f"{caught.value}{caught.value.help}"
 
 
+@pytest.mark.parametrize("native", ["0", "1"])
+@pytest.mark.parametrize("escape", ["\\ud800", "\\u0000"])
+def test_no_row_has_a_key_that_no_file_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: str, escape: str
+) -> None:
+    monkeypatch.setenv("RECON_NATIVE", native)
+    pair = files(tmp_path, "ID,N,A\n1,2,x\n", "ID,N,A\n1,2,x\n")
+    with pytest.raises(ConfigError, match=r"no row .* has this key \(ID, N\)"):
+        explain_key(*pair, Options(keys=("ID", "N")), [f'["{escape}", "2"]'])
+
+
 def test_frames_have_no_lines() -> None:
     frame = pl.DataFrame({"ID": ["1"], "A": ["x"]})
     [pair] = explain_key(frame, frame, KEY, ["1"]).pairs

@@ -220,6 +220,28 @@ def test_digits_that_an_exponent_replaced_are_named_and_not_repaired() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "codes", [["2E14", "3E07", "5E21"], ["2E14", "2E14", "5E21"]], ids=["keys", "parts"]
+)
+def test_codes_that_look_like_exponents_are_paired_by_a_rule(codes: list[str]) -> None:
+    lines = ["1", "2", "3"]
+    old = pl.DataFrame({"ID": codes, "LINE": lines})
+    new = old.with_columns(ID="0" + pl.col("ID"))
+    for pair in ((old, new), (new, old)):
+        [hint] = rx.diff(*pair, keys=["ID", "LINE"]).hints
+        assert (hint.kind, hint.flag) == ("key_rule", "--rule ID=lstrip0")
+
+
+def test_exponents_without_a_plus_are_damage_if_keys_became_one() -> None:
+    old = pl.DataFrame({"ID": [f"20{n}000000" for n in range(3)]})
+    new = old.with_columns(ID=pl.Series(["2E8", "2E8", "2E8"]))
+    [hint] = rx.diff(old, new, keys="ID").hints
+    assert (hint.kind, hint.count) == ("damage", 3)
+    single = pl.DataFrame({"ID": ["1.0203E+11"], "A": ["1"]})
+    [hint] = rx.diff(single, old[:1].with_columns(A=pl.lit("1")), keys="ID").hints
+    assert hint.kind == "damage"
+
+
 def test_punctuation_in_keys_is_dropped_if_no_two_keys_become_one() -> None:
     old = pl.DataFrame({"ID": ["A-100", "B-200", "C-300"], "V": ["1", "2", "3"]})
     new = pl.DataFrame({"ID": ["A100", "B200", "C300"], "V": ["1", "2", "3"]})

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support import oracle
 from support.strategies import CELLS
 
-from recon_engine.kinds import KINDS, Kind, classify_cells
+from recon_engine.kinds import KINDS, Kind, classify_cells, classify_read
+from recon_engine.rules.assembly import chain_of
 
 
 EXAMPLES = {
@@ -110,4 +111,59 @@ def test_kinds_are_those_of_the_oracle(pairs: list[tuple[str, str]]) -> None:
     )
     assert classify_cells(cells)["kind"].to_list() == [
         oracle.kind(*pair) for pair in pairs
+    ]
+
+
+def kind_read(rules: list[str], old: str, new: str) -> str:
+    texts = (pl.Series([text], dtype=pl.String) for text in (old, new))
+    return str(classify_read(chain_of(*rules), *texts).item())
+
+
+@pytest.mark.parametrize(
+    ("rules", "old", "new", "expected"),
+    [
+        # The day is number 19,763 since 1970.
+        (["date(iso)"], "2024-02-10", "1976", Kind.TEXT),
+        (["date(iso)"], "2024-02-10", "019763", Kind.TEXT),
+        (["date(iso)"], "2024-02-10", "45332", Kind.TEXT),
+        (["date(iso)"], "19763", "2024-02-10", Kind.TEXT),
+        (["date(iso)"], "2024-02-10", "2024-02", Kind.TRUNCATED),
+        (["date(iso)"], "2024-02-10", "10.02.2024", Kind.DATE_FORMAT),
+        (["timestamp(iso,zone=UTC)"], "2024-02-10T00:00:00", "19763", Kind.TEXT),
+        (["trim", "date(iso)"], "2024-02-10", " 2024-02", Kind.TRUNCATED),
+        (["decimal"], "12.5x", "12.50", Kind.TEXT),
+        (["decimal"], "12.50 EUR", "12.50", Kind.TRUNCATED),
+        (["scale(2)"], "1250", "12.50", Kind.SCALE),
+        (["boolean"], "true", "true!", Kind.PUNCTUATION),
+        (["date(iso)"], "2024-02-10", "2024-02-11", Kind.DATE),
+        (["decimal"], "4.00", "4.01", Kind.NUMBER),
+    ],
+)
+def test_a_pair_that_is_not_read_has_the_kind_of_its_texts(
+    rules: list[str], old: str, new: str, expected: Kind
+) -> None:
+    assert kind_read(rules, old, new) == expected
+
+
+RULES = st.sampled_from(sorted(oracle.NORMAL))
+DAY_NUMBERS = st.integers(19_000, 21_000).map(str)
+READABLE = st.one_of(DAYS, DAY_NUMBERS, NUMBERS, CELLS)
+
+
+@given(
+    st.lists(RULES.filter(lambda rule: not oracle.is_typed(rule)), max_size=1),
+    RULES.filter(oracle.is_typed),
+    st.lists(st.tuples(READABLE, READABLE), min_size=1),
+)
+@example([], "date(iso)", [("2024-02-10", "1976"), ("19763", "2024-02-10")])
+def test_kinds_under_rules_are_those_of_the_oracle(
+    texts: list[str], typed: str, pairs: list[tuple[str, str]]
+) -> None:
+    chain, expected = chain_of(*texts, typed), oracle.arrange([*texts, typed], [], [])
+    pairs = [pair for pair in pairs if not oracle.alike(expected, *pair)]
+    cells = pl.DataFrame(
+        pairs, schema={"old": pl.String, "new": pl.String}, orient="row"
+    )
+    assert classify_read(chain, cells["old"], cells["new"]).to_list() == [
+        oracle.kind_read(expected, *pair) for pair in pairs
     ]

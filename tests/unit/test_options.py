@@ -212,7 +212,7 @@ def test_no_variable_of_the_table_is_set_here() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("where", "X", "--old-where: X is not followed"),
+        ("where", "X", "--old-where: the column of condition 1 is not followed"),
         ("derive", "A=b", "--old-derive: A is not made by split"),
         ("names", "A", "--old-names needs --no-header"),
         ("fixed", "x", "--old-fixed is malformed from character 1 on"),

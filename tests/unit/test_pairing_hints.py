@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -52,6 +52,33 @@ def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
     assert mapped.counts.mismatched_cells == 3
     assert not [each for each in mapped.hints if each.flag.startswith("--map")]
     assert read_settings(hint) == {"map": swap}
+
+
+@pytest.mark.parametrize(
+    ("asked", "instead"),
+    [
+        ({"renames": {"PAID": "paid"}}, "; in place of --map PAID=paid"),
+        ({"match_names": "casefold"}, ""),
+    ],
+)
+def test_a_swap_is_proposed_with_the_names_that_new_has(
+    asked: dict[str, Any], instead: str
+) -> None:
+    old, new = swapped_pair(100, 0)
+    new = new.rename({"PAID": "paid"})
+    [hint] = [
+        each
+        for each in diff(old, new, keys="ID", **asked).hints
+        if each.flag.startswith("--map")
+    ]
+    assert hint.flag == "--map ALLOWED=paid,PAID=ALLOWED"
+    assert hint.text == (
+        "ALLOWED of OLD is paid of NEW, and PAID is ALLOWED, in 100 of 100 listed rows"
+        + instead
+    )
+    swap = {"ALLOWED": "paid", "PAID": "ALLOWED"}
+    assert read_settings(hint) == {"map": swap}
+    assert diff(old, new, keys="ID", **{**asked, "renames": swap}).agrees
 
 
 @pytest.mark.parametrize(("rows", "wrong"), [(100, 6), (19, 0)])
@@ -188,7 +215,7 @@ def test_of_random_columns_nothing_is_proposed() -> None:
             {"A": Cell(x, y, "text"), "B": Cell(y, z, "text")}
             for x, y, z in zip(a, b, c, strict=True)
         ]
-        assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows)]
+        assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows, {}, {})]
         # A trial of a key reads the rows of both sides: fewer of them take long enough.
         if seed % 20:
             continue
@@ -258,6 +285,48 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
     settings = read_settings(hint)
     after = diff(old, new, renames={"ID": "NO"}, **settings)
     assert (after.agrees, after.counts.matched) == (True, 40)
+
+
+@pytest.mark.parametrize("source", ["K", "ID"])
+def test_the_derived_column_is_added_to_those_that_both_sides_derive(
+    source: str,
+) -> None:
+    """Pasted behind `--derive`, `--old-derive` replaces it for OLD."""
+    derive = ["K=slice(ID,1)"] if source == "K" else ["LINE=slice(V,5)"]
+    keys = ["K"] if source == "K" else ["ID", "LINE"]
+    old, new = keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)
+    [hint] = diff(old, new, keys=keys, derive=derive).hints
+    settings = read_settings(hint)
+    assert settings["old_derive"] == [*derive, f"{source}_PART=slice({source},3)"]
+    after = diff(old, new, derive=derive, **settings)
+    assert after.counts.matched == 40
+
+
+@pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("ID_PART", {"ignore": ["ID_PART"]}),
+        ("ID_PART", {"on_schema_drift": "compare"}),
+        ("ID_PART", {"renames": {"X": "ID_PART"}}),
+        ("id_part ", {"ignore": ["id_part "], "match_names": "trim,casefold"}),
+    ],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_derived_column_has_a_name_that_no_column_of_a_file_has(
+    column: str, asked: dict[str, Any], side: int
+) -> None:
+    pair = [keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)]
+    same = ["q"] * len(NUMBERS)
+    pair[side] = pair[side].with_columns(pl.Series(column, same))
+    if "renames" in asked:
+        pair[1 - side] = pair[1 - side].with_columns(X=pl.Series(same))
+        asked = asked if side else {"renames": {"ID_PART": "X"}}
+    [hint] = diff(*pair, keys="ID", **asked).hints
+    assert hint.flag.endswith("--ignore ID --key ID_PART2")
+    settings = read_settings(hint)
+    ignored = [*asked.get("ignore", ()), *settings.pop("ignore")]
+    after = diff(*pair, **{**asked, **settings, "ignore": ignored})
+    assert after.counts.matched == 40
 
 
 @pytest.mark.parametrize(

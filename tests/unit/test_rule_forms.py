@@ -12,9 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import oracle
 
+from recon_engine.errors import ConfigError
 from recon_engine.rules import chains
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import read_and_counted, read_forms
+from recon_engine.rules.spelling import parse_rule
 
 
 if TYPE_CHECKING:
@@ -99,6 +101,27 @@ def test_a_normal_form_is_that_of_the_oracle(name: str, data: st.DataObject) -> 
         # Where a code table reads a side, an unlisted code is marked.
         marked = [form.removeprefix("\0\0old\0") for form in forms]
         assert (rule, marked) == (rule, expected)
+
+
+@pytest.mark.parametrize("words", ["", ",exp", ",exp,percent,trailing", ",comma,exp"])
+@pytest.mark.parametrize("sign", ["e", "E", "EE", "eE", "EUR", "€", "x", "\u0415"])
+def test_a_currency_sign_is_not_taken_for_a_part_of_the_number(
+    sign: str, words: str
+) -> None:
+    rule = f"decimal(money={sign}{words})"
+    if sign in {"e", "E"} and "exp" in words:
+        with pytest.raises(ConfigError, match="is that of an exponent"):
+            parse_rule(rule)
+        return
+    sizes = ["1", "1E3", "1e3", "1E+3", "1.5e-3", "1E3E", "E", "13", "1E3-", "1e3 %"]
+    texts = [
+        form.format(size, sign)
+        for size in sizes
+        for form in ("{0}", "{0}{1}", "{0} {1}", "{1}{0}", "{1} -{0}", "({1}{0})")
+    ]
+    read = oracle._written_or_text(rule)
+    forms = read_forms(chain_of(rule).of("old"), pl.Series(texts)).to_list()
+    assert dict(zip(texts, forms, strict=True)) == {text: read(text) for text in texts}
 
 
 def texts_of(pattern: str) -> st.SearchStrategy[str]:
