@@ -16,6 +16,7 @@ import tempfile
 import threading
 import zipfile
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -351,6 +352,13 @@ def test_a_type_that_polars_lacks_is_named_with_its_column(
     with pytest.raises(ConfigError) as caught:
         diff(path, new, keys="ID")
     assert caught.value.message == f"column A has type {kind}, which is not text"
+
+
+def test_a_frame_with_a_type_that_polars_lacks_is_no_bug(new: Path) -> None:
+    amounts = pa.array([Decimal("1.50")], pa.decimal256(50, 2))
+    frame = pa.table({"ID": ["1"], "A": amounts})
+    with pytest.raises(ConfigError, match="the frame cannot be read as text"):
+        diff(frame, new, keys="ID")
 
 
 def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
