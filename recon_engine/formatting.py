@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, HintKind, SuppressionState
-from recon_engine.suggestions import join_names
+from recon_engine.suggestions import join_names, shown
 from recon_engine.toml_text import write_value
 
 
@@ -105,6 +105,14 @@ def format_share(part: int, whole: int, noun: str, predicate: str = "") -> str:
     # `0 of 1 cell is open`: of one thing, none is.
     number = 1 if whole == 1 else part
     return f"{words} {conjugate(number, predicate)}" if predicate else words
+
+
+def describe_columns(columns: Sequence[str], *, quotable: bool) -> str:
+    """The names of columns; their number if a name may be a value."""
+    if quotable:
+        return "the columns are " + join_names(map(shown, columns))
+    count, be = format_count(len(columns), "column"), conjugate(len(columns), "are")
+    return f"there {be} {count}; does each file start with a header?"
 
 
 def describe_side(name: str, side: Side) -> Iterator[str]:

@@ -20,7 +20,7 @@ from recon_engine.compare.side_plans import (
 )
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
-from recon_engine.formatting import conjugate, format_count, format_share
+from recon_engine.formatting import describe_columns, format_count, format_share
 from recon_engine.gate_syntax import check_column, parse_gate
 from recon_engine.inputs.delimiters import splits_more
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
@@ -269,7 +269,7 @@ def _check_keys(
                     help=remedy
                     or files.split()
                     or respelled
-                    or _describe_columns(columns, quotable=quotable),
+                    or describe_columns(columns, quotable=quotable),
                 )
                 refusal.is_settled = remedy is not None
                 raise refusal
@@ -379,7 +379,7 @@ def _find_ignored(
                 raise ConfigError(
                     f"{flag} {quoted}: no file has that column"
                     + did_you_mean(name, every),
-                    help=_describe_columns(
+                    help=describe_columns(
                         sorted(every), quotable=looks_like_header(every)
                     ),
                 )
@@ -484,7 +484,7 @@ def _masks_by_column(
             raise ConfigError(
                 f"--mask {spelled}: no file has that column"
                 + did_you_mean(spelled, columns),
-                help=_describe_columns(
+                help=describe_columns(
                     sorted(columns), quotable=looks_like_header(columns)
                 ),
             )
@@ -595,10 +595,3 @@ def _may_quote_names(old: Sequence[str], new: Sequence[str]) -> bool:
     """
     both = bool(set(old) & set(new))
     return both and looks_like_header(old) and looks_like_header(new)
-
-
-def _describe_columns(columns: Sequence[str], *, quotable: bool) -> str:
-    if quotable:
-        return "the columns are " + join_names(map(shown, columns))
-    count, be = format_count(len(columns), "column"), conjugate(len(columns), "are")
-    return f"there {be} {count}; does each file start with a header?"

@@ -98,7 +98,8 @@ def import_frame(source: object, uri: str) -> Frame:
         return Frame(uri, cells_as_text(_to_polars(source), uri))
     except ConfigError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever Polars says may quote cells
+    # Whatever Polars says may quote cells; for some types it panics.
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
         refusal = _refuse_mixed(source, uri) or ConfigError(
             f"the frame cannot be read as text: {type(error).__name__}",
             file=uri,

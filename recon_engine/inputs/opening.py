@@ -182,6 +182,7 @@ def _translate(
             excel=frame.excel_text,
             columns=frame.columns,
             marks=tuple(prefix.encode() for prefix in frame.trailers),
+            field_bytes=limits.field_bytes,
             flags=frame.flags,
         )
         translation = Translation(source, uri, state, syntax, reader.start, found)

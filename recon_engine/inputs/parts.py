@@ -55,6 +55,7 @@ def open_parts(
         advance: Called with the number of bytes of each part.
 
     Raises:
+        ConfigError: Two parts are of formats with different delimiters.
         SchemaMismatch: A part has other columns than the first.
         MalformedInput: Two parts have the same bytes and rows; or as for one file.
     """
@@ -147,6 +148,15 @@ def _check_part(
 
     `names`: of the parts before it, by their digests. This one is added.
     """
+    if first is not None and header.delimiter != first.delimiter:
+        # A columnar part has commas, whatever the option says.
+        kinds = {each.compression or "text" for each in (first, header)}
+        raise ConfigError(
+            f"the parts are of several formats: {' and '.join(sorted(kinds))}",
+            file=header.uri,
+            why=f"{first.uri} is another format, whose fields have another delimiter",
+            help="give the parts of one format only, or export all as CSV with commas",
+        )
     if first is not None and header.columns != first.columns:
         raise SchemaMismatch(
             "a part has other columns than the first part",

@@ -148,21 +148,28 @@ def is_utf8_without_nul(data: bytes) -> bool:
     return b"\0" not in data
 
 
-def whole_records_size(data: bytes) -> int:
-    """The number of bytes up to the last newline outside of quotes.
+def whole_records_size(data: bytes, mark: bytes = b"\n") -> int:
+    """The number of bytes up to the last newline outside of quotes, or another mark.
 
-    These are whole records if no quote is misplaced. `data` begins with a record.
+    These are whole records if no quote is misplaced. `data` begins with a record, or
+    with a field if the mark is what ends one.
     """
-    end = data.rfind(b"\n") + 1
+    end = _end_of_last(mark, data, len(data))
     if not end or b'"' not in data:
         return end
     odd = _count_bits(_byte_mask(np.frombuffer(data, np.uint8, end), QUOTE)) % 2
     while end and odd:
         # Only a line with a quote decides: after a lost one there may be none for long.
         quote = data.rfind(b'"', 0, end)
-        end = data.rfind(b"\n", 0, quote) + 1
+        end = _end_of_last(mark, data, quote)
         odd = (odd + data.count(b'"', end, quote + 1)) % 2
     return end
+
+
+def _end_of_last(mark: bytes, data: bytes, stop: int) -> int:
+    """The offset behind the last mark before `stop`, 0 without one."""
+    at = data.rfind(mark, 0, stop)
+    return at + len(mark) if at >= 0 else 0
 
 
 def find_newlines(data: bytes) -> NDArray[np.int64]:

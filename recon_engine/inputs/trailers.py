@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from recon_engine.config import ONE_CHARACTER, Quote
 from recon_engine.errors import ConfigError, MalformedInput, ReconError
-from recon_engine.formatting import format_count
+from recon_engine.formatting import describe_columns, format_count
 from recon_engine.inputs.rfc4180 import Fault, parse_records
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
-from recon_engine.suggestions import join_names
+from recon_engine.suggestions import looks_like_header
 
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ EOF_MARK: Final = b"\x1a"
 TAIL_BYTES: Final = 1 << 16
 MOST_TAIL_BYTES: Final = 1 << 24
 COUNT_BYTES: Final = 1 << 20
+# No file has as many records as a number of more digits says.
+MOST_DIGITS: Final = 20
 
 
 class DeliveredOffset(int):
@@ -274,6 +276,9 @@ def _sum_error(header: Header, expected: Expected, rejected: int) -> ReconError:
 
 
 def _say(count: Decimal) -> str:
+    digits = count.adjusted() + 1
+    if digits > MOST_DIGITS:
+        return f"a number of {format_count(digits, 'digit')}"
     if count == count.to_integral_value():
         return format_count(int(count), "record")
     return "no whole number of records"
@@ -356,7 +361,10 @@ def check_sum_columns(header: Header) -> None:
                 f"{header.frame.flags.spell('trailer-sum')}: the file has no column "
                 f"{each.column}",
                 file=header.uri,
-                help=f"the columns are {join_names(header.columns)}",
+                # Without a header they are values of the first row.
+                help=describe_columns(
+                    header.columns, quotable=looks_like_header(header.columns)
+                ),
             )
 
 

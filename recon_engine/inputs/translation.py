@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     Piece = tuple[int, int, bytes]
 
 BLOCK_BYTES: Final = 1 << 22
+# The number of characters of a longer line is not counted.
+LONG_LINE: Final = 1 << 20
 # The delimiter of the translated text: a control character that tables hardly have.
 SEPARATOR: Final = b"\x1f"
 # What a line of a fixed width is examined for, one by one.
@@ -69,8 +71,9 @@ class Syntax:
 
     `delimiter`: as delivered. `quotes`: whether quotes enclose fields. `excel`: whether
     `="…"` is a field. `columns`: those of a fixed width; without a delimiter then.
-    `marks`: how a trailer begins, which no record of a fixed width may. `flags`: how
-    the options were given, for errors.
+    `marks`: how a trailer begins, which no record of a fixed width may. `field_bytes`:
+    the largest field that the reader accepts. `flags`: how the options were given, for
+    errors.
     """
 
     delimiter: bytes
@@ -78,6 +81,7 @@ class Syntax:
     excel: bool
     columns: tuple[FixedColumn, ...]
     marks: tuple[bytes, ...]
+    field_bytes: int
     flags: SideFlags
 
     @property
@@ -118,9 +122,21 @@ class _Translator:
         """What is replaced in a block, in its order."""
         raise NotImplementedError
 
-    def whole(self, data: bytes) -> int:
-        """How many bytes of a block are whole records."""
-        return data.rfind(b"\n") + 1
+    @property
+    def longest(self) -> int:
+        """How many bytes without the end of a field are too many for a table."""
+        return self.syntax.field_bytes
+
+    def whole(self, data: bytes, mark: bytes = b"\n") -> int:
+        """How many bytes of a block are whole records, or end with another mark."""
+        at = data.rfind(mark)
+        return at + len(mark) if at >= 0 else 0
+
+    def part(self, data: bytes) -> int:
+        """How many bytes of the beginning of a record end behind a delimiter."""
+        mark = self.syntax.delimiter
+        # What follows decides where a delimiter is that begins again within itself.
+        return self.whole(data.rstrip(mark) if self.overlaps else data, mark)
 
     @cached_property
     def overlaps(self) -> list[int]:
@@ -190,8 +206,8 @@ class _Delimited(_Translator):
             parts += [rb"(?P<delimiter>" + mark + rb")", rb"(?P<separator>\x1f)"]
         return re.compile(b"|".join(parts))
 
-    def whole(self, data: bytes) -> int:
-        return whole_records_size(data)
+    def whole(self, data: bytes, mark: bytes = b"\n") -> int:
+        return whole_records_size(data, mark)
 
     def translate(self, data: bytes) -> bytes | memoryview:
         if b'"' not in data:
@@ -256,6 +272,15 @@ class _FixedWidth(_Translator):
         """The number of characters of a line."""
         return max(column.stop for column in self.syntax.columns)
 
+    @property
+    def longest(self) -> int:
+        """The bytes of a line of which each character has four, and its end."""
+        return 4 * self.width + 2
+
+    def part(self, data: bytes) -> int:  # noqa: ARG002
+        """None: a line has no delimiter."""
+        return 0
+
     def translate(self, data: bytes) -> bytes | memoryview:
         table = self.as_table(data)
         if table is None:
@@ -311,6 +336,9 @@ class _FixedWidth(_Translator):
             if byte in text:
                 place = at + text.index(byte)
                 raise _Unreadable(place, what, "no text has it", CSV_TEXT)
+        if len(text) > max(self.longest, LONG_LINE):
+            # It may be a part of the line.
+            self.refuse_width(at, f"more than {format_count(LONG_LINE, 'byte')}")
         try:
             line = text.decode()
         except UnicodeDecodeError as error:
@@ -320,15 +348,18 @@ class _FixedWidth(_Translator):
         if place >= 0:
             raise _Unreadable(place, "a byte that is not UTF-8", "", "")
         if len(line) != self.width:
-            flag = self.syntax.flags.spell("fixed")
-            raise _Unreadable(
-                at,
-                f"a line of {format_count(len(line), 'character')}",
-                f"{flag} has {format_count(self.width, 'character')} in each line",
-                "deliver the complete file again, or correct the layout",
-            )
+            self.refuse_width(at, format_count(len(line), "character"))
         fields = (line[each.start : each.stop].encode() for each in self.syntax.columns)
         return SEPARATOR.join(map(_quote_if_needed, fields))
+
+    def refuse_width(self, at: int, size: str) -> NoReturn:
+        flag = self.syntax.flags.spell("fixed")
+        raise _Unreadable(
+            at,
+            f"a line of {size}",
+            f"{flag} has {format_count(self.width, 'character')} in each line",
+            "deliver the complete file again, or correct the layout",
+        )
 
     def refuse_mark(self, at: int, mark: bytes) -> NoReturn:
         flag = self.syntax.flags.spell("trailer")
@@ -394,11 +425,19 @@ class Translation:
     def blocks(
         self, read: ReadAt, translator: _Translator
     ) -> Iterator[tuple[int, bytes]]:
-        """The offset and the bytes of each block of whole records."""
+        """The offset and the bytes of each block of whole records.
+
+        A record that is too long for a block is cut behind a field. If no field ends
+        either, the bytes are a block too, and the reader reports the fault in it.
+        """
         offset, size = self.start, BLOCK_BYTES
         while data := read(min(size, self.end - offset), offset):
-            last = offset + len(data) == self.end
+            stop = offset + len(data)
+            # The file may have been cut: `open_unchanged` says so at the end.
+            last = stop == self.end or not read(1, stop)
             cut = len(data) if last else translator.whole(data)
+            if not cut and len(data) > translator.longest:
+                cut = translator.part(data) or len(data)
             size = BLOCK_BYTES if cut else 2 * size
             if cut:
                 yield offset, data[:cut]

@@ -436,6 +436,8 @@ def _is_among(several: pl.Series, one: pl.Series) -> pl.Series:
     """Whether one text is among those that a form of a code table represents."""
     nul = pl.lit(NORMAL_PREFIX)
     frame = pl.DataFrame({"several": several, "one": one})
-    listed = pl.col("several").str.contains(nul + pl.col("one") + nul, literal=True)
+    # Without what marks the form, which a cell `|` would complete to a code.
+    codes = pl.col("several").str.strip_prefix(SEVERAL)
+    listed = codes.str.contains(nul + pl.col("one") + nul, literal=True)
     found = pl.col("several").str.starts_with(SEVERAL) & listed
     return frame.select(found).to_series()

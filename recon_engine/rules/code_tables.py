@@ -24,7 +24,7 @@ else:
 
 TRUE: Final = ("true", "y", "j", "1")
 FALSE: Final = ("false", "n", "0")
-# Between the codes of a form that represents several: no text has NUL.
+# Before the codes of a form that represents several: no text has NUL.
 SEVERAL: Final = f"{NORMAL_PREFIX}|"
 # A table that is larger was not meant: the largest crosswalks of diagnoses have 100,000
 # entries.
@@ -110,11 +110,17 @@ def make_code_table(
 ) -> CodeTable:
     """A table of pairs of codes.
 
-    Raises ConfigError for a pair that is listed twice, and for a code with several
-    codes outside of a file.
+    Raises ConfigError for a pair that is listed twice, for a code with several codes
+    outside of a file, and for a NUL.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for code, right in pairs:
+        # It stands between the codes of a form.
+        if NORMAL_PREFIX in code + right:
+            raise ConfigError(
+                "rule map lists a code with a NUL byte",
+                help="list codes as the files have them, in which no text has NUL",
+            )
         if right in found[code] or (found[code] and not sha256):
             raise ConfigError(
                 "rule map lists a code twice",

@@ -73,6 +73,43 @@ print(json.dumps([found[0].columns, peak_rss_bytes(), shares[0]]))
 """
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "options", "fault"),
+    [
+        ('1||x\n2||"y\n', "\n", {}, "a field of more than 100 lines"),
+        ("1||x", "", {"old_quote": "none"}, "a row of"),
+        ("", "", {"old_fixed": "ID:1-4,A:5-9"}, "a line of more than"),
+    ],
+)
+def test_a_fault_in_a_text_of_another_syntax_is_found_in_bounded_memory(
+    tmp_path: Path, begin: str, end: str, options: dict[str, str], fault: str
+) -> None:
+    """A quote that is never closed, or no line end: 100 MB of one record."""
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    new.write_text("ID,A\n1,x\n")
+    with old.open("w") as stream:
+        stream.write("" if "old_fixed" in options else "ID||A\n" + begin)
+        for at in range(100):
+            stream.write(f"{at:05}||text of this row{end}" * 40_000)
+    command = [sys.executable, "-c", REFUSED, str(old), str(new), json.dumps(options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    message, peak = json.loads(done.stdout)
+    assert fault in message
+    assert peak <= 1.25 * BASE_BYTES
+
+
+REFUSED = """
+import json, sys
+import recon_engine as rx
+from recon_engine.runtime.memory import peak_rss_bytes
+_, old, new, options = sys.argv
+try:
+    rx.diff(old, new, keys="ID", delimiter="||:,", **json.loads(options))
+except rx.ReconError as error:
+    print(json.dumps([str(error), peak_rss_bytes()]))
+"""
+
+
 ROWS = 1_500_000
 
 

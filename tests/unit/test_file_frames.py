@@ -411,6 +411,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int
         "the file does not end with a record TRAILER: it may be cut",
         (2, 3),
     ),
+    "a count of more digits than a number of Python may have": (
+        f"ID,A\n1,x\nT,{'9' * 5_000}\n",
+        {"old_trailer": "T", "old_trailer_count": "2"},
+        "the trailer says a number of 5,000 digits, the file has 1",
+        (3, 9),
+    ),
     "text after the form of Excel": (
         'ID,A\n="1"0,x\n2,y\n',
         {"old_excel_text": True},
@@ -736,6 +742,18 @@ def test_a_masked_or_quarantined_value_is_in_no_error(tmp_path: Path) -> None:
     ):
         error = refuse(tmp_path, text, **options)
         assert secret not in f"{error}{error.why}{error.help}{vars(error)}"
+
+
+def test_the_first_row_of_a_file_without_a_header_is_in_no_error_about_its_columns(
+    tmp_path: Path,
+) -> None:
+    trailer: dict[str, Any] = {"old_trailer": "TRL", "old_trailer_sum": "3=PAID"}
+    text = "10042,Smith,4.00\n10043,Jones,5.00\nTRL,2,9.00\n"
+    error = refuse(tmp_path, text, **trailer)
+    assert error.message == "--old-trailer-sum: the file has no column PAID"
+    assert error.help == "there are 3 columns; does each file start with a header?"
+    error = refuse(tmp_path, f"ID,NAME,AMOUNT\n{text}", **trailer)
+    assert error.help == "the columns are ID, NAME, AMOUNT"
 
 
 def both_trailing(folder: Path) -> list[rx.Reconciliation]:

@@ -16,11 +16,13 @@ import tempfile
 import threading
 import zipfile
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -313,6 +315,52 @@ def test_a_columnar_file_that_cannot_be_read_is_refused(
             diff(tmp_path / "t.parquet", new, keys="ID", **each)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_columnar_file_with_two_columns_of_one_name_is_not_damaged(
+    tmp_path: Path, new: Path, kind: str
+) -> None:
+    table = pa.table([pa.array(["1"])] * 4, names=["ID", "A", "B", "A"])
+    path = tmp_path / f"o.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with path.open("wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(MalformedInput, match="repeats a name: columns 2, 4"):
+        diff(path, new, keys="ID")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.decimal256(50, 2),
+        pa.month_day_nano_interval(),
+        pa.list_view(pa.int32()),
+        pa.run_end_encoded(pa.int32(), pa.string()),
+        pa.sparse_union([pa.field("x", pa.int64())]),
+    ],
+    ids=str,
+)
+def test_a_type_that_polars_lacks_is_named_with_its_column(
+    tmp_path: Path, new: Path, kind: pa.DataType
+) -> None:
+    """For some types it panics, which is no bug of the file either."""
+    fields = pa.schema([("ID", pa.string()), ("A", kind), ("B", pa.string())])
+    path = tmp_path / "o.arrow"
+    with path.open("wb") as stream, pa.ipc.new_file(stream, fields):
+        pass
+    with pytest.raises(ConfigError) as caught:
+        diff(path, new, keys="ID")
+    assert caught.value.message == f"column A has type {kind}, which is not text"
+
+
+def test_a_frame_with_a_type_that_polars_lacks_is_no_bug(new: Path) -> None:
+    amounts = pa.array([Decimal("1.50")], pa.decimal256(50, 2))
+    frame = pa.table({"ID": ["1"], "A": amounts})
+    with pytest.raises(ConfigError, match="the frame cannot be read as text"):
+        diff(frame, new, keys="ID")
+
+
 def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
     old, right = tmp_path / "o.parquet", tmp_path / "n.csv"
     with duckdb.connect() as connection:
@@ -332,8 +380,8 @@ def test_one_batch_of_a_columnar_file_is_written_before_the_next_is_read() -> No
             written.append(target.tell())
             yield pa.record_batch({"ID": [str(at)]})
 
-    table = pa.table({"ID": pa.array([], pa.string())})
-    columnar_files._write(columnar_files._Columnar(table, read_batches()), "x", target)
+    schema = pa.schema([("ID", pa.string())])
+    columnar_files._write(columnar_files._Columnar(schema, read_batches()), "x", target)
     assert target.getvalue() == b'"ID"\n"0"\n"1"\n"2"\n'
     assert written == [5, 9, 13]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +130,31 @@ def test_a_part_is_refused_by_its_own_name(
         rx.diff(folder, whole, keys="ID")
     assert str(caught.value.file).endswith(f"part-{place}.csv")
     assert caught.value.counted_in is None
+
+
+@pytest.mark.parametrize("delimiter", [";", "|~|", ","])
+@pytest.mark.parametrize("first", ["parquet", "csv"])
+def test_parts_of_formats_with_other_delimiters_are_refused(
+    tmp_path: Path, delimiter: str, first: str
+) -> None:
+    """Joined, `10042;4,00` would have two fields at its comma: another key."""
+    place, (one, two) = parts(tmp_path), ("0", "1") if first == "csv" else ("1", "0")
+    rows = [["ID", "PAID"], ["10042", "4.00"], ["10043", "5.10"]]
+    text = "".join(f"{delimiter.join(row)}\n" for row in rows)
+    if delimiter != ",":
+        text = text.replace(".", ",")
+    (place / f"{one}.csv").write_text(text)
+    columns = {"ID": ["1"], "PAID": ["6,5"]}
+    pl.DataFrame(columns).write_parquet(place / f"{two}.parquet")
+    other = tmp_path / "other.csv"
+    other.write_text('ID,PAID\n1,"6,5"\n10042,4.00\n10043,5.10\n')
+    asked: dict[str, Any] = {"delimiter": f"{delimiter}:,", "on_bad_row": "quarantine"}
+    if delimiter == ",":
+        assert rx.diff(place, other, keys="ID", **asked).agrees
+        return
+    with pytest.raises(ConfigError, match="several formats: parquet and text") as error:
+        rx.diff(place, other, keys="ID", **asked)
+    assert error.value.file == str(max(place.iterdir()))
 
 
 def test_a_quarantined_row_is_listed_with_its_part(tmp_path: Path, whole: Path) -> None:

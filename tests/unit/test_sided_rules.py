@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import re
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support.flags import diff
 
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.inputs import scanning
+from recon_engine.rules import code_tables
+from recon_engine.rules.base import Apart
+from recon_engine.rules.chains import Chain, Step, read_forms
 from recon_engine.rules.zones import zone_data_version
 from recon_engine.runtime.memory import Budget
 
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 
     from recon_engine import Reconciliation
 
+# With the characters that mark a form of several codes, and a blank.
+CODES = st.text("AB|,\t", max_size=3)
 TABLE = "ID,SEX,PAID\n1,M,1\n2,F,2\n3,,3\n"
 
 
@@ -268,6 +277,62 @@ def test_a_file_of_codes_may_list_several_that_are_right(tmp_path: Path) -> None
     assert back.mismatches()["ID"].to_list() == ["3"]
     with pytest.raises(ConfigError, match="several translations for one"):
         compared(tmp_path, "ID,V\n", "ID,V\n", old_rules={"ID": f"map(@{path})"})
+
+
+@given(
+    st.dictionaries(CODES, st.sets(CODES, min_size=1, max_size=3), min_size=1),
+    st.sampled_from(["old", "new"]),
+)
+@example({"E11": {"A", "B"}}, "old")
+def test_of_several_codes_exactly_those_that_are_listed_are_right(
+    table: dict[str, set[str]], side: str
+) -> None:
+    """Also for codes and cells of the characters that mark a form of several."""
+    cells = [*map("".join, [(), *product("A|"), *product("A|,", repeat=2)]), "B", "\t|"]
+    pairs = [(code, cell) for code in table for cell in cells]
+    codes = code_tables.make_code_table(
+        [(code, right) for code, each in table.items() for right in each],
+        rest_same=False,
+        sha256="0" * 64,
+    )
+    other = "new" if side == "old" else "old"
+    rule = Apart(codes, side)
+    read = (rule, None) if side == "old" else (None, rule)
+    chain = Chain((Step("map", *read),))
+    forms = {
+        name: read_forms(chain.of(name), pl.Series(texts))
+        for name, texts in zip((side, other), zip(*pairs, strict=True), strict=True)
+    }
+    near = chain.are_near(forms["old"], forms["new"]).to_list()
+    assert near == [cell in table[code] for code, cell in pairs]
+
+
+@pytest.mark.parametrize("way", ["native", "numpy", "frames"])
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_a_cell_of_what_marks_several_codes_is_no_code(
+    tmp_path: Path, way: str, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "numpy":
+        monkeypatch.setattr(scanning, "start_scan", lambda *_, **__: None)
+    path = tmp_path / "dx.csv"
+    path.write_text("OLD,NEW\nE11,A\nE11,B\n", encoding="utf-8")
+    texts = ["ID,C\n1,E11\n2,E11\n", "ID,C\n1,|\n2,B\n"]
+    old, new = texts if side == "old" else reversed(texts)
+    d = compared(tmp_path, old, new, **{f"{side}_rules": {"C": f"map(@{path})"}})
+    if way == "frames":
+        tables = [pl.read_csv(io.StringIO(text)) for text in (old, new)]
+        asked = {f"{side}_rules": {"C": f"map(@{path})"}}
+        tables = [each.with_columns(pl.col("ID").cast(pl.String)) for each in tables]
+        d = diff(*tables, keys="ID", **asked)
+    assert d.mismatches()["ID"].to_list() == ["1"]
+
+
+def test_a_code_with_a_nul_byte_is_refused(tmp_path: Path) -> None:
+    """It stands between the codes of a form: a part of a code would be right."""
+    path = tmp_path / "dx.csv"
+    path.write_bytes(b"OLD,NEW\nE11,A\nE11,B\0C\n")
+    with pytest.raises(ConfigError, match="a NUL byte"):
+        compared(tmp_path, "ID,C\n", "ID,C\n", old_rules={"C": f"map(@{path})"})
 
 
 def test_several_codes_may_have_one_translation(tmp_path: Path) -> None:
