@@ -34,6 +34,13 @@ def resolve_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
+def list_map_files(table: Mapping[str, Any]) -> list[str]:
+    """The files of column maps that valid tables name: they are read with them."""
+    sections = (table, *table.get("dataset", {}).values())
+    named = (each.get("map") for each in sections)
+    return [map_[1:] for map_ in named if isinstance(map_, str) and map_[:1] == "@"]
+
+
 def _resolve_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(section)
     for name, value in section.items():

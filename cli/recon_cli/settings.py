@@ -165,6 +165,7 @@ class Settings:
 
         known = self.config_file, os.environ.get("RECON_MASK_KEY_FILE")
         found = [each for each in known if each]
+        found += config_lookup.map_files(self._ctx)
         for option in self._options:
             if option.shape is Shape.RENAMES or option.name.endswith("fixed"):
                 value = self._given.get(option.name) or ()

@@ -160,6 +160,9 @@ def files_in_use(tmp_path: Path) -> Path:
         "names.csv": "ID,1,2\n",
         "map.csv": "P,P\n",
         "own.toml": 'keys = ["ID"]\n',
+        "mapped.toml": 'keys = ["ID"]\nmap = "@map.csv"\n',
+        "laid.toml": 'keys = ["ID"]\n[old]\nfixed = "@names.csv"\n',
+        "sets.toml": 'keys = ["ID"]\n[dataset.a]\n[dataset.b]\nmap = " @map.csv"\n',
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -224,6 +227,26 @@ RUN = (
         (
             (*PLAIN, "--map", "@map.csv", "--rejects", "map.csv"),
             "--rejects map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "mapped.toml", "-o", "map.csv"),
+            "-o map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "mapped.toml", "--log-file", "map.csv"),
+            "--log-file map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "sets.toml", "--dataset", "b", "-o", "map.csv"),
+            "-o map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "laid.toml", "-o", "names.csv"),
+            "-o names.csv: the path is a file of the settings",
+        ),
+        (
+            (*RUN, "--config", "mapped.toml", "--log-file", "map.csv"),
+            "--log-file map.csv: the path is a file of the settings",
         ),
         (
             (*PLAIN, "--fixed", "@names.csv", "--rejects", "names.csv"),
