@@ -92,13 +92,13 @@ def list_inbound(settings: Settings) -> Iterator[str]:
     place = settings["inbound_s3"]
     if place is None or place.startswith("s3:"):
         return
-    from recon_engine.pipeline.inbox import DATA_SUFFIXES
+    from recon_engine.pipeline.inbox import is_data_file
     from recon_engine.storage.urls import local_path
 
     patterns = [settings[f"{side}_pattern"] for side in SIDES]
     with suppress(ConfigError, OSError):
         for path in local_path(place).iterdir():
-            if path.name.endswith(DATA_SUFFIXES) or any(
+            if is_data_file(path.name) or any(
                 pattern and fnmatchcase(path.name, pattern) for pattern in patterns
             ):
                 yield str(path)

@@ -155,6 +155,7 @@ def files_in_use(tmp_path: Path) -> Path:
         "parts/a.csv": "ID,P\n1,5\n",
         "parts/b.csv": "ID,P\n2,6\n",
         "in/old.csv": "ID,P\n1,5\n",
+        "in/upper.CSV": "ID,P\n1,5\n",
         "in/NEWSYSTEM.csv": "ID,P\n1,5\n",
         "codes.csv": "OLD,NEW\n5,5\n6,7\n",
         "names.csv": "ID,1,2\n",
@@ -261,6 +262,7 @@ RUN = (
             "--config old.csv: the path is an input file",
         ),
         ((*RUN, "--log-file", "in/old.csv"), "in/old.csv: the path is an input file"),
+        ((*RUN, "--log-file", "in/upper.CSV"), "upper.CSV: the path is an input file"),
         ((*RUN, "-o", "in/old.csv"), "-o in/old.csv: the path is an input file"),
     ],
 )
