@@ -222,6 +222,10 @@ RUN = (
             "-o codes.csv: the path is a file of the settings",
         ),
         (
+            (*PLAIN, "--rule", "P=map(rest=same,@codes.csv)", "-o", "codes.csv"),
+            "-o codes.csv: the path is a file of the settings",
+        ),
+        (
             (*PLAIN, "--old-rule", "P=map(@codes.csv, rest=same)", "-o", "codes.csv"),
             "-o codes.csv: the path is a file of the settings",
         ),
