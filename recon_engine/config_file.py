@@ -37,7 +37,7 @@ from recon_engine.config import (
     split_delimiters,
     split_layout,
 )
-from recon_engine.config_paths import resolve_paths
+from recon_engine.config_paths import list_map_files, resolve_paths
 from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
@@ -361,13 +361,14 @@ class Configuration:
     """What a file sets for a dataset, or for all if none is named; never a default.
 
     `dataset`: the dataset that was named, or the only one of the file. `datasets`: all
-    that the file has.
+    that the file has. `map_files`: the files that it names for `map`, of all datasets.
     """
 
     path: Path
     settings: Mapping[str, Any]
     dataset: str | None
     datasets: tuple[str, ...]
+    map_files: tuple[str, ...]
 
 
 def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
@@ -377,11 +378,15 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
-    file = _validate_file(path)
+    table = resolve_paths(read_toml(path), path.parent)
+    file = _validate_table(table, path)
     datasets = tuple(vars(file)["dataset"])
     if dataset is None and len(datasets) == 1:
         [dataset] = datasets
-    return Configuration(path, _merge_settings(file, path, dataset), dataset, datasets)
+    settings = _merge_settings(file, path, dataset)
+    return Configuration(
+        path, settings, dataset, datasets, tuple(list_map_files(table))
+    )
 
 
 def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[str, Any]:
@@ -425,8 +430,7 @@ def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseMod
     return sections[dataset]
 
 
-def _validate_file(path: Path) -> BaseModel:
-    table = resolve_paths(read_toml(path), path.parent)
+def _validate_table(table: Mapping[str, Any], path: Path) -> BaseModel:
     try:
         return File.model_validate(table)
     except ValidationError as error:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.model import SIDES
+from recon_engine.rules.spelling import find_code_file
 
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The file of a code table, in a rule that names one.
-CODE_FILE: Final = re.compile(r"(\s*map\(\s*(?:rest=same\s*,\s*)?@)(.*)", re.DOTALL)
 URL_SCHEME: Final = re.compile(r"(?:s3|file):|[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -32,6 +31,13 @@ def resolve_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             for name, each in datasets.items()
         }
     return found
+
+
+def list_map_files(table: Mapping[str, Any]) -> list[str]:
+    """The files of column maps that valid tables name: they are read with them."""
+    sections = (table, *table.get("dataset", {}).values())
+    named = (each.get("map") for each in sections)
+    return [map_[1:] for map_ in named if isinstance(map_, str) and map_[:1] == "@"]
 
 
 def _resolve_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -54,8 +60,10 @@ def _resolve_rules(value: Any, folder: Path) -> Any:
         return {name: _resolve_rules(each, folder) for name, each in value.items()}
     if isinstance(value, list):
         return [_resolve_rules(each, folder) for each in value]
-    found = CODE_FILE.fullmatch(value) if isinstance(value, str) else None
-    return f"{found[1]}{_resolve(found[2], folder)}" if found else value
+    name = find_code_file(value) if isinstance(value, str) else None
+    if name is None:
+        return value
+    return value.replace(f"@{name}", f"@{_resolve(name, folder)}", 1)
 
 
 def _resolve_named(value: Any, folder: Path) -> Any:

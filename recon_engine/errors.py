@@ -302,6 +302,7 @@ class InternalError(ReconError):
 # What another run does not change: a name is too long, a file takes the place of a
 # folder, or links lead to each other.
 NO_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP})
+PATH_HELP = "check the spelling of its folders and of the file"
 
 
 def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
@@ -316,7 +317,6 @@ def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
         return PermissionDenied(text, file=file, why=why, help=remedy)
     if number in NO_PATH:
         text = "there is no such path, and there can be none"
-        remedy = "check the spelling of its folders and of the file"
-        return ConfigError(text, file=file, why=why, help=remedy)
+        return ConfigError(text, file=file, why=why, help=PATH_HELP)
     text = "a file system operation failed"
     return StorageUnavailable(text, file=file, why=why, help="run again")

@@ -986,7 +986,8 @@ class RecoveredRun:
 class RunRecord:
     """How one attempt ended, as in its row of the run log.
 
-    `recovered`: the runs that it finished first, which `message` names.
+    `recovered`: the runs that it finished first, which `message` names. `failed`:
+    whether exit code 1 is of its own result, not only of one of theirs.
     """
 
     run_id: UUID
@@ -997,6 +998,7 @@ class RunRecord:
     finished: datetime
     message: str | None = None
     recovered: tuple[RecoveredRun, ...] = ()
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ def describe_file(ctx: Context) -> dict[str, str]:
     return {"file": str(found.path), **named}
 
 
+def map_files(ctx: Context) -> tuple[str, ...]:
+    """The files of column maps that the configuration file names."""
+    return ctx.obj.map_files if ctx.obj else ()
+
+
 def check_dataset(ctx: Context) -> None:
     """Refuse a --dataset that only chooses settings where there are none."""
     source = ctx.get_parameter_source("dataset")

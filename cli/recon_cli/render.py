@@ -352,12 +352,8 @@ def _describe_end(ended: Outcome, *, short: bool = False) -> str:
         what = f"run complete (SUCCEEDED){recorded}"
     else:
         what = f"run ended as {record.status}"
-    failed = record.exit_code == 1 and not (short and ended.result)
     # The message has said so of a run that this one finished.
-    if any(each.failed for each in record.recovered) and not (
-        ended.result and ended.result.failures
-    ):
-        failed = False
+    failed = record.failed and not (short and ended.result)
     cause = f"{_name_cause(ended.result)}: exit code 1" if failed else None
     facts = (what, f"run {record.run_id}", record.message, cause)
     return " · ".join(fact for fact in facts if fact)

@@ -161,10 +161,11 @@ class Settings:
     @property
     def files_read(self) -> list[str]:
         """The configuration file, the key of masks, and the files behind an `@`."""
-        from recon_engine.config_paths import CODE_FILE
+        from recon_engine.rules.spelling import find_code_file
 
         known = self.config_file, os.environ.get("RECON_MASK_KEY_FILE")
         found = [each for each in known if each]
+        found += config_lookup.map_files(self._ctx)
         for option in self._options:
             if option.shape is Shape.RENAMES or option.name.endswith("fixed"):
                 value = self._given.get(option.name) or ()
@@ -175,8 +176,7 @@ class Settings:
                 rules = (
                     rule for chain in self._value(option).values() for rule in chain
                 )
-                tables = map(CODE_FILE.fullmatch, rules)
-                found += [_code_file(table[2]) for table in tables if table]
+                found += filter(None, map(find_code_file, rules))
         return found
 
     def suppressions_of(self, dataset: str) -> list[dict[str, object]] | None:
@@ -296,11 +296,6 @@ class Settings:
             return SOURCES.index("ENVIRONMENT")
         filed = option.name in config_lookup.settings_from_file(self._ctx)
         return SOURCES.index("DEFAULT_MAP") if filed else UNSET
-
-
-def _code_file(text: str) -> str:
-    """The path of a code table in what follows the `@` of a rule."""
-    return re.sub(r"\s*(,\s*rest=same\s*)?\)\s*$", "", text)
 
 
 def _describe_place(option: Option, file: str) -> str:

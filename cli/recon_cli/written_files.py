@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from recon_cli.settings import Settings
 
 
-STANDARD_INPUT: Final = 0
+# The number of the file that a shell opens as standard input.
+STDIN: Final = 0
 # What a file is used for. Each ends the sentence "the path is …".
 INPUT: Final = "an input file or a folder"
 SETTINGS_FILE: Final = "a file of the settings"
@@ -68,13 +69,12 @@ def _identify(path: str | Path | int) -> object:
 
 def list_local_files(*inputs: str) -> Iterator[str | Path | int]:
     """The local files of inputs: each part of a folder or of a pattern is one."""
-    from recon_engine.inputs.tables import are_parts
+    from recon_engine.inputs.tables import STANDARD_INPUT, are_parts
     from recon_engine.storage.urls import local_path
 
     for name in inputs:
-        if name == "-":
-            # A shell has opened it, and may have opened a file.
-            yield STANDARD_INPUT
+        if name == STANDARD_INPUT:
+            yield STDIN
         elif not name.startswith("s3:"):
             # The command reports an input that cannot be read.
             with suppress(ConfigError, OSError):
@@ -92,13 +92,13 @@ def list_inbound(settings: Settings) -> Iterator[str]:
     place = settings["inbound_s3"]
     if place is None or place.startswith("s3:"):
         return
-    from recon_engine.pipeline.inbox import DATA_SUFFIXES
+    from recon_engine.pipeline.inbox import is_data_file
     from recon_engine.storage.urls import local_path
 
     patterns = [settings[f"{side}_pattern"] for side in SIDES]
     with suppress(ConfigError, OSError):
         for path in local_path(place).iterdir():
-            if path.name.endswith(DATA_SUFFIXES) or any(
+            if is_data_file(path.name) or any(
                 pattern and fnmatchcase(path.name, pattern) for pattern in patterns
             ):
                 yield str(path)

@@ -57,6 +57,11 @@ class NoData:
         return f"inbound contains no data file{others}"
 
 
+def is_data_file(name: str) -> bool:
+    """Whether a name ends as that of a data file, in letters of either case."""
+    return name.lower().endswith(DATA_SUFFIXES)
+
+
 def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     """OLD and NEW (the file with NEWSYSTEM in its name), or NoData.
 
@@ -206,7 +211,7 @@ def _list_data_files(files: Iterable[SourceFile]) -> tuple[list[SourceFile], lis
     data: list[SourceFile] = []
     ignored: list[str] = []
     for file in sorted(files, key=lambda file: file.name):
-        if file.name.lower().endswith(DATA_SUFFIXES):
+        if is_data_file(file.name):
             data.append(file)
         else:
             ignored.append(name := escape_bytes(file.name))

@@ -350,7 +350,8 @@ class RunLog:
         """The record with exit code 1 if it is 0 and a recorded result fails."""
         if record.exit_code or result is None:
             return record
-        return replace(record, exit_code=int(self._fails(result)))
+        failed = self._fails(result)
+        return replace(record, exit_code=int(failed), failed=failed)
 
     def _fails(self, result: UUID) -> bool:
         """Whether a recorded result ends a run with exit code 1."""

@@ -89,12 +89,17 @@ def spell_by_content(text: str) -> str:
     A rule that names no file stays as it is. Raises ConfigError for a file that cannot
     be read.
     """
-    found = RULE_PATTERN.fullmatch(text.strip())
-    named = _find_code_file(found[2] or "") if found and found[1] == "map" else None
+    named = _find_named(text)
     if named is None:
         return text
     name, rest_same = named
     return f"map(@sha256:{hash_code_file(name)}{',rest=same' if rest_same else ''})"
+
+
+def find_code_file(text: str) -> str | None:
+    """The file that a rule reads its codes from; None if it names none."""
+    named = _find_named(text)
+    return named and named[0]
 
 
 # What the help of a rule that is malformed says besides an example.
@@ -241,27 +246,30 @@ def _make_instant(inner: str) -> Rule:
     return Instant(formats, zone, within, pivot)
 
 
-def _find_code_file(inner: str) -> tuple[str, bool] | None:
-    """The file that a code table names, and whether `rest=same`; None if it names none.
+def _find_named(text: str) -> tuple[str, bool] | None:
+    """The file that a rule names, and whether `rest=same`; None if it names none."""
+    found = RULE_PATTERN.fullmatch(text.strip())
+    return _split_named(found[2] or "") if found and found[1] == "map" else None
 
-    Raises ValueError for a file beside other codes.
-    """
+
+def _split_named(inner: str) -> tuple[str, bool] | None:
+    """The same, of what is in the parentheses of a code table."""
     # The folder of a file may have a comma in its name.
-    head, comma, last = inner.rpartition(",")
-    rest_same = bool(comma) and last.strip() == "rest=same"
-    name = (head if rest_same else inner).strip()
-    if name.startswith("@"):
-        return name[1:], rest_same
-    parts = _split(inner)
-    first = next((part for part in parts if part != "rest=same"), "")
-    if not first.startswith("@"):
-        return None
-    _, name = parts
-    return name[1:], True
+    before, _, last = inner.rpartition(",")
+    first, _, after = inner.partition(",")
+    name, rest_same = inner, True
+    if last.strip() == "rest=same":
+        name = before
+    elif first.strip() == "rest=same":
+        name = after
+    else:
+        rest_same = False
+    name = name.strip()
+    return (name[1:], rest_same) if name.startswith("@") else None
 
 
 def _make_code_table(inner: str) -> Rule:
-    if named := _find_code_file(inner):
+    if named := _split_named(inner):
         name, rest_same = named
         return read_code_file(name, rest_same=rest_same)
     parts = _split(inner)

@@ -100,7 +100,9 @@ def _classify_error(error: BaseException) -> ReconError:
     number = _find_errno(error)
     if isinstance(error, OSError) or number is not None:
         named = getattr(error, "filename", None) if number in NO_PATH else None
-        return error_from_errno(number, named and escape_bytes(os.fsdecode(named)))
+        # An open file has a number in the place of a name.
+        name = os.fsdecode(named) if isinstance(named, str | bytes) else None
+        return error_from_errno(number, name and escape_bytes(name))
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return InternalError(

@@ -15,6 +15,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
 from recon_engine.errors import (
+    NO_PATH,
+    PATH_HELP,
     ArchiveConflict,
     ConfigError,
     InputChanged,
@@ -91,13 +93,9 @@ class Storage(Protocol):
         ...
 
 
-# Errors of paths, not of disks.
-NO_PATHS = frozenset(
-    {
-        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
-        *(errno.ELOOP, errno.EINVAL, errno.ENXIO),
-    }
-)
+# The same of a file that is written: its folder is missing, it is a folder, its name is
+# not valid, or it is a device that is not there.
+NOT_WRITABLE = NO_PATH | {errno.ENOENT, errno.EISDIR, errno.EINVAL, errno.ENXIO}
 DEVICES = Path("/dev")
 PROCESSES = Path("/proc")
 SHA256_PREFIX = "sha256:"
@@ -213,10 +211,13 @@ def translate_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_PATHS:
+        if error.errno not in NOT_WRITABLE:
             raise error_from_errno(error.errno, str(path)) from None
         raise ConfigError(
-            "the file cannot be written", file=str(path), why=error.strerror
+            "the file cannot be written",
+            file=str(path),
+            why=error.strerror,
+            help=PATH_HELP,
         ) from None
 
 

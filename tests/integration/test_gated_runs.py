@@ -190,16 +190,41 @@ def test_a_quiet_run_and_a_document_say_it_too(
         assert (says in document["message"], document["exit_code"]) == (True, ended)
 
 
-def test_a_run_that_fails_too_names_both(site: FolderSite, tmp_path: Path) -> None:
-    dead = die_before_the_archive(site, "missing<=0")
+FAILING = {each: ends for each, ends in ENDS.items() if "exit code 1" in ends}
+
+
+@pytest.mark.parametrize("asked", FAILING)
+def test_a_run_that_fails_too_names_both(
+    site: FolderSite, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    dead = die_before_the_archive(site, asked[0].removeprefix("--gate="))
     site.deliver(day="20261124")
-    asked = (*places(site), "--gate=missing<=0")
-    code, told, _ = run(site, tmp_path, *asked)
+    code, told, _ = run(site, tmp_path, *places(site), *asked)
     [last] = [line for line in told.splitlines() if "SUCCEEDED" in line]
     assert code == 1
+    cause = "the files differ" if "--fail-on-diff" in asked else "a gate failed"
     assert last.endswith(
-        f" · finished run {dead} (gates_failed, exit code 1)"
-        " · a gate failed: exit code 1"
+        f" · finished run {dead} ({FAILING[asked]}) · {cause}: exit code 1"
+    )
+
+
+@pytest.mark.parametrize("asked", FAILING)
+@pytest.mark.parametrize("form", [(), ("--quiet",)])
+def test_a_recorded_result_that_fails_too_is_named(
+    site: FolderSite, tmp_path: Path, asked: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    gate = asked[0].removeprefix("--gate=")
+    assert site.run(options=judged(gate)).record.status == "SUCCEEDED"
+    site.deliver(b"ID,PAID\n1,1\n2,2\n", b"ID,PAID\n1,1\n", "20261124")
+    dead = die_before_the_archive(site, gate)
+    site.deliver()
+    code, told, errors = run(site, tmp_path, *places(site), *asked, *form)
+    lines = (told + errors).splitlines()
+    [last] = [line for line in lines if "run ended as ALREADY_DONE" in line]
+    assert code == 1
+    assert last.endswith(
+        f"finished run {dead} ({FAILING[asked]}) · the recorded result failed:"
+        " exit code 1"
     )
 
 

@@ -155,11 +155,15 @@ def files_in_use(tmp_path: Path) -> Path:
         "parts/a.csv": "ID,P\n1,5\n",
         "parts/b.csv": "ID,P\n2,6\n",
         "in/old.csv": "ID,P\n1,5\n",
+        "in/upper.CSV": "ID,P\n1,5\n",
         "in/NEWSYSTEM.csv": "ID,P\n1,5\n",
         "codes.csv": "OLD,NEW\n5,5\n6,7\n",
         "names.csv": "ID,1,2\n",
         "map.csv": "P,P\n",
         "own.toml": 'keys = ["ID"]\n',
+        "mapped.toml": 'keys = ["ID"]\nmap = "@map.csv"\n',
+        "laid.toml": 'keys = ["ID"]\n[old]\nfixed = "@names.csv"\n',
+        "sets.toml": 'keys = ["ID"]\n[dataset.a]\n[dataset.b]\nmap = " @map.csv"\n',
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -218,12 +222,36 @@ RUN = (
             "-o codes.csv: the path is a file of the settings",
         ),
         (
+            (*PLAIN, "--rule", "P=map(rest=same,@codes.csv)", "-o", "codes.csv"),
+            "-o codes.csv: the path is a file of the settings",
+        ),
+        (
             (*PLAIN, "--old-rule", "P=map(@codes.csv, rest=same)", "-o", "codes.csv"),
             "-o codes.csv: the path is a file of the settings",
         ),
         (
             (*PLAIN, "--map", "@map.csv", "--rejects", "map.csv"),
             "--rejects map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "mapped.toml", "-o", "map.csv"),
+            "-o map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "mapped.toml", "--log-file", "map.csv"),
+            "--log-file map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "sets.toml", "--dataset", "b", "-o", "map.csv"),
+            "-o map.csv: the path is a file of the settings",
+        ),
+        (
+            (*PLAIN, "--config", "laid.toml", "-o", "names.csv"),
+            "-o names.csv: the path is a file of the settings",
+        ),
+        (
+            (*RUN, "--config", "mapped.toml", "--log-file", "map.csv"),
+            "--log-file map.csv: the path is a file of the settings",
         ),
         (
             (*PLAIN, "--fixed", "@names.csv", "--rejects", "names.csv"),
@@ -238,6 +266,7 @@ RUN = (
             "--config old.csv: the path is an input file",
         ),
         ((*RUN, "--log-file", "in/old.csv"), "in/old.csv: the path is an input file"),
+        ((*RUN, "--log-file", "in/upper.CSV"), "upper.CSV: the path is an input file"),
         ((*RUN, "-o", "in/old.csv"), "-o in/old.csv: the path is an input file"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -37,6 +38,15 @@ SECRET = "SECRET-CELL"
 
 def undecodable() -> NoReturn:
     raise UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, SECRET)
+
+
+def list_an_open_file() -> None:
+    """The error has the number of the file as its name."""
+    number = os.open(__file__, os.O_RDONLY)
+    try:
+        os.listdir(number)  # noqa: PTH208 - a number is no path
+    finally:
+        os.close(number)
 
 
 def chained() -> None:
@@ -92,6 +102,7 @@ RAISED: dict[str, tuple[Callable[[], object], type[ReconError]]] = {
         lambda: pl.DataFrame({"a": [SECRET]}).write_parquet("/dev/full"),
         DiskFull,
     ),
+    "an open file that is no folder": (list_an_open_file, ConfigError),
     "an error of ours with a past": (chained, ConfigError),
 }
 

@@ -391,6 +391,7 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         'inbound_s3 = "in/"\nprocessed_s3 = "s3://b/done/"\nout_s3 = "/out"\n{0}'
         'fixed = "@layout.csv"\nmap = "@names.csv"\n'
         '[{1}rules]\nX = "map(@codes.csv)"\nY = ["trim", "map(@codes.csv,rest=same)"]\n'
+        'W = "map( rest=same , @codes.csv )"\n'
         '[{1}old]\nfixed = "@layout.csv"\n[{1}old.rules]\nZ = "map(@codes.csv)"\n'
     )
     of_dataset = "[dataset.d]\n" + own.format("", "dataset.d.")
@@ -402,6 +403,7 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         assert found["rules"] == {
             "X": (f"map(@{folder}/codes.csv)",),
             "Y": ("trim", f"map(@{folder}/codes.csv,rest=same)"),
+            "W": (f"map( rest=same , @{folder}/codes.csv )",),
         }
         assert found["old_rules"] == {"Z": (f"map(@{folder}/codes.csv)",)}
         assert found["fixed"] == found["old_fixed"] == f"@{folder}/layout.csv"
