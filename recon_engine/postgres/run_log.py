@@ -88,7 +88,8 @@ WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
 class Run:
     """One attempt: its id, its pair, and the time of each step.
 
-    `steps`: name, start and seconds of each finished step.
+    `steps`: name, start and seconds of each finished step. `rules`: each rule of the
+    options, with the content that its code table had at the start.
     """
 
     run_id: UUID
@@ -97,6 +98,7 @@ class Run:
     pair: FilePair | None = None
     revision: int = 1
     steps: list[tuple[str, datetime, float]] = field(default_factory=list)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -220,6 +222,9 @@ class RunLog:
         Raises FileClaimed, and writes no row, if another dataset has claimed one.
         """
         run = new_run(self.config.dataset, pair, revision)
+        # Before the fingerprint and the row, which read code tables again: one that is
+        # replaced later differs from this.
+        run.rules = self.config.options.rules_by_content
         run_fp = fingerprint_work(self.config, pair, revision)
         with translate_database_errors():
             row = self.connection.execute(
