@@ -113,7 +113,7 @@ def run_pipeline(
             # Held until the function returns: one worker at a time recovers, works and
             # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
-            stop.on_cancel(lambda error: _log_early_interrupt(config, error))
+            stop.on_cancel(lambda error: _log_early_interrupt(run_log, error))
             _recover_earlier_runs(run_log, places, stop)  # 1 recover
             pair = _find_pair(places.inbound, config)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
@@ -386,7 +386,8 @@ class _Attempt:
         record = None
         # A connection of its own, and no lock: the worker that does not answer uses the
         # one of this attempt, and holds the lock.
-        with suppress(ReconError), open_locked(self.config) as run_log:
+        recovered = self.run_log.recovered
+        with suppress(ReconError), open_locked(self.config, recovered) as run_log:
             record = run_log.interrupt(self.attempt, error)
         if record is None:
             return None
@@ -424,9 +425,9 @@ def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
     )
 
 
-def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
+def _log_early_interrupt(of_worker: RunLog, error: Interrupted) -> Outcome:
     """The same from another thread, while the worker does not answer."""
-    with open_locked(config) as run_log:
+    with open_locked(of_worker.config, of_worker.recovered) as run_log:
         return _log_failure_without_pair(run_log, error)
 
 

@@ -120,10 +120,15 @@ class RunLog:
     the records of this run name them, and have exit code 1 in place of 0 if one failed.
     """
 
-    def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        config: RunConfig,
+        recovered: tuple[RecoveredRun, ...] = (),
+    ) -> None:
         self.connection = connection
         self.config = config
-        self.recovered: tuple[RecoveredRun, ...] = ()
+        self.recovered = recovered
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -176,7 +181,6 @@ class RunLog:
     def finish(self, run: Run, warning: ReconError | None) -> RecoveredRun:
         """Log that a run of `unfinished` is archived."""
         record = self._judge(run, RunStatus.SUCCEEDED, warning)
-        self._close(run, RunStatus.SUCCEEDED, record, warning)
         with translate_database_errors():
             row = self.connection.execute(VERDICT, [run.run_id]).fetchone()
         recovered = RecoveredRun(
@@ -185,6 +189,9 @@ class RunLog:
             self._fails(run.run_id),
             warning.status if warning else None,
         )
+        # Nothing is asked after it: no later run finishes this one again, and one that
+        # is interrupted from now on names it.
+        self._close(run, RunStatus.SUCCEEDED, record, warning)
         self.recovered += (recovered,)
         return recovered
 
@@ -337,19 +344,19 @@ class RunLog:
         None if it has already published. Raises DatabaseUnavailable if its publication
         is in progress, as that holds the row.
         """
+        record = make_record(
+            run, self.config, RunStatus.INTERRUPTED, error.message, error
+        )
+        record = self.with_recovered(record)
         failpoint("interrupt")
         with translate_database_errors():
             # The process is about to exit: wait for the row no longer than a person
             # would wait for Ctrl-C.
             self.connection.execute("SET lock_timeout = '300ms'")
             stopped = self.connection.execute(
-                INTERRUPT, [error.exit_code, error.message, run.run_id]
+                INTERRUPT, [record.exit_code, record.message, run.run_id]
             )
-        if not stopped.rowcount:
-            return None
-        return make_record(
-            run, self.config, RunStatus.INTERRUPTED, error.message, error
-        )
+        return record if stopped.rowcount else None
 
     def _with_exit_code_of(self, result: UUID | None, record: RunRecord) -> RunRecord:
         """The record with exit code 1 if it is 0 and a recorded result fails."""
@@ -413,14 +420,17 @@ class RunLog:
 
 
 @contextmanager
-def open_locked(config: RunConfig) -> Iterator[RunLog]:
+def open_locked(
+    config: RunConfig, recovered: tuple[RecoveredRun, ...] = ()
+) -> Iterator[RunLog]:
     """Open the run log on a new connection, without the lock.
 
     The worker then takes the lock. The main thread uses a second one, to record an
-    interruption while the worker still holds the lock.
+    interruption while the worker still holds the lock; `recovered`: what that worker
+    has finished.
     """
     with open_connection(config.database) as connection:
-        yield RunLog(connection, config)
+        yield RunLog(connection, config, recovered)
 
 
 def last_success(config: RunConfig) -> datetime | None:
