@@ -703,18 +703,29 @@ class Options:
         }
 
     @property
-    def by_content(self) -> dict[str, Any]:
-        """`public` with the SHA-256 of each code table in the place of its file's name.
+    def rules_by_content(self) -> dict[str, str]:
+        """Each rule, with the SHA-256 of a code table in the place of its file's name.
 
         Raises ConfigError for a file that cannot be read.
         """
         from recon_engine.rules.spelling import spell_by_content
 
+        every = (self.rules, self.old.rules, self.new.rules)
+        chains = (chain for rules in every for chain in rules.values())
+        return {rule: spell_by_content(rule) for chain in chains for rule in chain}
+
+    @property
+    def by_content(self) -> dict[str, Any]:
+        """`public` with the SHA-256 of each code table in the place of its file's name.
+
+        Raises ConfigError for a file that cannot be read.
+        """
         found: dict[str, Any] = self.public
+        spelled = self.rules_by_content
         for section in (found, *(found[side] for side in SIDES if side in found)):
             if "rules" in section:
                 section["rules"] = {
-                    column: [spell_by_content(rule) for rule in rules]
+                    column: [spelled[rule] for rule in rules]
                     for column, rules in section["rules"].items()
                 }
         return found

@@ -457,7 +457,8 @@ class _Seal:
 
     def write_locator(self, key: OpenKey, *digests: int) -> bytes:
         """The locator of a key that has these digests."""
-        return self._apply_pad(LOCATOR.pack(*digests, self.version), key)
+        text = LOCATOR.pack(*digests, self.version)
+        return self._apply_pad(text, key, self.purposes[key.side])
 
     def read_locator(self, key: OpenKey) -> tuple[int, int] | None:
         """The digests in a locator.
@@ -467,11 +468,16 @@ class _Seal:
         text = key.locator
         if text is None or len(text) != LOCATOR.size or not self.secret:
             return None
-        one, other, version = LOCATOR.unpack(self._apply_pad(text, key))
-        return (one, other) if version == self.version else None
+        # Earlier versions sealed those of both sides with the pad of OLD.
+        for purpose in dict.fromkeys((self.purposes[key.side], PURPOSE)):
+            opened = self._apply_pad(text, key, purpose)
+            one, other, version = LOCATOR.unpack(opened)
+            if version == self.version:
+                return one, other
+        return None
 
-    def _apply_pad(self, text: bytes, key: OpenKey) -> bytes:
-        """XOR a text with the pad of a displayed key of a side; its own inverse."""
-        shown = self.purposes[key.side] + format_key(key.values).encode()
+    def _apply_pad(self, text: bytes, key: OpenKey, purpose: bytes) -> bytes:
+        """XOR a text with the pad of a displayed key; its own inverse."""
+        shown = purpose + format_key(key.values).encode()
         pad = hmac.digest(self.secret, shown, "sha256")
         return bytes(one ^ other for one, other in zip(text, pad, strict=False))

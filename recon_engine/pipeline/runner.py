@@ -46,6 +46,7 @@ from recon_engine.postgres.stage import (
 )
 from recon_engine.report import artifacts
 from recon_engine.report.result_page import TREND_RUNS, PageFacts
+from recon_engine.rules.spelling import spell_by_content
 from recon_engine.runtime.cancellation import CancellationToken
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import to_recon_error, within_error_boundary
@@ -112,7 +113,7 @@ def run_pipeline(
             # Held until the function returns: one worker at a time recovers, works and
             # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
-            stop.on_cancel(lambda error: _log_early_interrupt(config, error))
+            stop.on_cancel(lambda error: _log_early_interrupt(run_log, error))
             _recover_earlier_runs(run_log, places, stop)  # 1 recover
             pair = _find_pair(places.inbound, config)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
@@ -259,15 +260,35 @@ class _Attempt:
         inputs = _DeliveredPair(
             self.locations, self.pair, config, folder, self.progress
         )
-        compared = _choose_engine(config, out).compare(
-            inputs, config.options, self.attempt.started.date(), self.progress, hooks
-        )
+        day = self.attempt.started.date()
+        try:
+            compared = _choose_engine(config, out).compare(
+                inputs, config.options, day, self.progress, hooks
+            )
+        except ConfigError:
+            # It may be one of a code table that is being replaced.
+            self.check_code_tables()
+            raise
+        self.check_code_tables()
         sides = compared.result.old, compared.result.new
         _check_unchanged(self.pair, sides)
         if not hooks.took_tables:
             for side in sides:
                 _warn_of_rejects(side.uri, side.rejected)
         return compared
+
+    def check_code_tables(self) -> None:
+        """Raise InputChanged for a code table that is not what the run log has."""
+        for rule, content in self.attempt.rules.items():
+            # A file that is gone cannot be read.
+            with suppress(ConfigError):
+                if spell_by_content(rule) == content:
+                    continue
+            raise InputChanged(
+                f"the code table of the rule {rule} is gone or was replaced during the"
+                " run",
+                help="run again once the file is complete",
+            )
 
     def lookup(self, keys: Sequence[str]) -> Lookup:
         """The keys of the breaks that this pair may end."""
@@ -365,7 +386,8 @@ class _Attempt:
         record = None
         # A connection of its own, and no lock: the worker that does not answer uses the
         # one of this attempt, and holds the lock.
-        with suppress(ReconError), open_locked(self.config) as run_log:
+        recovered = self.run_log.recovered
+        with suppress(ReconError), open_locked(self.config, recovered) as run_log:
             record = run_log.interrupt(self.attempt, error)
         if record is None:
             return None
@@ -403,9 +425,9 @@ def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
     )
 
 
-def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
+def _log_early_interrupt(of_worker: RunLog, error: Interrupted) -> Outcome:
     """The same from another thread, while the worker does not answer."""
-    with open_locked(config) as run_log:
+    with open_locked(of_worker.config, of_worker.recovered) as run_log:
         return _log_failure_without_pair(run_log, error)
 
 

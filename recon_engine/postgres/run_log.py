@@ -88,7 +88,8 @@ WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
 class Run:
     """One attempt: its id, its pair, and the time of each step.
 
-    `steps`: name, start and seconds of each finished step.
+    `steps`: name, start and seconds of each finished step. `rules`: each rule of the
+    options, with the content that its code table had at the start.
     """
 
     run_id: UUID
@@ -97,6 +98,7 @@ class Run:
     pair: FilePair | None = None
     revision: int = 1
     steps: list[tuple[str, datetime, float]] = field(default_factory=list)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -118,10 +120,15 @@ class RunLog:
     the records of this run name them, and have exit code 1 in place of 0 if one failed.
     """
 
-    def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        config: RunConfig,
+        recovered: tuple[RecoveredRun, ...] = (),
+    ) -> None:
         self.connection = connection
         self.config = config
-        self.recovered: tuple[RecoveredRun, ...] = ()
+        self.recovered = recovered
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -174,7 +181,6 @@ class RunLog:
     def finish(self, run: Run, warning: ReconError | None) -> RecoveredRun:
         """Log that a run of `unfinished` is archived."""
         record = self._judge(run, RunStatus.SUCCEEDED, warning)
-        self._close(run, RunStatus.SUCCEEDED, record, warning)
         with translate_database_errors():
             row = self.connection.execute(VERDICT, [run.run_id]).fetchone()
         recovered = RecoveredRun(
@@ -183,6 +189,9 @@ class RunLog:
             self._fails(run.run_id),
             warning.status if warning else None,
         )
+        # Nothing is asked after it: no later run finishes this one again, and one that
+        # is interrupted from now on names it.
+        self._close(run, RunStatus.SUCCEEDED, record, warning)
         self.recovered += (recovered,)
         return recovered
 
@@ -220,6 +229,9 @@ class RunLog:
         Raises FileClaimed, and writes no row, if another dataset has claimed one.
         """
         run = new_run(self.config.dataset, pair, revision)
+        # Before the fingerprint and the row, which read code tables again: one that is
+        # replaced later differs from this.
+        run.rules = self.config.options.rules_by_content
         run_fp = fingerprint_work(self.config, pair, revision)
         with translate_database_errors():
             row = self.connection.execute(
@@ -332,19 +344,19 @@ class RunLog:
         None if it has already published. Raises DatabaseUnavailable if its publication
         is in progress, as that holds the row.
         """
+        record = make_record(
+            run, self.config, RunStatus.INTERRUPTED, error.message, error
+        )
+        record = self.with_recovered(record)
         failpoint("interrupt")
         with translate_database_errors():
             # The process is about to exit: wait for the row no longer than a person
             # would wait for Ctrl-C.
             self.connection.execute("SET lock_timeout = '300ms'")
             stopped = self.connection.execute(
-                INTERRUPT, [error.exit_code, error.message, run.run_id]
+                INTERRUPT, [record.exit_code, record.message, run.run_id]
             )
-        if not stopped.rowcount:
-            return None
-        return make_record(
-            run, self.config, RunStatus.INTERRUPTED, error.message, error
-        )
+        return record if stopped.rowcount else None
 
     def _with_exit_code_of(self, result: UUID | None, record: RunRecord) -> RunRecord:
         """The record with exit code 1 if it is 0 and a recorded result fails."""
@@ -409,14 +421,17 @@ class RunLog:
 
 
 @contextmanager
-def open_locked(config: RunConfig) -> Iterator[RunLog]:
+def open_locked(
+    config: RunConfig, recovered: tuple[RecoveredRun, ...] = ()
+) -> Iterator[RunLog]:
     """Open the run log on a new connection, without the lock.
 
     The worker then takes the lock. The main thread uses a second one, to record an
-    interruption while the worker still holds the lock.
+    interruption while the worker still holds the lock; `recovered`: what that worker
+    has finished.
     """
     with open_connection(config.database) as connection:
-        yield RunLog(connection, config)
+        yield RunLog(connection, config, recovered)
 
 
 def last_success(config: RunConfig) -> datetime | None:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -250,9 +250,13 @@ def _rename_to_free_name(part: Path, target: Path) -> bool:
     """
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        # Without locks, only writers of one name at the same moment are not noticed.
-        with suppress(OSError):
+        try:
             fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError as error:
+            # NFS locks only what is open for writing, which no folder can be. Then only
+            # writers of one name at the same moment are not noticed.
+            facts = {"folder": target.parent.as_uri(), "reason": error.strerror}
+            _LOG.warning("folder_not_locked", extra=facts)
         if os.path.lexists(target):
             return False
         part.rename(target)

@@ -568,8 +568,10 @@ class Scenarios:
         return self.run()
 
     def storage_unavailable(self) -> Ended:
-        out = Path(self.site.out)
-        out.symlink_to(out)
+        def broken(_path: Path) -> None:
+            raise OSError(errno.EIO, "the disk has an error")
+
+        self.patch.setattr(local, "_sync_to_disk", broken)
         self.site.deliver()
         return self.run()
 

@@ -36,11 +36,13 @@ from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
 from recon_engine.config import Options, SideOptions
 from recon_engine.config_file import load_configuration
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.formatting import format_key
 from recon_engine.inputs.frames import import_frame
+from recon_engine.inputs.opening import open_input
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.options import Format
+from recon_engine.pipeline import runner
 from recon_engine.postgres import history
 from recon_engine.postgres.breaks import (
     BreakFilter,
@@ -536,6 +538,36 @@ def test_a_run_whose_code_table_is_gone_is_in_the_run_log(
     assert isinstance(outcome.error, ConfigError)
     assert "there is no file" in outcome.error.message
     assert site.statuses() == ["USAGE_ERROR"]
+
+
+@pytest.mark.parametrize("other", ["CODE,IS\nPAID,sent\n", "CODE", None])
+def test_no_result_is_recorded_under_another_content_of_a_code_table(
+    site: FolderSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: str | None,
+) -> None:
+    codes = tmp_path / "codes.csv"
+    codes.write_text("CODE,IS\nPAID,paid\n")
+    rules = SideOptions(rules={"STATUS": (f"map(@{codes})",)})
+    options = Options(keys=("ID",), old=rules)
+
+    def replace_codes(*args: Any, **named: Any) -> Any:
+        if other is None:
+            codes.unlink(missing_ok=True)
+        else:
+            codes.write_text(other)
+        return open_input(*args, **named)
+
+    site.deliver(claims(9, lower=False), claims(9, lower=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "open_input", replace_codes)
+        outcome = site.run(options=options)
+    assert isinstance(outcome.error, InputChanged)
+    assert str(codes) in outcome.error.message
+    codes.write_text("CODE,IS\nPAID,paid\n")
+    assert site.run(options=options).record.status == "SUCCEEDED"
+    assert site.statuses() == ["INPUT_CHANGED", "SUCCEEDED"]
 
 
 def test_runs_recorded_without_the_content_of_a_table_compare_its_name(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -17,6 +20,8 @@ from recon_engine.config import Options
 from recon_engine.pipeline import runner
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.postgres.run_log import RunLog
+from recon_engine.runtime.cancellation import CancellationToken
+from recon_engine.runtime.progress import SILENT
 
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from support.sites import FolderSite
 
     from recon_engine.model import Suppression
+    from recon_engine.pipeline.runner import Outcome
 
 
 @pytest.fixture
@@ -226,6 +232,44 @@ def test_a_recorded_result_that_fails_too_is_named(
         f"finished run {dead} ({FAILING[asked]}) · the recorded result failed:"
         " exit code 1"
     )
+
+
+@pytest.mark.parametrize("step", ["_find_pair", "open_input"])
+def test_an_interrupt_from_another_thread_names_the_finished_run(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    dead = die_before_the_archive(site, "missing<=0")
+    site.deliver(day="20261124")
+    reached, released = Event(), Event()
+    real = getattr(runner, step)
+
+    def hang(*args: Any, **named: Any) -> Any:
+        reached.set()
+        assert released.wait(60)
+        return real(*args, **named)
+
+    monkeypatch.setattr(runner, step, hang)
+    stop: CancellationToken[Outcome] = CancellationToken()
+    with ThreadPoolExecutor(1) as pool:
+        config = site.config(options=judged("missing<=0"))
+        worker = pool.submit(runner.run_pipeline, config, SILENT, stop)
+        try:
+            assert reached.wait(60)
+            stop.request(signal.SIGTERM)
+            outcome = stop.cancel_now()
+            log = "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 1"
+            [last] = site.rows(log)
+        finally:
+            released.set()
+        worker.result()
+    assert outcome is not None
+    record = outcome.record
+    assert (record.status, record.exit_code) == ("INTERRUPTED", 143)
+    assert [each.run_id for each in record.recovered] == [dead]
+    assert last["run_id"] == record.run_id
+    assert last["error_message"] == record.message
+    says = f"stopped by SIGTERM; finished run {dead} (gates_failed, exit code 1)"
+    assert record.message == says
 
 
 def places(site: FolderSite) -> list[str]:

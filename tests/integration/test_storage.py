@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import logging
 import os
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -588,6 +590,57 @@ def test_a_name_is_taken_at_once_also_without_links(
         assert [path.name for path in (folders.root / "done/run").iterdir()] == [
             "a.csv"
         ]
+
+
+def test_without_links_a_name_is_not_taken_between_a_look_and_a_rename(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = folders.place("done")
+    sources = [folders.place(name) for name in ("first", "second")]
+    files = [
+        given(folders, place, "a.csv", place.url[-7:].encode()) for place in sources
+    ]
+    refuse_links(monkeypatch, errno.EPERM)
+    looked, overtaken = Event(), Event()
+    real = Path.rename
+
+    def rename(part: Path, target: Path) -> Path:
+        if not looked.is_set():
+            looked.set()
+            # With the lock, the second worker does not end before this one.
+            overtaken.wait(0.5)
+        return real(part, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(done.archive, files[0], sources[0], "run/a.csv")
+        assert looked.wait(60)
+        second = pool.submit(done.archive, files[1], sources[1], "run/a.csv")
+        second.add_done_callback(lambda _: overtaken.set())
+        assert first.result() == f"{done.url}run/a.csv"
+        with pytest.raises(ArchiveConflict):
+            second.result()
+    assert folders.read(done, "run/a.csv") == folders.read(sources[0], "a.csv")
+
+
+def test_a_lock_that_is_refused_is_logged(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on NFS, which locks no folder."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    inbound, done = folders.place("inbound"), folders.place("done")
+    file = given(folders, inbound, "a.csv", b"content")
+    refuse_links(monkeypatch, errno.EPERM)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    done.archive(file, inbound, "run/a.csv")
+    assert folders.read(done, "run/a.csv") == b"content"
+    [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage() == "folder_not_locked"
+    facts = record.__dict__["folder"], record.__dict__["reason"]
+    assert facts == (f"{done.url}run", "Bad file descriptor")
 
 
 # --- between a folder and a bucket

@@ -16,6 +16,7 @@ from support.spark_cluster import InProcess
 from support.strategies import FEWER
 from support.suppressed_pairs import DAY
 
+from recon_engine.compare import lookup
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import Options, SideOptions
@@ -186,6 +187,25 @@ def test_a_key_that_both_sides_write_is_found_as_that_of_its_side(
         # Under one pad, the two would reveal the digests of the key, which is masked.
         one, other = (each.locator or b"" for each in keys)
         assert bytes(map(operator.xor, one[16:], other[16:])) != bytes(8)
+
+
+def test_a_locator_of_new_that_an_earlier_version_wrote_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", "k" * 32)
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    paths[0].write_text("K,A,B\n3,x,x\n")
+    paths[1].write_text("K,A,B\n1,x,x\n3,x,x\n")
+    options = Options(keys=("K",), masks={"K": "hmac"}, old=SideOptions(rules=OF_OLD))
+    old, new = map(read_header, paths)
+    with monkeypatch.context() as earlier, read_tables(old, new, options) as reading:
+        earlier.setattr(lookup, "PURPOSE_OF_NEW", lookup.PURPOSE)
+        first = compare_tables(reading, DAY, ask=lambda _: Lookup([], LIMIT))
+    [((side, key), locator)] = first.looked_up.locators.items()
+    asked = Lookup([OpenKey(key, side, locator), OpenKey(key, "old", b"-" * 24)], LIMIT)
+    with read_tables(old, new, options) as reading:
+        found = compare_tables(reading, DAY, ask=lambda _: asked).looked_up
+    assert (side, found.rows) == ("new", {0: (0, 1)})
 
 
 def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
