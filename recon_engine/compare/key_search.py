@@ -81,6 +81,9 @@ FEW_SETS: Final = 3
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
+# A set that repeats is proposed beside unique ones without a common value if so many
+# rows repeat at most, as a share of the values that it has on both sides.
+FEW_REPEATS: Final = 0.1
 SEED: Final = 0
 # Odd, so that it maps no two hashes to one; in binary it has no pattern.
 MULTIPLIER: Final = pl.Series([0x9E37_79B9_7F4A_7C15], dtype=pl.UInt64)
@@ -99,6 +102,8 @@ class Proposal:
     keys on both sides; `overlap`: as a share of the rows of the larger side, from 0 to
     1. `blanks_old`, `blanks_new`: rows with a blank part. `drift`: whether a column is
     in one file only, so that a comparison by it has to say what becomes of the column.
+    `unmatched`: the smallest sets that are unique on both sides without a common value,
+    if it is proposed for lack of another key.
     """
 
     columns: ColumnSet
@@ -109,6 +114,17 @@ class Proposal:
     blanks_old: int
     blanks_new: int
     drift: bool = False
+    unmatched: tuple[ColumnSet, ...] = ()
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether a comparison by it is likely to tell anything.
+
+        Unique sets without a common value rather say that the columns of a key have
+        other names in NEW, or other spellings, than that a set that repeats is one.
+        """
+        repeats = self.repeats_old + self.repeats_new
+        return not self.unmatched or repeats <= FEW_REPEATS * self.matched
 
     @property
     def is_key(self) -> bool:
@@ -124,17 +140,36 @@ class Proposal:
     @property
     def reason(self) -> str:
         """Why it is proposed, in a sentence."""
-        name = " with ".join(self.columns)
+        name = _name_set(self.columns)
         if self.is_key:
             return (
                 f"{name} is unique on both sides, and {self.share} of the rows"
                 " match by it"
             )
         repeats = format_count(self.repeats_old + self.repeats_new, "row")
+        if self.unmatched:
+            return f"{self.without_match} {name} repeats least, in {repeats}"
         return (
             "no set of columns that was tried is unique on both sides and matches"
             f" rows; {name} repeats least, in {repeats}"
         )
+
+    @property
+    def without_match(self) -> str:
+        """How a sentence about other sets than `unmatched` begins; "" without them."""
+        if not self.unmatched:
+            return ""
+        names = join_names(map(_name_set, self.unmatched))
+        are = (
+            "are unique on both sides and have"
+            if self.unmatched[1:]
+            else "is unique on both sides and has"
+        )
+        return f"{names} {are} no value in common; of the others,"
+
+
+def _name_set(columns: ColumnSet) -> str:
+    return " with ".join(columns)
 
 
 @within_error_boundary
@@ -211,15 +246,28 @@ def propose_keys(
                 1.0 if exact else ENOUGH_OVERLAP,
             )
             found = list(search.keys(most_columns))
+            unmatched = _list_unmatched(found)
             if not found:
                 found = search.nearest(most_columns)
             if not keys_only and not any(each.matched for each in found):
                 found = search.nearest(most_columns, unmatched=found)
         drift = bool(found) and _has_drift(*sides, options, found[0].columns)
-    common = [replace(each, drift=drift) for each in found if each.matched]
+    common = [
+        replace(each, drift=drift, unmatched=unmatched)
+        for each in found
+        if each.matched
+    ]
     return sorted(
         common, key=lambda each: _rank_proposal(each, columns, search.measures, exact)
     )[:PROPOSALS_SHOWN]
+
+
+def _list_unmatched(keys: Sequence[Proposal]) -> tuple[ColumnSet, ...]:
+    """The smallest keys, if no key has a common value."""
+    if any(each.matched for each in keys):
+        return ()
+    least = min((len(each.columns) for each in keys), default=0)
+    return tuple(each.columns for each in keys if len(each.columns) == least)
 
 
 def _has_drift(old: Unread, new: Unread, options: Options, keys: ColumnSet) -> bool:
