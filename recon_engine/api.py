@@ -406,10 +406,12 @@ def propose_key(
             return proposed
     if refusal is not None:
         return refusal
-    if best is None:
+    if best is None or not best.is_likely:
         return ConfigError(
             "no key column is named",
-            why="no column that was tried has a value that is in both inputs",
+            why=best.reason
+            if best
+            else "no column that was tried has a value that is in both inputs",
             help='add keys="COLUMN"; renames={"OLD": "NEW"} pairs other names',
         )
     return ConfigError(

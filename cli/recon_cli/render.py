@@ -422,13 +422,18 @@ def show_proposals(
         for each in proposals
     ]
     if form is Format.JSON:
-        echo(json.dumps([asdict(each) for each in proposals], ensure_ascii=False))
+        facts = [asdict(each) for each in proposals]
+        for each in facts:
+            # For people only.
+            del each["unmatched"]
+        echo(json.dumps(facts, ensure_ascii=False))
     else:
         show_rows(names, shown, form)
     if not proposals:
         announce("no column that was tried has a value that is in both files")
     elif not proposals[0].is_key:
-        announce("no set of columns is a key; these repeat the least")
+        begin = proposals[0].without_match or "no set of columns is a key;"
+        announce(f"{begin} these repeat the least")
     elif form is not Format.JSON:
         announce(line(proposals[0]))
 

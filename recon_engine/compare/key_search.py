@@ -21,7 +21,11 @@ import polars as pl
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import align_columns, given_rules, rules_of
 from recon_engine.compare.column_names import pair_names
-from recon_engine.compare.pairing import count_identical, has_repeats
+from recon_engine.compare.pairing import (
+    count_distinct,
+    count_identical,
+    has_repeats,
+)
 from recon_engine.compare.side_plans import derive_columns
 from recon_engine.config import LIMITS, NO_KEY, Limits, OnSchemaDrift, Options
 from recon_engine.errors import (
@@ -77,7 +81,12 @@ FEW_SETS: Final = 3
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
+# A set that repeats is proposed beside unique ones without a common value if so many
+# rows repeat at most, as a share of the values that it has on both sides.
+FEW_REPEATS: Final = 0.1
 SEED: Final = 0
+# Odd, so that it maps no two hashes to one; in binary it has no pattern.
+MULTIPLIER: Final = pl.Series([0x9E37_79B9_7F4A_7C15], dtype=pl.UInt64)
 # Measured: the memory of a row while it is counted, in units of a row of digests.
 DIGESTS: Final = 4
 
@@ -93,6 +102,8 @@ class Proposal:
     keys on both sides; `overlap`: as a share of the rows of the larger side, from 0 to
     1. `blanks_old`, `blanks_new`: rows with a blank part. `drift`: whether a column is
     in one file only, so that a comparison by it has to say what becomes of the column.
+    `unmatched`: the smallest sets that are unique on both sides without a common value,
+    if it is proposed for lack of another key.
     """
 
     columns: ColumnSet
@@ -103,6 +114,17 @@ class Proposal:
     blanks_old: int
     blanks_new: int
     drift: bool = False
+    unmatched: tuple[ColumnSet, ...] = ()
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether a comparison by it is likely to tell anything.
+
+        Unique sets without a common value rather say that the columns of a key have
+        other names in NEW, or other spellings, than that a set that repeats is one.
+        """
+        repeats = self.repeats_old + self.repeats_new
+        return not self.unmatched or repeats <= FEW_REPEATS * self.matched
 
     @property
     def is_key(self) -> bool:
@@ -118,17 +140,36 @@ class Proposal:
     @property
     def reason(self) -> str:
         """Why it is proposed, in a sentence."""
-        name = " with ".join(self.columns)
+        name = _name_set(self.columns)
         if self.is_key:
             return (
                 f"{name} is unique on both sides, and {self.share} of the rows"
                 " match by it"
             )
         repeats = format_count(self.repeats_old + self.repeats_new, "row")
+        if self.unmatched:
+            return f"{self.without_match} {name} repeats least, in {repeats}"
         return (
             "no set of columns that was tried is unique on both sides and matches"
             f" rows; {name} repeats least, in {repeats}"
         )
+
+    @property
+    def without_match(self) -> str:
+        """How a sentence about other sets than `unmatched` begins; "" without them."""
+        if not self.unmatched:
+            return ""
+        names = join_names(map(_name_set, self.unmatched))
+        are = (
+            "are unique on both sides and have"
+            if self.unmatched[1:]
+            else "is unique on both sides and has"
+        )
+        return f"{names} {are} no value in common; of the others,"
+
+
+def _name_set(columns: ColumnSet) -> str:
+    return " with ".join(columns)
 
 
 @within_error_boundary
@@ -205,15 +246,28 @@ def propose_keys(
                 1.0 if exact else ENOUGH_OVERLAP,
             )
             found = list(search.keys(most_columns))
+            unmatched = _list_unmatched(found)
             if not found:
                 found = search.nearest(most_columns)
             if not keys_only and not any(each.matched for each in found):
                 found = search.nearest(most_columns, unmatched=found)
         drift = bool(found) and _has_drift(*sides, options, found[0].columns)
-    common = [replace(each, drift=drift) for each in found if each.matched]
+    common = [
+        replace(each, drift=drift, unmatched=unmatched)
+        for each in found
+        if each.matched
+    ]
     return sorted(
         common, key=lambda each: _rank_proposal(each, columns, search.measures, exact)
     )[:PROPOSALS_SHOWN]
+
+
+def _list_unmatched(keys: Sequence[Proposal]) -> tuple[ColumnSet, ...]:
+    """The smallest keys, if no key has a common value."""
+    if any(each.matched for each in keys):
+        return ()
+    least = min((len(each.columns) for each in keys), default=0)
+    return tuple(each.columns for each in keys if len(each.columns) == least)
 
 
 def _has_drift(old: Unread, new: Unread, options: Options, keys: ColumnSet) -> bool:
@@ -477,6 +531,7 @@ class _KeySearch:
         self.samples = [
             pl.DataFrame([column.hash(SEED) for column in each]) for each in cells
         ]
+        self._distinct: dict[ColumnSet, int] = {}
         self.blanks = [{column.name: column == "" for column in each} for each in cells]
         self.measures = _Measures(
             {name: [each[at] for each in cells] for at, name in self.names.items()}
@@ -486,7 +541,7 @@ class _KeySearch:
     def _by_distinct(self) -> list[str]:
         """The columns, those with the most distinct values in the sample first."""
         distinct = {
-            name: min(sample[name].n_unique() for sample in self.samples)
+            name: min(count_distinct(sample[name]) for sample in self.samples)
             for name in self.names
         }
         return sorted(self.names, key=lambda name: -distinct[name])
@@ -520,22 +575,35 @@ class _KeySearch:
         """
         ids = {name: internal for internal, name in self.names.items()}
         known = [tuple(ids[name] for name in each.columns) for each in unmatched]
-
-        def distinct(columns: ColumnSet) -> int:
-            return sum(s.select(columns).n_unique() for s in self.samples)
-
-        def rank(columns: ColumnSet) -> tuple[bool, int]:
-            return bool(known) and self._share_rows(columns), distinct(columns)
-
+        common = {name for name in self.names if known and self._share_rows((name,))}
         sizes = range(1, min(max_columns, len(self.names)) + 1)
         sets = [self._sets_of_size(size, known) for size in sizes]
-        nearest = [max(each, key=rank) for each in sets if each]
+        nearest = [self._find_nearest(each, common) for each in sets if each]
         return [self._count_proposal(columns) for columns in nearest]
+
+    def _find_nearest(self, sets: Sequence[ColumnSet], common: set[str]) -> ColumnSet:
+        """The set with the most distinct rows in the samples.
+
+        `common`: the columns with a common value in the samples. A set of them that has
+        one too comes first.
+        """
+        able = [columns for columns in sets if common >= {*columns}]
+        for columns in sorted(able, key=self._count_distinct, reverse=True):
+            if self._share_rows(columns):
+                return columns
+        return max(sets, key=self._count_distinct)
+
+    def _count_distinct(self, columns: ColumnSet) -> int:
+        """The distinct rows of a set in the samples."""
+        if columns not in self._distinct:
+            hashes = (_hash_rows(sample, columns) for sample in self.samples)
+            self._distinct[columns] = sum(map(count_distinct, hashes))
+        return self._distinct[columns]
 
     def _share_rows(self, columns: ColumnSet) -> bool:
         """Whether the samples have a row of these columns in common."""
-        old, new = (sample.select(columns).hash_rows(SEED) for sample in self.samples)
-        return bool(old.is_in(new.implode()).any())
+        hashes = pl.concat([_hash_rows(sample, columns) for sample in self.samples])
+        return count_distinct(hashes) < self._count_distinct(columns)
 
     def _find_unique(
         self, sets: Sequence[ColumnSet]
@@ -679,7 +747,7 @@ class _KeySearch:
             columns
             for columns in self._sets_of_size(size, found)
             if not any(
-                _has_repeated_rows(sample.select(columns)) for sample in self.samples
+                has_repeats(_hash_rows(sample, columns)) for sample in self.samples
             )
         )
 
@@ -703,5 +771,10 @@ class _KeySearch:
         ]
 
 
-def _has_repeated_rows(rows: pl.DataFrame) -> bool:
-    return has_repeats(rows.hash_rows(SEED))
+def _hash_rows(hashes: pl.DataFrame, columns: ColumnSet) -> pl.Series:
+    """A hash of each row, of those of its cells; cheaper than `hash_rows` of Polars."""
+    return functools.reduce(
+        lambda found, name: found * MULTIPLIER + hashes[name],
+        columns[1:],
+        hashes[columns[0]],
+    )

@@ -509,6 +509,13 @@ def has_repeats(numbers: pl.Series) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
+def count_distinct(numbers: pl.Series) -> int:
+    """How many numbers (u64) there are, each counted once."""
+    ordered = np.sort(numbers.to_numpy())
+    edges = int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+    return edges + bool(len(ordered))
+
+
 def longest_run(numbers: pl.Series) -> int:
     """The number of occurrences of the most frequent number."""
     ordered = np.sort(numbers.to_numpy())

@@ -123,7 +123,10 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
     none = recon("keys", *files, "--map", "ID=NR", "--delimiter", ";:,", cwd=tmp_path)
     # No number of ID is in both files; X has one value.
     assert (none.returncode, none.stdout.splitlines()[1:]) == (1, ["X,1,50.0%,0,2"])
-    assert "no set of columns is a key; these repeat the least" in none.stderr
+    assert (
+        "ID is unique on both sides and has no value in common; of the others, these"
+        " repeat the least" in none.stderr
+    )
 
 
 @pytest.mark.parametrize("rows", [20_000, 1])
@@ -136,12 +139,40 @@ def test_columns_with_common_values_are_tried_if_no_key_has_one(
     [found] = propose_keys(old, new)
     assert (found.columns, found.matched, found.is_key) == (("S",), 2, False)
     assert (found.repeats_old, found.repeats_new) == (2, 2)
-    assert "unique on both sides and matches rows; S repeats least" in found.reason
+    assert found.reason == (
+        "R is unique on both sides and has no value in common; of the others, S repeats"
+        " least, in 4 rows"
+    )
     assert propose_keys(old, new, keys_only=True) == []
     with pytest.raises(ConfigError, match="no key column is named") as caught:
         diff(old, new)
-    assert "keys=['S']" in (caught.value.help or "")
+    assert caught.value.why == found.reason
+    # Hardly a key: the numbers of R have another name in NEW, or are new ones.
+    assert (caught.value.help or "").startswith('add keys="COLUMN"; renames=')
     assert propose_keys(table(R="12", S="xx"), table(R="34", S="yy")) == []
+
+
+@pytest.mark.parametrize(
+    ("again", "remedy"),
+    [
+        (1, "recon diff old.csv new.csv --key CLAIM"),
+        (30, "add --key COLUMN; --map OLD=NEW pairs columns with other names"),
+    ],
+)
+def test_unique_columns_without_a_common_value_are_named(
+    tmp_path: Path, again: int, remedy: str
+) -> None:
+    """A key that repeats is proposed beside them if few of its rows do."""
+    for name, prefix in (("old.csv", "A"), ("new.csv", "B")):
+        rows = [f"{prefix}{n},{n}{prefix},{max(n, again)},x\n" for n in range(100)]
+        (tmp_path / name).write_text("ID,NR,CLAIM,ST\n" + "".join(rows))
+    without = "ID, NR are unique on both sides and have no value in common"
+    ended = recon("diff", "old.csv", "new.csv", cwd=tmp_path)
+    assert f"{without}; of the others, CLAIM repeats least, in" in ended.stderr
+    drafting = "recon init old.csv new.csv looks for"
+    assert f"help: {remedy}; {drafting}" in ended.stderr
+    ended = recon("keys", "old.csv", "new.csv", cwd=tmp_path)
+    assert f"{without}; of the others, these repeat the least" in ended.stderr
 
 
 def test_what_repeats_behind_the_sample_is_no_key(
@@ -171,6 +202,35 @@ def test_share_by_share_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 CELLS = st.sampled_from(["", "a", "b", "c"])
 ROWS = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8)
+
+
+def closest_sets(
+    old: list[tuple[str, ...]],
+    new: list[tuple[str, ...]],
+    unmatched: list[tuple[int, ...]],
+) -> list[tuple[int, ...]]:
+    """For each size the set with the most distinct rows; one that matches some first.
+
+    `unmatched`: unique sets without a common value, so no set that holds one has any.
+    """
+
+    def parts(columns: tuple[int, ...]) -> list[set[tuple[str, ...]]]:
+        return [{tuple(r[at] for at in columns) for r in side} for side in (old, new)]
+
+    def rank(columns: tuple[int, ...]) -> tuple[bool, int]:
+        first, second = parts(columns)
+        return bool(unmatched and first & second), len(first) + len(second)
+
+    best = []
+    for size in (1, 2, 3):
+        sets = [
+            columns
+            for columns in itertools.combinations(range(3), size)
+            if not any(set(key) <= set(columns) for key in unmatched)
+        ]
+        best += [max(sets, key=rank)] if sets else []
+    found = [columns for columns in best if set.intersection(*parts(columns))]
+    return found if found or unmatched or not best else closest_sets(old, new, best)
 
 
 @given(old=ROWS, new=ROWS)
@@ -207,6 +267,10 @@ def test_the_keys_are_those_of_an_exhaustive_search(
         )
     ]
     assert keys_found == {tuple(names[at] for at in columns) for columns in in_common}
+    closest = [] if in_common else closest_sets(old, new, unique)
+    assert {each.columns for each in found if not each.is_key} == {
+        tuple(names[at] for at in columns) for columns in closest
+    }
     for each in found:
         at = [names.index(name) for name in each.columns]
         olds, news = (

@@ -291,11 +291,12 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
             help=f"add --dataset NAME, one of: {names}; or add --key COLUMN",
         )
     found = _find_keys(old, new, settings, MOST_KEY_COLUMNS)
+    why = "no column that was tried has a value that is in both files"
+    remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
     if found:
-        why, remedy = found[0].reason, _with_key(found[0].columns)
-    else:
-        why = "no column that was tried has a value that is in both files"
-        remedy = "add --key COLUMN; --map OLD=NEW pairs columns with other names"
+        why = found[0].reason
+        if found[0].is_likely:
+            remedy = _with_key(found[0].columns)
     drafting = None
     if not (found and found[0].is_key):
         drafting = _drafting(old, new, settings)
