@@ -540,12 +540,13 @@ def test_a_failed_archive_is_an_error_beside_the_recorded_result(
     ended = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
     document = json.loads(ended.stdout)
     validate(document, schema("result"))
-    assert document["run"]["status"] == "STORAGE_UNAVAILABLE"
+    assert document["run"]["status"] == "USAGE_ERROR"
     error = document["run"]["error"]
     validate(error, schema("error"))
     assert error["status"] == document["run"]["status"]
-    assert error["exit_code"] == ended.returncode == 4
-    assert all(error[name] for name in ("file", "message", "why", "help"))
+    assert error["exit_code"] == ended.returncode == 2
+    assert error["file"].startswith(f"{done / 'claims'}/")
+    assert all(error[name] for name in ("message", "why", "help"))
     (done / "claims").unlink()
     again = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
     assert "error" not in json.loads(again.stdout)["run"]
@@ -560,8 +561,8 @@ def test_with_quiet_the_error_of_an_archive_is_on_stderr(
     asked = ("--quiet", "--format", form)
     ended = run_in(delivered, *asked, RECON_DATABASE_URL=database)
     assert ended.stdout == ""
-    assert ended.stderr.startswith("error[STORAGE_UNAVAILABLE]: ")
-    assert "\n  --> c.csv\n  why: " in ended.stderr
+    assert ended.stderr.startswith("error[USAGE_ERROR]: ")
+    assert f"\n  --> {delivered / 'done' / 'claims'}/" in ended.stderr
     assert "\n  help: " in ended.stderr
 
 
