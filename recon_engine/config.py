@@ -400,11 +400,13 @@ class SideFlags:
 
     `side`: "old" or "new"; "" if it is not known. `shared`: the options that were given
     for both files and not for this one, by their flags without dashes, such as
-    `skip-lines`.
+    `skip-lines`. `typed`: those of this file on a command line, where a list grows by
+    one more flag; elsewhere a flag that is added to the command replaces it.
     """
 
     side: str = ""
     shared: frozenset[str] = frozenset()
+    typed: frozenset[str] = frozenset()
 
     def spell(self, option: str) -> str:
         """The flag of an option: `--old-trailer`, or `--trailer` if that was given.

@@ -79,7 +79,12 @@ class Settings:
             for option in chosen
             if not option.side and self._rank(option) < UNSET
         )
-        return SideOptions(**given, flags=SideFlags(side, shared))
+        typed = frozenset(
+            option.flag.removeprefix(f"--{side}-")
+            for option in chosen
+            if option.side and self._rank(option) == SOURCES.index("COMMANDLINE")
+        )
+        return SideOptions(**given, flags=SideFlags(side, shared, typed))
 
     @property
     def options(self) -> Options:

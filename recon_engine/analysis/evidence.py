@@ -66,7 +66,7 @@ class Evidence:
     the key; `given`: the rules of the key, by internal name; `chains`: those of all
     columns. `new_names`: what NEW calls columns, by their names in results. `taken`:
     the names of all columns of both files, and of those that are derived. `derive`:
-    the derivations that both sides have, which those of a side replace.
+    those of each side that one more flag of a derivation replaces.
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
@@ -84,7 +84,7 @@ class Evidence:
     chains: Rules
     new_names: Mapping[str, str]
     taken: Collection[str]
-    derive: Sequence[str]
+    derive: Sequence[Sequence[str]]
     renamed: Sequence[tuple[str, str]]
     agreements: Mapping[tuple[str, str], tuple[int, int]]
     column_findings: Mapping[str, ColumnFindings]

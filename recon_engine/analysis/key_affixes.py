@@ -201,8 +201,10 @@ def _affix_flag(affix: _Affix, evidence: Evidence, texts: pl.Series) -> str:
     kept = [bounds if at == affix.at else "1" for at in range(len(SIDES))]
     flags = [
         f"--{side}-derive {command_line.quoted(text)}"
-        for side, name, each in zip(SIDES, names, kept, strict=True)
-        for text in (*evidence.derive, _slice(derived, name, each))
+        for side, given, name, each in zip(
+            SIDES, evidence.derive, names, kept, strict=True
+        )
+        for text in (*given, _slice(derived, name, each))
     ]
     keys = [derived if name == old else name for name in evidence.key_names.values()]
     ignored = command_line.quote_name(old, ",")

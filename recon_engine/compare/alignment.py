@@ -147,7 +147,7 @@ def align_columns(
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
     one_column = min(len(old), len(new)) == 1
-    of_files, derived = {*old, *new}, derive_columns(old, new, options)
+    of_files, derived = ({*old}, {*new}), derive_columns(old, new, options)
     old, new = (
         (*columns, *(name for each in side for name in each.names))
         for columns, side in zip((old, new), derived, strict=True)
@@ -173,8 +173,16 @@ def align_columns(
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
     both = [(name, renames.get(name, name)) for name in keys]
-    if only_old and only_new and all(map(of_files.issuperset, both)):
-        agree = measure(both, only_old, only_new, rules_of(options, keys, names))
+    left, right = (
+        tuple(name for name in only if name in known)
+        for known, only in zip(of_files, (only_old, only_new), strict=True)
+    )
+    if (
+        left
+        and right
+        and all(ours in of_files[0] and theirs in of_files[1] for ours, theirs in both)
+    ):
+        agree = measure(both, left, right, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         # `renamed`: a column that an option pairs shows a header as well.

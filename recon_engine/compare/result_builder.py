@@ -529,9 +529,10 @@ class _ResultBuilder:
             chains=ids.chains,
             new_names={ours: theirs for theirs, ours in layout.new_names.items()},
             taken={*plan.files[OLD], *plan.files[NEW], *layout.new_names},
-            derive=plan.options.old.derive
-            if plan.options.old.derive == plan.options.new.derive
-            else (),
+            derive=tuple(
+                () if "derive" in each.flags.typed else each.derive
+                for each in map(plan.options.side, SIDES)
+            ),
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
+from support.flags import diff
 
 from recon_engine.compare.alignment import Alignment, align_columns
 from recon_engine.compare.digests import assign_ids
@@ -113,6 +115,26 @@ def test_one_column_is_counted_as_one() -> None:
     assert str(caught.value.help).startswith("there is 1 column;")
     with pytest.raises(SchemaMismatch, match="only in OLD: 1 column; only in NEW: 2"):
         aligned("ID 77", "ID 88 99")
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [
+        {"keys": "ID", "old_derive": "Z=slice(ID,1)", "new_derive": "Y=slice(ID,1)"},
+        {"keys": "ID", "old_derive": "Z=slice(ID,1)"},
+        {"keys": "NO", "old_derive": "NO=slice(ID,1)"},
+    ],
+)
+def test_a_rename_is_looked_for_among_the_columns_of_the_files(
+    derived: dict[str, str],
+) -> None:
+    """A derived column has no cells before the comparison, nor has a derived key."""
+    old = pl.DataFrame({"ID": ["1", "2"], "A": ["x", "y"]})
+    new = pl.DataFrame({"ID": ["1", "2"], "NO": ["1", "2"], "B": ["x", "y"]})
+    found = diff(old, new, on_schema_drift="compare", **derived)
+    assert found.counts.matched == 2
+    renamed = [("A", "B")] if derived["keys"] == "ID" else []
+    assert [*found.drift.renamed] == renamed
 
 
 def test_a_column_on_one_side_only_is_refused_with_a_likely_rename() -> None:

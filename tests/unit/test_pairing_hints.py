@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from support.flags import diff
+from support.program import recon
 from support.spark_cluster import InProcess
 from support.suppressed_pairs import DAY
 
@@ -300,6 +303,67 @@ def test_the_derived_column_is_added_to_those_that_both_sides_derive(
     assert settings["old_derive"] == [*derive, f"{source}_PART=slice({source},3)"]
     after = diff(old, new, derive=derive, **settings)
     assert after.counts.matched == 40
+
+
+@pytest.mark.parametrize(
+    ("typed", "filed", "again"),
+    [
+        (("Z", "Z"), (), ((), ())),
+        (("Z", "Y"), (), ((), ())),
+        ((), ("Z", "Y"), (("Z",), ("Y",))),
+        ((), ("Z", "Z"), (("Z",), ("Z",))),
+        # A flag that is typed takes the place of the file.
+        (("Z", "Z"), ("Y", "X"), ((), ())),
+    ],
+)
+def test_a_command_with_the_flags_of_the_hint_derives_what_it_did(
+    tmp_path: Path,
+    typed: tuple[str, ...],
+    filed: tuple[str, ...],
+    again: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    """A flag that is typed once more adds a column; one of a file is replaced."""
+    frames = keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)
+    for name, frame in zip(("old.csv", "new.csv"), frames, strict=True):
+        frame.write_csv(tmp_path / name)
+    lines = [
+        f"[{side}]\nderive = '{name}=slice(V,1,2)'\n"
+        for side, name in zip(("old", "new"), filed, strict=False)
+    ]
+    (tmp_path / "recon.toml").write_text("".join(lines))
+    command = ["diff", "old.csv", "new.csv", "--on-schema-drift", "compare"]
+    flags = [
+        word
+        for side, name in zip(("old", "new"), typed, strict=False)
+        for word in (f"--{side}-derive", f"{name}=slice(V,1,2)")
+    ]
+    asked = [*command, *flags]
+    ended = recon(*asked, "--key", "ID", "-f", "json", cwd=tmp_path)
+    [hint] = json.loads(ended.stdout)["hints"]
+    expected = [
+        [*(f"{name}=slice(V,1,2)" for name in names), f"ID_PART=slice(ID,{cut})"]
+        for names, cut in zip(again, (3, 1), strict=True)
+    ]
+    words = shlex.split(hint["flag"])
+    assert words[: words.index("--ignore")] == [
+        word
+        for side, texts in zip(("old", "new"), expected, strict=True)
+        for text in texts
+        for word in (f"--{side}-derive", text)
+    ]
+    ended = recon(*asked, *words, "-f", "json", cwd=tmp_path)
+    assert json.loads(ended.stdout)["counts"]["matched"] == 40
+
+
+def test_in_python_an_argument_has_all_derivations_of_its_side() -> None:
+    old, new = keyed([f"C-{text}" for text in NUMBERS]), keyed(NUMBERS)
+    z, y = (f"{name}=slice(V,1,2)" for name in "ZY")
+    asked = {"old_derive": z, "new_derive": y, "on_schema_drift": "compare"}
+    [hint] = diff(old, new, keys="ID", **asked).hints
+    settings = read_settings(hint)
+    assert settings["old_derive"] == [z, "ID_PART=slice(ID,3)"]
+    assert settings["new_derive"] == [y, "ID_PART=slice(ID,1)"]
+    assert diff(old, new, **{**asked, **settings}).counts.matched == 40
 
 
 @pytest.mark.parametrize(
