@@ -195,18 +195,11 @@ def raise_conflict_if_changed(file: SourceFile, origin: Storage) -> Iterator[Non
 
 @contextmanager
 def translate_disk_errors(name: str) -> Iterator[None]:
-    """Raise an error of recon_engine.errors for an OSError, without its text.
-
-    `name`: the file for errors. A path that there cannot be is named itself: it may be
-    the place that the file is moved to.
-    """
+    """Raise an error of recon_engine.errors for an OSError, without its text."""
     try:
         yield
     except OSError as error:
-        path = error.filename if error.errno in NO_PATH else None
-        raise error_from_errno(
-            error.errno, path if isinstance(path, str) else name
-        ) from None
+        raise error_from_errno(error.errno, name) from None
 
 
 @contextmanager

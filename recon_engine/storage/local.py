@@ -149,8 +149,10 @@ class LocalFolder:
 
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
         """Store a verified copy; if one is already there, the origin is not needed."""
-        with translate_disk_errors(file.name):
+        # The place is named that there cannot be, not the file on its way there.
+        with translate_disk_errors(str(self.path / name)):
             target = self._target(name)
+        with translate_disk_errors(file.name):
             # A copy of a run that died later is not made again.
             if not _has_identified_bytes(target, file):
                 try:
