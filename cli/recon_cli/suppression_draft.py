@@ -56,7 +56,9 @@ def print_for_columns(
     header = write_header(_find_place(dataset, file))
     printed = False
     for name, each in drafted.items():
-        first = [it for it in result.suppressed if it.failed and name == _of(it)]
+        first = [
+            it for it in result.suppressed if it.failed and name == _name_subject(it)
+        ]
         for it in first:
             announce(f"{readable(it.text)}: {COMES_FIRST}")
         if each is None:
@@ -81,7 +83,7 @@ def print_for_columns(
         )
 
 
-def _of(suppressed: Suppressed) -> str:
+def _name_subject(suppressed: Suppressed) -> str:
     """The column of a suppression, or its kind of rows."""
     return suppressed.suppression.column or suppressed.suppression.what.value
 

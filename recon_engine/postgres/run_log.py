@@ -116,7 +116,7 @@ class RunLog:
     Call the recovery methods only inside `locked()`: without the lock, a run that looks
     dead may be alive.
 
-    `recovered`: the runs that were finished here. Nobody was told how they ended, so
+    `recovered`: the runs that were finished here. No run has reported their result, so
     the records of this run name them, and have exit code 1 in place of 0 if one failed.
     """
 
@@ -181,12 +181,11 @@ class RunLog:
     def finish(self, run: Run, warning: ReconError | None) -> RecoveredRun:
         """Log that a run of `unfinished` is archived."""
         record = self._judge(run, RunStatus.SUCCEEDED, warning)
-        with translate_database_errors():
-            row = self.connection.execute(VERDICT, [run.run_id]).fetchone()
         recovered = RecoveredRun(
             run.run_id,
-            row[0] if row else "no verdict",
-            self._fails(run.run_id),
+            self._read_verdict(run.run_id) or "no verdict",
+            # A warning decides the exit code, and hides that the result fails.
+            self._fails(run.run_id) if warning else record.failed,
             warning.status if warning else None,
         )
         # Nothing is asked after it: no later run finishes this one again, and one that
@@ -367,11 +366,16 @@ class RunLog:
 
     def _fails(self, result: UUID) -> bool:
         """Whether a recorded result ends a run with exit code 1."""
+        if self._read_verdict(result) == "gates_failed":
+            return True
+        with translate_database_errors():
+            return self.config.fail_on_diff and is_unsettled(self.connection, result)
+
+    def _read_verdict(self, result: UUID) -> str | None:
+        """The verdict of a recorded result; None without one."""
         with translate_database_errors():
             row = self.connection.execute(VERDICT, [result]).fetchone()
-            return bool(row and row[0] == "gates_failed") or (
-                self.config.fail_on_diff and is_unsettled(self.connection, result)
-            )
+        return row[0] if row else None
 
     def _insert_parts(self, run_id: UUID, pair: FilePair) -> None:
         """Log the parts of each side, and the done files, if there are any."""

@@ -115,7 +115,7 @@ def make_code_table(
     """
     found: dict[str, list[str]] = defaultdict(list)
     for code, right in pairs:
-        # It stands between the codes of a form.
+        # It separates the codes of a form.
         if NORMAL_PREFIX in code + right:
             raise ConfigError(
                 "rule map lists a code with a NUL byte",
