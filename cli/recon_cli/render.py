@@ -29,7 +29,6 @@ from recon_cli.written_files import (
     OTHER_NAME,
     SETTINGS_FILE,
     FilesInUse,
-    list_local_files,
 )
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
@@ -138,8 +137,10 @@ def check_targets(
         wanted.append((REJECTS, rejects, REJECTS))
     files = FilesInUse()
     if wanted:
-        files.add(list_local_files(*inputs), INPUT)
-        files.add(settings.files_read if settings else (), SETTINGS_FILE)
+        files.add_inputs(*inputs)
+        if settings is not None:
+            files.add_inbound(settings)
+            files.add(settings.files_read, SETTINGS_FILE)
     for option, path, kind in wanted:
         # `Path.is_dir` raises for a name that is too long.
         if os.path.isdir(path):  # noqa: PTH112

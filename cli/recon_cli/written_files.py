@@ -10,6 +10,7 @@ import os
 import stat
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
@@ -17,7 +18,7 @@ from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from recon_cli.settings import Settings
@@ -28,7 +29,8 @@ STDIN: Final = 0
 # What a file is used for. Each ends the sentence "the path is …".
 INPUT: Final = "an input file or a folder"
 SETTINGS_FILE: Final = "a file of the settings"
-OTHER_NAME: Final = "choose another file name"
+WOULD_BE_INPUT: Final = "in a folder whose files are inputs"
+OTHER_NAME: Final = "choose another file name or folder"
 
 
 class FilesInUse:
@@ -36,6 +38,7 @@ class FilesInUse:
 
     def __init__(self) -> None:
         self._uses: dict[object, str] = {}
+        self._would_be_inputs: list[Callable[[Path], bool]] = []
 
     def add(self, paths: Iterable[str | Path | int], use: str) -> None:
         """Add files; `use` ends the sentence "the path is …"."""
@@ -44,15 +47,63 @@ class FilesInUse:
             if identity is not None:
                 self._uses.setdefault(identity, use)
 
+    def add_inputs(self, *inputs: str) -> None:
+        """Add the local files of inputs, and each path that would be a part of one."""
+        from recon_engine.inputs.parts import list_parts, would_be_part
+        from recon_engine.inputs.tables import STANDARD_INPUT, are_parts
+        from recon_engine.storage.urls import local_path
+
+        for name in inputs:
+            if name == STANDARD_INPUT:
+                self.add([STDIN], INPUT)
+            elif not name.startswith("s3:"):
+                # The command reports an input that cannot be read.
+                with suppress(ConfigError, OSError):
+                    source = local_path(name)
+                    if are_parts(name):
+                        self._would_be_inputs.append(
+                            partial(would_be_part, source=source)
+                        )
+                        self.add((part for part, _ in list_parts(source)), INPUT)
+                    else:
+                        self.add([source], INPUT)
+
+    def add_inbound(self, settings: Settings) -> None:
+        """Add the files that a run may take from a local inbound, now or next time."""
+        place = settings["inbound_s3"] if settings.has("inbound_s3") else None
+        if place is None or place.startswith("s3:"):
+            return
+        from recon_engine.pipeline.inbox import is_data_file
+        from recon_engine.storage.urls import local_path
+
+        patterns = [settings[f"{side}_pattern"] for side in SIDES]
+
+        def is_taken(path: Path) -> bool:
+            return is_data_file(path.name) or any(
+                pattern and fnmatchcase(path.name, pattern) for pattern in patterns
+            )
+
+        with suppress(ConfigError, OSError):
+            inbound = local_path(place)
+            self._would_be_inputs.append(
+                lambda path: is_taken(path) and path.absolute().parent.samefile(inbound)
+            )
+            self.add((path for path in inbound.iterdir() if is_taken(path)), INPUT)
+
     def claim(self, option: str, path: Path) -> None:
         """Add a file that an option writes; ConfigError if it is in use."""
-        identity = _identify(path)
-        if identity in self._uses:
-            raise ConfigError(
-                f"{option} {path}: the path is {self._uses[identity]}",
-                help=OTHER_NAME,
-            )
+        use = self._uses.get(_identify(path))
+        if use is None and self._would_be_input(path):
+            use = WOULD_BE_INPUT
+        if use is not None:
+            raise ConfigError(f"{option} {path}: the path is {use}", help=OTHER_NAME)
         self.add([path], f"also that of {option}")
+
+    def _would_be_input(self, path: Path) -> bool:
+        # A folder that is not there is reported where the file is opened.
+        with suppress(OSError):
+            return any(takes(path) for takes in self._would_be_inputs)
+        return False
 
 
 def _identify(path: str | Path | int) -> object:
@@ -67,43 +118,6 @@ def _identify(path: str | Path | int) -> object:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def list_local_files(*inputs: str) -> Iterator[str | Path | int]:
-    """The local files of inputs: each part of a folder or of a pattern is one."""
-    from recon_engine.inputs.tables import STANDARD_INPUT, are_parts
-    from recon_engine.storage.urls import local_path
-
-    for name in inputs:
-        if name == STANDARD_INPUT:
-            yield STDIN
-        elif not name.startswith("s3:"):
-            # The command reports an input that cannot be read.
-            with suppress(ConfigError, OSError):
-                path = local_path(name)
-                if are_parts(name):
-                    from recon_engine.inputs.parts import list_parts
-
-                    yield from (part for part, _ in list_parts(path))
-                else:
-                    yield path
-
-
-def list_inbound(settings: Settings) -> Iterator[str]:
-    """The files of a local inbound that a run may take for its pair."""
-    place = settings["inbound_s3"]
-    if place is None or place.startswith("s3:"):
-        return
-    from recon_engine.pipeline.inbox import is_data_file
-    from recon_engine.storage.urls import local_path
-
-    patterns = [settings[f"{side}_pattern"] for side in SIDES]
-    with suppress(ConfigError, OSError):
-        for path in local_path(place).iterdir():
-            if is_data_file(path.name) or any(
-                pattern and fnmatchcase(path.name, pattern) for pattern in patterns
-            ):
-                yield str(path)
-
-
 def refuse_log_in_use(settings: Settings, given: Mapping[str, Any]) -> None:
     """Refuse a log file that the command reads or writes besides: it is appended to.
 
@@ -114,10 +128,8 @@ def refuse_log_in_use(settings: Settings, given: Mapping[str, Any]) -> None:
     if path is None:
         return
     files = FilesInUse()
-    inputs = [given[name] for name in ("old", "new") if name in given]
-    if settings.has("inbound_s3"):
-        inputs += list_inbound(settings)
-    files.add(list_local_files(*inputs), INPUT)
+    files.add_inputs(*(given[name] for name in ("old", "new") if name in given))
+    files.add_inbound(settings)
     files.add(settings.files_read, SETTINGS_FILE)
     for name in ("output", "rejects"):
         if settings.has(name) and (wanted := settings[name]):

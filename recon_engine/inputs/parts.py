@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -130,6 +131,20 @@ def list_parts(path: Path) -> list[tuple[Path, str]]:
     if not parts:
         raise no_parts(escape_bytes(str(path)), is_folder=path.is_dir())
     return [(each, escape_bytes(str(each))) for each in parts]
+
+
+def would_be_part(path: Path, source: Path) -> bool:
+    """Whether a file of this path, once written, is one of the parts of a source.
+
+    `source`: a folder or a pattern, as for `list_parts`.
+    """
+    if path.name.startswith(BESIDE):
+        return False
+    folder = Path(os.path.realpath(path.parent))
+    if source.is_dir():
+        return folder == Path(os.path.realpath(source))
+    pattern = Path(os.path.realpath(source.parent), source.name)
+    return (folder / path.name).match(str(pattern))
 
 
 def no_parts(uri: str, *, is_folder: bool) -> ConfigError:

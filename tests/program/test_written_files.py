@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -268,6 +269,27 @@ RUN = (
         ((*RUN, "--log-file", "in/old.csv"), "in/old.csv: the path is an input file"),
         ((*RUN, "--log-file", "in/upper.CSV"), "upper.CSV: the path is an input file"),
         ((*RUN, "-o", "in/old.csv"), "-o in/old.csv: the path is an input file"),
+        ((*RUN, "-o", "in/d.csv"), "-o in/d.csv: the path is in a folder whose files"),
+        (
+            (*RUN, "--old-pattern", "*.log", "--log-file", "./in/d.log"),
+            "--log-file in/d.log: the path is in a folder whose files are inputs",
+        ),
+        (
+            ("diff", "parts", "new.csv", "-k", "ID", "-o", "parts/d.html"),
+            "-o parts/d.html: the path is in a folder whose files are inputs",
+        ),
+        (
+            (
+                "diff",
+                "new.csv",
+                "HERE/p*/*.csv",
+                "-k",
+                "ID",
+                "--rejects",
+                "parts/d.csv",
+            ),
+            "--rejects parts/d.csv: the path is in a folder whose files are inputs",
+        ),
     ],
 )
 def test_a_file_in_use_is_never_written(
@@ -282,6 +304,21 @@ def test_a_file_in_use_is_never_written(
     ended = recon(*given, cwd=files_in_use)
     assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
     assert read_all() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [("parts", "parts/_d.csv"), ("parts/*.csv", "parts/d.json"), ("parts", "d.csv")],
+)
+def test_a_file_that_is_no_part_is_written(
+    files_in_use: Path, source: str, path: str
+) -> None:
+    words = ("diff", source, "new.csv", "-k", "ID", "-o", path)
+    ended = recon(*words, cwd=files_in_use)
+    assert (ended.returncode, (files_in_use / path).exists()) == (1, True), ended.stderr
+    # It is no part of the next comparison.
+    again = recon(*words[:-2], "--format", "json", cwd=files_in_use)
+    assert json.loads(again.stdout)["old"]["rows"] == 2, again.stderr
 
 
 def test_the_key_of_masks_is_never_written(files_in_use: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
-from recon_cli.written_files import INPUT, FilesInUse, list_local_files
+from recon_cli.written_files import FilesInUse
 from recon_engine.column_maps import parse_column_map
 from recon_engine.config import check_dataset_name
 from recon_engine.errors import ConfigError
@@ -126,7 +126,7 @@ def init(
         from recon_engine.drafts.draft import draft_settings
 
         files = FilesInUse()
-        files.add(list_local_files(old, new), INPUT)
+        files.add_inputs(old, new)
         files.claim("--config", config)
         rows = _parse_sample(sample)
         given = parse_column_map(renames or ())

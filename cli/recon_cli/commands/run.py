@@ -14,7 +14,6 @@ from recon_cli import database, session
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.run_end import RunClock, log_run_end
 from recon_cli.worker import run_on_worker
-from recon_cli.written_files import list_inbound
 from recon_engine.characters import readable
 from recon_engine.config import RunConfig
 from recon_engine.errors import ReconError
@@ -73,9 +72,7 @@ def run(settings: Settings) -> None:
         from recon_engine.engines import choose_engine
         from recon_engine.pipeline import runner
 
-        writers = render.check_targets(
-            settings["output"], *list_inbound(settings), settings=settings
-        )
+        writers = render.check_targets(settings["output"], settings=settings)
         if not choose_engine(settings["engine"]).brings_whole_difference:
             render.reject_whole_outputs(
                 writers, "the whole difference is among the artifacts of the run"
