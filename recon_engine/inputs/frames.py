@@ -100,12 +100,35 @@ def import_frame(source: object, uri: str) -> Frame:
         raise
     # Whatever Polars says may quote cells; for some types it panics.
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
-        refusal = _refuse_mixed(source, uri) or ConfigError(
-            f"the frame cannot be read as text: {type(error).__name__}",
-            file=uri,
-            help="cast its columns to strings and collect it first",
+        refusal = (
+            _refuse_repeated(source, uri)
+            or _refuse_mixed(source, uri)
+            or ConfigError(
+                f"the frame cannot be read as text: {type(error).__name__}",
+                file=uri,
+                help="cast its columns to strings and collect it first",
+            )
         )
     raise refusal
+
+
+def _refuse_repeated(source: Any, uri: str) -> ConfigError | None:
+    """The error about a name that two columns have; None if there is none."""
+    # The columns of an Arrow table are arrays; those of a pandas frame are names.
+    names = list(
+        map(str, getattr(source, "column_names", getattr(source, "columns", ())))
+    )
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is None:
+        return None
+    at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
+    return ConfigError(
+        f"the frame repeats the column name {escaped(repeated)}:"
+        f" columns {', '.join(at)}",
+        file=uri,
+        why="columns are compared by name",
+        help="give every column a unique name",
+    )
 
 
 def _refuse_mixed(source: Any, uri: str) -> ConfigError | None:

@@ -678,3 +678,20 @@ def test_a_mixed_column_of_pandas_is_named_with_its_remedy() -> None:
     exec(remedy, {"frame": frame})  # noqa: S102 - as the reader does
     frame["Y"] = frame["Y"].astype("string")
     assert rx.diff(frame, frame, keys="ID").agrees
+
+
+REPEATED = ["ID", "A", "A"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame([["1", "secret", "x"]], columns=REPEATED),
+        pa.table([pa.array(["secret"])] * 3, names=REPEATED),
+    ],
+    ids=["pandas", "pyarrow"],
+)
+def test_a_column_name_that_a_frame_repeats_is_named(frame: Any) -> None:
+    with pytest.raises(ConfigError, match=r"column name A: columns 2, 3") as caught:
+        rx.diff(frame, frame, keys="ID")
+    assert "secret" not in str(caught.value)
