@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import adbc_driver_manager
 import psycopg
+from psycopg.types.string import TextLoader
 
 from recon_engine.errors import (
     ConfigError,
@@ -213,6 +214,8 @@ def query_read_only(
     refusal: ConfigError | None = None
     with open_connection(address, autocommit=False, control=False) as connection:
         connection.read_only = True
+        # The driver reads a month as 30 days, and infinity as 0.
+        connection.adapters.register_loader("interval", TextLoader)
         try:
             cursor = connection.execute(statement.encode(), prepare=True)
             names = [column.name for column in cursor.description or ()]

@@ -113,6 +113,11 @@ def test_a_statement_that_is_refused_is_not_a_database_that_is_gone(
         assert (caught.value.why or "").removeprefix("SQLSTATE ").startswith(why)
 
 
+def test_an_interval_is_shown_as_postgres_writes_it(database: str) -> None:
+    statement = "SELECT 'infinity'::interval a, '1 month'::interval b"
+    assert query_read_only(database, statement) == (["a", "b"], [("infinity", "1 mon")])
+
+
 def test_an_end_of_the_server_is_not_a_refused_statement(database: str) -> None:
     with pytest.raises(DatabaseUnavailable):
         query_read_only(database, "SELECT pg_terminate_backend(pg_backend_pid())")
