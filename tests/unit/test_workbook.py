@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import tempfile
 import zipfile
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import openpyxl
 import polars as pl
@@ -18,9 +20,6 @@ from recon_engine.characters import readable
 from recon_engine.report import workbook
 from recon_engine.report.workbook import write_workbook
 
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AWKWARD = (
     "007",
@@ -113,6 +112,51 @@ def test_a_key_may_be_called_as_a_column_of_the_sheet(tmp_path: Path) -> None:
         ("key.column", "column", "old", "new", "kind"),
         ("1", "A", "x", "y", "text"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys", "renames", "heads"),
+    [
+        ("K,A,A (B)", "K,B,A (B)", ["K"], {"A": "B"}, ["K", "A (B)", "A (B)"]),
+        ("K,K (L),A", "L,K (L),A", ["K", "K (L)"], {"K": "L"}, ["K (L)", "K (L)", "A"]),
+    ],
+)
+def test_two_columns_may_have_one_head(
+    tmp_path: Path,
+    old: str,
+    new: str,
+    keys: list[str],
+    renames: dict[str, str],
+    heads: list[str],
+) -> None:
+    (tmp_path / "o.csv").write_text(f"{old}\n1,1,x\n2,2,x\n")
+    (tmp_path / "n.csv").write_text(f"{new}\n1,1,y\n3,3,x\n")
+    pair = tmp_path / "o.csv", tmp_path / "n.csv"
+    write_workbook(rx.diff(*pair, keys=keys, renames=renames), tmp_path / "r.xlsx")
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    cells = [cell.value for cell in book["mismatches"][1]]
+    assert cells == [*heads[: len(keys)], "column", "old", "new", "kind"]
+    for name, key in (("missing", "2"), ("extra", "3")):
+        assert [*book[name].values] == [tuple(heads), (key, key, "x")]
+
+
+@pytest.mark.parametrize("most", [4_000, 100_000])
+def test_a_workbook_that_does_not_fit_the_disk_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    found = rx.diff(*pair(tmp_path, tuple(map(str, range(2_000)))), keys="ID")
+    (scratch := tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The sheets themselves, or only what they are packed to, are larger.
+    target = tmp_path / "r.xlsx" if most < 10_000 else Path("/dev/full")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large|No space left"):
+            write_workbook(found, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [*scratch.iterdir()] == []
 
 
 def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
