@@ -177,6 +177,7 @@ PUBLIC: Final = (
     ),
     *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
+NO_SUM: Final = "no sum: no column differs that holds amounts and is not masked"
 # Characters of a value beside the name of its column.
 SHORT_VALUE: Final = 30
 # The first failure is a sentence; more names than these hide it.
@@ -220,7 +221,7 @@ class Totals(tuple["Total", ...]):  # noqa: SLOT001 - a tuple cannot have slots
 
     def __repr__(self) -> str:
         """The sums as the command line prints them."""
-        return "\n".join(map(self._describe, self)) or "no column of amounts differs"
+        return "\n".join(map(self._describe, self)) or NO_SUM
 
     def __getnewargs__(self) -> tuple[tuple[Total, ...], Mapping[str, Column]]:
         return tuple(self), self._columns
@@ -723,6 +724,7 @@ class Reconciliation:
         """
         sides = self.drift.only_in_old, self.drift.only_in_new
         others = self.failures or self.gates or self.left or self.uncompared
+        others = others or self.compares_nothing
         return () if others or all(sides) else sides[0] + sides[1]
 
     @property
@@ -1226,7 +1228,8 @@ class Reconciliation:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
 
         Empty if no hint explains a difference. Cells of rows that only a hint would
-        pair are not known. Columns and rows that suppressions accept are not counted.
+        pair are not known. Columns that suppressions accept are not counted. Rows are
+        not if suppressions accept some: a hint does not know which ones it pairs.
         """
         shown = self.hints_to_show
         settled = {
@@ -1235,11 +1238,13 @@ class Reconciliation:
         cells = sum(settled[HintKind.RULE])
         # Rules of the key add up; each key that could be dropped is another way.
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
-        left = self.left
+        n, left = self.counts, self.left
+        if (n.missing, n.extra) != (left.missing, left.extra):
+            pairs = 0
         facts = (
             (cells, self._explainable, "differing cell"),
-            (min(pairs, left.missing), left.missing, "missing row"),
-            (min(pairs, left.extra), left.extra, "extra row"),
+            (min(pairs, n.missing), n.missing, "missing row"),
+            (min(pairs, n.extra), n.extra, "extra row"),
         )
         return " · ".join(
             format_share(whole - part, whole, what)

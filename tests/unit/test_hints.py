@@ -19,7 +19,7 @@ from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.notations import FORMATS, find_formats
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import Hint, HintKind, Suppressible
 from recon_engine.rules.assembly import GivenRules
 
 
@@ -337,6 +337,30 @@ def test_a_key_column_that_was_made_anew_is_to_be_dropped() -> None:
     assert d.remainder() == "0 of 30 missing rows · 0 of 30 extra rows"
     followed = keyed(old, new, "ID")
     assert (followed.counts.missing, followed.counts.mismatched_rows) == (0, 30)
+
+
+def test_a_hint_does_not_know_which_of_its_rows_are_accepted() -> None:
+    numbers = [f"{at}" for at in range(1, 6)]
+    old = ["M", *(f"00{at}" for at in numbers), *(f"A{at}" for at in numbers)]
+    new = ["M", *numbers, *(f"B{at}" for at in numbers)]
+    accepted = [
+        rx.Suppression(what=what, keys=keys, reason="r", owner="o", until=date.max)
+        for what, keys in (
+            (Suppressible.MISSING, old[1:6]),
+            (Suppressible.EXTRA, new[1:6]),
+        )
+    ]
+    for suppressions, left in (
+        ([], "5 of 10 missing rows · 5 of 10 extra rows"),
+        (accepted, ""),
+    ):
+        d = rx.diff(
+            *(pl.DataFrame({"ID": keys, "V": "x"}) for keys in (old, new)),
+            keys="ID",
+            suppressions=suppressions,
+        )
+        assert [hint.count for hint in d.hints_to_show] == [5]
+        assert d.remainder() == left
 
 
 def test_a_key_column_is_kept_that_tells_rows_apart() -> None:

@@ -579,8 +579,13 @@ def test_what_keeps_a_result_from_a_pass_is_named_with_its_remedy() -> None:
     assert str(found).count(said) == 1
     followed = diff(old, old.drop("GONE"), keys="ID", ignore="GONE")
     assert (found.passes, followed.passes) == (False, True)
-    # Not if a row is missing, if a gate decides, or if it may have another name.
+    # Not if a row is missing, if a gate decides, if it may have another name, or if
+    # no row is compared.
+    by_row: dict[str, Any] = {"old_where": "A = '2'", "new_where": "A = '2'"}
+    sides = (old.with_columns(A=pl.Series(list(each))) for each in ("23", "32"))
+    first, second = sides
     for other in (
+        diff(first, second.drop("GONE"), **by_row, **compare),
         diff(old, old.drop("GONE").head(1), **compare),
         diff(old, old.drop("GONE"), gates="missing<=0", **compare),
         diff(old, old.rename({"GONE": "CAME"}), **compare),
