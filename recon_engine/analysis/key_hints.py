@@ -178,23 +178,33 @@ def _split_hint(
 
 
 def for_duplicate_keys(
-    keys: Sequence[str], column: str | None, repeated: int, kept: int, matched: int
+    keys: Sequence[str],
+    column: str | None,
+    repeated: tuple[int, int],
+    kept: int,
+    matched: int,
 ) -> list[Hint]:
     """The column that would make the repeated keys of both sides unique.
 
-    `kept`: how many of the `matched` rows have the same value in it on both sides, so
-    still match with it.
+    `repeated`: how many each side has. `kept`: how many of the `matched` rows have the
+    same value in it on both sides, so still match with it.
     """
-    if column is None or not repeated or not kept or HALF * kept < matched:
+    if column is None or not any(repeated) or not kept or HALF * kept < matched:
         return []
+    of_old, of_new = repeated
+    if of_old and of_new:
+        found = f"{format_count(of_old, 'key of OLD')} and {of_new:,} of NEW repeat"
+    else:
+        side = "OLD" if of_old else "NEW"
+        found = format_count(of_old + of_new, f"key of {side}", "repeat")
     return [
         Hint(
             kind=HintKind.UNIQUE_KEY,
             column=column,
             flag=command_line.key_flags([*keys, column]),
-            count=repeated,
-            total=repeated,
-            text=f"{format_count(repeated, 'key', 'repeat')}; with {column} in the key "
+            count=of_old + of_new,
+            total=of_old + of_new,
+            text=f"{found}; with {column} in the key "
             f"none repeats, and {format_share(kept, matched, 'matched row')} still "
             f"{conjugate(kept, 'match')}",
         )
