@@ -18,6 +18,7 @@ from recon_engine.analysis.code_hints import name_code_file, read_codes, without
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.notations import FORMATS, find_formats
 from recon_engine.analysis.patterns import group_changes
+from recon_engine.hint_settings import as_arguments, read_settings
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind, Suppressible
 from recon_engine.rules.assembly import GivenRules
@@ -387,8 +388,20 @@ def test_rules_of_the_key_go_before_a_key_less() -> None:
     d = keyed(old, new)
     assert show_hints(d.hints) == [
         ("key_rule", "--rule ID=lstrip0", 50, 100),
-        ("drop_key", "--key ID", 100, 100),
+        ("drop_key", "--key ID --rule ID=lstrip0", 100, 100),
     ]
+    assert d.hints[1].text == (
+        "100 rows are missing; 100% would match an extra row with another LINE"
+        " if leading zeros were ignored"
+    )
+    # Each does by itself what it says.
+    sides = [
+        pl.DataFrame(rows, schema=["ID", "LINE", "X"], orient="row")
+        for rows in (old, new)
+    ]
+    for hint in d.hints:
+        asked = {"keys": ["ID", "LINE"], **as_arguments(read_settings(hint))}
+        assert rx.diff(*sides, **asked).counts.matched == hint.count
     assert d.remainder() == "0 of 100 missing rows · 0 of 100 extra rows"
 
 
