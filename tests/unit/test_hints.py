@@ -79,6 +79,9 @@ REAL: Cells = [("x", "y")]
         ([("2026-01-05 00:00:00", "20260105")],
          [("'C=date(%Y-%m-%d 00:00:00|%Y%m%d)'", 1)]),
         ([(" 1.50", "1.5")], [("C=trim --rule C=decimal", 1)]),
+        # By `trim` alone no cell is equal.
+        ([(" 0.50", "0.5")] * 3 + [(" 1.234", "1.23")] * 3,
+         [("C=trim --rule 'C=decimal(abs=0.005)'", 6)]),
         (ZEROS * 2 + CASE, [("C=lstrip0", 2), ("C=casefold", 1)]),
         (ZEROS * 4 + CASE * 2 + [("00a", "A")], [("C=lstrip0", 4), ("C=casefold", 3)]),
         (CASE * 4 + ZEROS * 3 + WORD,
