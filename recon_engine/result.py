@@ -48,6 +48,7 @@ from recon_engine.formatting import (
     unread,
     unused_frame_options,
 )
+from recon_engine.gate_syntax import parse_gate
 from recon_engine.hint_settings import (
     KEYS,
     as_arguments,
@@ -501,8 +502,8 @@ class Reconciliation:
     def totals_to_show(self) -> tuple[Total, ...]:
         """The totals of which reports show a sum that is not zero.
 
-        Columns of whole numbers may hold codes: they are shown only if no column has
-        fractions.
+        Columns of whole numbers may hold codes: they are shown if no column has
+        fractions, or if a gate is about their sum.
         """
         found: tuple[Total, ...] = self.findings[TOTALS]
         summed = self.summed
@@ -513,7 +514,13 @@ class Reconciliation:
             or each.extra
             or (each.column in summed and (each.old or each.new))
         ]
-        return tuple(each for each in nonzero if not each.is_whole) or tuple(nonzero)
+        if all(each.is_whole for each in nonzero):
+            return tuple(nonzero)
+        gates = [parse_gate(each.gate) for each in self.gates]
+        asked = {gate.column for gate in gates if gate.metric == "sum_delta"}
+        return tuple(
+            each for each in nonzero if not each.is_whole or each.column in asked
+        )
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -118,6 +118,23 @@ def test_the_next_step_promises_what_the_file_will_hold(
     assert said == f"next: add -o report.html{then}"
 
 
+def test_sums_and_segments_that_are_not_shown_are_counted() -> None:
+    amounts = [f"P{at}" for at in range(7)]
+    old = pl.DataFrame(
+        [
+            (f"{at}", *["1.50"] * 7, *["rare" if at < 40 else f"v{at % 9}"] * 3)
+            for at in range(400)
+        ],
+        schema=["ID", *amounts, "A", "B", "C"],
+        orient="row",
+    )
+    lines = str(rx.diff(old, old.tail(360), keys="ID")).splitlines()
+    for head, shown, more in (("sum: ", 5, 2), ("segment: ", 2, 1)):
+        [last] = [at for at, line in enumerate(lines) if line.startswith(head)][-1:]
+        assert sum(line.startswith(head) for line in lines) == shown
+        assert lines[last + 1] == f"{' ' * len(head)}… and {more} more, in the JSON"
+
+
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
     lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
     assert lines[1:3] == [

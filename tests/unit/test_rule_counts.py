@@ -234,6 +234,12 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
     assert "<code>paid</code>" in unmatched
     assert "<code>line</code>" not in unmatched
     assert "sum: line" not in str(d)
+    # Unless a gate is about their sum.
+    asked = compared(
+        tmp_path, old, new, rules={"*": "decimal"}, gates="sum_delta(line)<=1"
+    )
+    assert [each.column for each in asked.totals_to_show] == ["line", "paid", "fee"]
+    assert "sum: line: missing rows: 1" in str(asked)
     assert "sum: " + paid in str(d).replace("\n      ", " ")
     assert str(copy.copy(d.totals)) == str(d.totals)
     # A stored total does not tell what a rule makes equal.

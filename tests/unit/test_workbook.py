@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import tempfile
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from decimal import Decimal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import openpyxl
 import polars as pl
@@ -21,6 +23,8 @@ from recon_engine.report import workbook
 from recon_engine.report.workbook import write_workbook
 
 
+if TYPE_CHECKING:
+    from pathlib import Path
 AWKWARD = (
     "007",
     "=1+1",
@@ -140,23 +144,33 @@ def test_two_columns_may_have_one_head(
         assert [*book[name].values] == [tuple(heads), (key, key, "x")]
 
 
-@pytest.mark.parametrize("most", [4_000, 100_000])
+@pytest.mark.parametrize(
+    ("kib", "target"), [("4", "r.xlsx"), ("unlimited", "full.xlsx")]
+)
 def test_a_workbook_that_does_not_fit_the_disk_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    tmp_path: Path, kib: str, target: str
 ) -> None:
-    found = rx.diff(*pair(tmp_path, tuple(map(str, range(2_000)))), keys="ID")
+    """Too large is a sheet before it is packed, or the workbook."""
+    (tmp_path / "full.xlsx").symlink_to("/dev/full")
+    pair(tmp_path, tuple(map(str, range(2_000))))
     (scratch := tmp_path / "scratch").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The sheets themselves, or only what they are packed to, are larger.
-    target = tmp_path / "r.xlsx" if most < 10_000 else Path("/dev/full")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        with pytest.raises(OSError, match=r"File too large|No space left"):
-            write_workbook(found, target)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    command = ("-m", "recon_cli", "diff", "o.csv", "n.csv", "-k", "ID", "-q")
+    ended = subprocess.run(
+        [
+            *("bash", "-c", f'ulimit -f {kib}; exec "$0" "$@"', sys.executable),
+            *(*command, "-o", target),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 4
+    assert re.match(r"error\[(STORAGE_UNAVAILABLE|DISK_FULL)\]: ", ended.stderr)
     assert [*scratch.iterdir()] == []
+    assert not (tmp_path / "r.xlsx").exists()
 
 
 def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(
