@@ -25,6 +25,7 @@ from recon_engine.report.workbook import write_workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 AWKWARD = (
     "007",
     "=1+1",
