@@ -367,7 +367,7 @@ def unread(rules: Sequence[RuleCount]) -> Iterator[str]:
         fits = each.old.read or each.new.read or each.rule in useless
         if each.every and not fits:
             continue
-        what = "value" if each.of == "keys" else "differing value"
+        what = "differing value" if each.of == "cells" else "value"
         for name, side in (("OLD", each.old), ("NEW", each.new)):
             if side.unread and not side.read:
                 values = format_share(0, side.unread, what)

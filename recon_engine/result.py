@@ -48,6 +48,7 @@ from recon_engine.formatting import (
     unread,
     unused_frame_options,
 )
+from recon_engine.gate_syntax import parse_gate
 from recon_engine.hint_settings import (
     KEYS,
     as_arguments,
@@ -177,6 +178,7 @@ PUBLIC: Final = (
     ),
     *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
+NO_SUM: Final = "no sum: no column differs that holds amounts and is not masked"
 # Characters of a value beside the name of its column.
 SHORT_VALUE: Final = 30
 # The first failure is a sentence; more names than these hide it.
@@ -220,7 +222,7 @@ class Totals(tuple["Total", ...]):  # noqa: SLOT001 - a tuple cannot have slots
 
     def __repr__(self) -> str:
         """The sums as the command line prints them."""
-        return "\n".join(map(self._describe, self)) or "no column of amounts differs"
+        return "\n".join(map(self._describe, self)) or NO_SUM
 
     def __getnewargs__(self) -> tuple[tuple[Total, ...], Mapping[str, Column]]:
         return tuple(self), self._columns
@@ -500,8 +502,8 @@ class Reconciliation:
     def totals_to_show(self) -> tuple[Total, ...]:
         """The totals of which reports show a sum that is not zero.
 
-        Columns of whole numbers may hold codes: they are shown only if no column has
-        fractions.
+        Columns of whole numbers may hold codes: they are shown if no column has
+        fractions, or if a gate is about their sum.
         """
         found: tuple[Total, ...] = self.findings[TOTALS]
         summed = self.summed
@@ -512,7 +514,13 @@ class Reconciliation:
             or each.extra
             or (each.column in summed and (each.old or each.new))
         ]
-        return tuple(each for each in nonzero if not each.is_whole) or tuple(nonzero)
+        if all(each.is_whole for each in nonzero):
+            return tuple(nonzero)
+        gates = [parse_gate(each.gate) for each in self.gates]
+        asked = {gate.column for gate in gates if gate.metric == "sum_delta"}
+        return tuple(
+            each for each in nonzero if not each.is_whole or each.column in asked
+        )
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -723,6 +731,7 @@ class Reconciliation:
         """
         sides = self.drift.only_in_old, self.drift.only_in_new
         others = self.failures or self.gates or self.left or self.uncompared
+        others = others or self.compares_nothing
         return () if others or all(sides) else sides[0] + sides[1]
 
     @property
@@ -1226,7 +1235,8 @@ class Reconciliation:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
 
         Empty if no hint explains a difference. Cells of rows that only a hint would
-        pair are not known. Columns and rows that suppressions accept are not counted.
+        pair are not known. Columns that suppressions accept are not counted. Rows are
+        not if suppressions accept some: a hint does not know which ones it pairs.
         """
         shown = self.hints_to_show
         settled = {
@@ -1235,11 +1245,13 @@ class Reconciliation:
         cells = sum(settled[HintKind.RULE])
         # Rules of the key add up; each key that could be dropped is another way.
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
-        left = self.left
+        n, left = self.counts, self.left
+        if (n.missing, n.extra) != (left.missing, left.extra):
+            pairs = 0
         facts = (
             (cells, self._explainable, "differing cell"),
-            (min(pairs, left.missing), left.missing, "missing row"),
-            (min(pairs, left.extra), left.extra, "extra row"),
+            (min(pairs, n.missing), n.missing, "missing row"),
+            (min(pairs, n.extra), n.extra, "extra row"),
         )
         return " · ".join(
             format_share(whole - part, whole, what)

@@ -240,12 +240,10 @@ class Acceptances:
 
         `key`: the text of the key of its row.
         """
-        # Without both values, the kind is that of a text.
-        kind = "" if cell.old is None else cell.kind
-        known = self.accepts_all(column, kind)
-        if known is not None or not kind or (column, kind) not in self.found:
+        known = self.accepts_all(column, cell.kind)
+        if known is not None or (column, cell.kind) not in self.found:
             return known
-        return self._accepts(column, kind, key, (cell.old, cell.new))
+        return self._accepts(column, cell.kind, key, (cell.old, cell.new))
 
     def accepts_row(self, what: Suppressible, key: str) -> bool | None:
         """Whether a missing or extra row is accepted; None if that is not known."""

@@ -406,9 +406,7 @@ def _hint_lines(
         head = f"help {number}: " if numbered and hint.flag else "help: "
         advice = format_advice(hint, spell, code)
         yield Text.assemble((head, GOOD), readable(advice))
-    if len(hints) > HINTS:
-        more = f"      … and {len(hints) - HINTS} more, in the JSON"
-        yield Text(more, style=QUIET)
+    yield from _count_more("help: ", len(hints) - HINTS)
     if result.remainder():
         yield Text(f"not explained by any hint: {result.remainder()}")
 
@@ -421,9 +419,7 @@ def _constant_lines(result: Reconciliation) -> Iterator[Text]:
         by = _truncate_text(visible(each.by), MAX_EXAMPLE_WIDTH)
         text = format_constant(each, by, accepted=each.column in accepted)
         yield Text(f"change: {visible(each.column)}: {text}")
-    more = len(found) - CONSTANTS
-    if more > 0:
-        yield Text(f"        … and {more} more, in the JSON", style=QUIET)
+    yield from _count_more("change: ", len(found) - CONSTANTS)
     if names := result.unexplained_columns():
         yield Text(f"no hint and no common change: {readable(names)}")
 
@@ -437,9 +433,11 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
         changed = total.column in result.summed
         sums = list_sums(total, columns[total.column] if changed else None)
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
+    yield from _count_more("sum: ", len(amounts) - TOTALS)
 
 
 def _segment_lines(result: Reconciliation) -> Iterator[Text]:
+    more = 0
     for of in ("mismatched", "missing", "extra"):
         segments = [segment for segment in result.segments if segment.of == of]
         for segment in segments[:SEGMENTS]:
@@ -450,6 +448,15 @@ def _segment_lines(result: Reconciliation) -> Iterator[Text]:
                 f"segment: {share} of the {of} rows have "
                 f"{visible(segment.column)} = {value} ({base} of all rows)"
             )
+        more += len(segments[SEGMENTS:])
+    yield from _count_more("segment: ", more)
+
+
+def _count_more(head: str, more: int) -> Iterator[Text]:
+    """A line for the lines with this head that are not shown, if there are some."""
+    if more > 0:
+        indent = " " * len(head)
+        yield Text(f"{indent}… and {more:,} more, in the JSON", style=QUIET)
 
 
 def _fit_widths(

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 # The default context rounds to 28 digits.
 EXACT: Final = Context(prec=MAX_PREC)
 
+# No `float` has more.
+MOST_DIGITS: Final = 18
+
 EQUAL_BY_RULE: Final = "are equal by a rule"
 QUARANTINED: Final = "are quarantined"
 MATCHED_ROW: Final = "matched row"
@@ -151,13 +154,23 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
         if share.whole is None
         else format_share(share.part, share.whole, share.noun, share.predicate)
     )
-    rate = 100 * share.part / share.whole if share.whole else 0
-    # Through a decimal number, which `f` writes without an exponent.
-    percent = f"{Decimal(f'{rate:.3g}'):f}%" if METRICS[gate.metric].rate else ""
-    if percent == "100%" and share.part != share.whole:
-        percent = ">99.9%"
+    percent = _format_percent(gate, share) if METRICS[gate.metric].rate else ""
     facts = "; ".join(filter(None, (percent, _describe_accepted(share))))
     return f"{words}{f' ({facts})' if facts else ''}, {gate.limit_words}"
+
+
+def _format_percent(gate: Gate, share: GateShare) -> str:
+    """The share with three digits, or as many as say whether it keeps the limit."""
+    from fractions import Fraction
+
+    rate = Fraction(share.part, share.whole or 1)
+    for digits in range(3, MOST_DIGITS):
+        # Through a decimal number, which `f` writes without an exponent.
+        percent = Decimal(f"{float(100 * rate):.{digits}g}")
+        if gate.holds(Fraction(percent) / 100) == gate.holds(rate):
+            break
+    shown = f"{percent:f}%"
+    return ">99.9%" if shown == "100%" and rate != 1 else shown
 
 
 def _describe_accepted(share: GateShare) -> str:

@@ -274,21 +274,31 @@ def show_result(
 
 
 def next_step(
-    result: Reconciliation, targets: list[tuple[Path, str]], *, described: bool
+    result: Reconciliation,
+    targets: list[tuple[Path, str]],
+    *,
+    described: bool,
+    whole: bool,
 ) -> str:
     """Which files are written, or which to ask for; nothing if the files agree.
 
     `described`: whether a configuration file describes them. Then, without a hint,
-    what is left is corrected or accepted.
+    what is left is corrected or accepted. `whole`: whether the result has every
+    difference, not a sample.
     """
     if targets:
         return "writes " + ", ".join(str(path) for path, _ in targets)
     if result.agrees:
         return ""
-    if not (result.counts.missing or result.counts.extra):
-        then = "next: add -o report.html for all differences"
-    else:
-        then = "next: add -o report.html, or -o diff.xlsx for all keys"
+    from recon_engine.report.page_data import MAX_CELLS
+
+    n = result.counts
+    sampled = len(result.sample) < n.mismatched_rows or n.mismatched_cells > MAX_CELLS
+    then = "next: add -o report.html"
+    if not (n.missing or n.extra or sampled):
+        then += " for all differences"
+    elif whole:
+        then += ", or -o diff.xlsx for all keys"
     left = result.left.mismatches
     if described and not result.hints_to_show and any(left.values()):
         from recon_engine.command_line import quote_name, quoted

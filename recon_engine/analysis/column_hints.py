@@ -199,12 +199,19 @@ def _fewest(
 def _counted(
     count_settled: Callable[[Sequence[RuleTexts]], int], steps: Sequence[RuleTexts]
 ) -> Iterator[tuple[RuleTexts, int]]:
-    """Each step, and the number of cells that it explains after those before it."""
+    """Each step, and the number of cells that it explains after those before it.
+
+    One that explains none without the next, such as `trim` before a tolerance, is a
+    part of that.
+    """
     before = 0
+    rules: RuleTexts = ()
     for at, step in enumerate(steps, 1):
         reached = count_settled(steps[:at])
-        yield step, reached - before
-        before = reached
+        rules = (*rules, *step)
+        if reached > before:
+            yield rules, reached - before
+            before, rules = reached, ()
 
 
 def find_promising_columns(changes: pl.DataFrame) -> set[int]:

@@ -70,8 +70,8 @@ class Evidence:
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
-    extra rows. `samples`: of all rows. `repeated`: the keys that repeat, on both sides
-    together; `unique_column` would make them unique, and `unchanged` of the `matched`
+    extra rows. `samples`: of all rows. `repeated`: the keys of each side that
+    repeat; `unique_column` would make them unique, and `unchanged` of the `matched`
     rows are equal in it. `splits`: keys with several rows on a side.
     `swapped`: columns that seem to be in each other's place.
     """
@@ -92,7 +92,7 @@ class Evidence:
     values: ValueCounts
     unmatched: tuple[UnmatchedRows, UnmatchedRows]
     samples: Sequence[pl.DataFrame]
-    repeated: int
+    repeated: tuple[int, int]
     unique_column: str | None
     unchanged: int
     matched: int

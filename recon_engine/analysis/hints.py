@@ -42,7 +42,7 @@ def _find_hints(evidence: Evidence) -> Iterator[Hint]:
     yield from splits
     # If most repeated keys are splits, the column that makes their rows unique is a
     # line number, which the other side does not have.
-    if 2 * sum(each.total for each in splits) < evidence.repeated:
+    if 2 * sum(each.total for each in splits) < sum(evidence.repeated):
         yield from for_duplicate_keys(
             evidence.keys,
             evidence.unique_column,

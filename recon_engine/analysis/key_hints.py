@@ -74,6 +74,7 @@ def for_keys(
     old, new = (side[list(names)] for side in sides)
     chains = {name: given.get(name, NO_GIVEN) for name in names}
     pairs, found = 0, list[Hint]()
+    chosen: list[tuple[str, str]] = []
     while len(found) < MAX_RULES:
         # Greedy: each candidate is measured together with the rules that were chosen
         # before.
@@ -94,9 +95,10 @@ def for_keys(
         if gained <= 0 or gained * MIN_SETTLED_ONE_IN < old.height:
             break
         pairs, chains = reached, longer
+        chosen += [(column, rule) for column in columns]
         people = [names[column] for column in columns]
         found.append(_key_hint(people, rule, gained, old.height))
-    return [*found, *_drop_key_hints((old, new), names, chains, pairs, sample)]
+    return [*found, *_drop_key_hints((old, new), names, chains, chosen, pairs, sample)]
 
 
 def for_damaged_keys(sides: Sides, names: Mapping[str, str]) -> list[Hint]:
@@ -178,23 +180,33 @@ def _split_hint(
 
 
 def for_duplicate_keys(
-    keys: Sequence[str], column: str | None, repeated: int, kept: int, matched: int
+    keys: Sequence[str],
+    column: str | None,
+    repeated: tuple[int, int],
+    kept: int,
+    matched: int,
 ) -> list[Hint]:
     """The column that would make the repeated keys of both sides unique.
 
-    `kept`: how many of the `matched` rows have the same value in it on both sides, so
-    still match with it.
+    `repeated`: how many each side has. `kept`: how many of the `matched` rows have the
+    same value in it on both sides, so still match with it.
     """
-    if column is None or not repeated or not kept or HALF * kept < matched:
+    if column is None or not any(repeated) or not kept or HALF * kept < matched:
         return []
+    of_old, of_new = repeated
+    if of_old and of_new:
+        found = f"{format_count(of_old, 'key of OLD')} and {of_new:,} of NEW repeat"
+    else:
+        side = "OLD" if of_old else "NEW"
+        found = format_count(of_old + of_new, f"key of {side}", "repeat")
     return [
         Hint(
             kind=HintKind.UNIQUE_KEY,
             column=column,
             flag=command_line.key_flags([*keys, column]),
-            count=repeated,
-            total=repeated,
-            text=f"{format_count(repeated, 'key', 'repeat')}; with {column} in the key "
+            count=of_old + of_new,
+            total=of_old + of_new,
+            text=f"{found}; with {column} in the key "
             f"none repeats, and {format_share(kept, matched, 'matched row')} still "
             f"{conjugate(kept, 'match')}",
         )
@@ -329,10 +341,14 @@ def _drop_key_hints(
     sides: Sides,
     names: Mapping[str, str],
     chains: GivenByColumn,
+    chosen: Sequence[tuple[str, str]],
     pairs: int,
     sample: pl.DataFrame,
 ) -> Iterator[Hint]:
-    """Keys without one column, if the others are nearly unique and pair most rows."""
+    """Keys without one column, if the others are nearly unique and pair most rows.
+
+    `chains`: the rules of the key, of which `chosen` are those of hints, by column.
+    """
     missing, extra = (side.height for side in sides)
     several = list(names) if len(names) > 1 else []
     rests = [
@@ -344,15 +360,26 @@ def _drop_key_hints(
         most = HALF * (reached - pairs) >= min(missing, extra)
         # Of the sample as well: a few unmatched rows may be unique by chance.
         if most and all(_is_nearly_unique(rows, rest) for rows in (*sides, sample)):
+            # The rules of other hints are counted, so they are a part of this one.
+            rules = [each for each in chosen if each[0] != dropped]
+            flags = [
+                command_line.key_flags(names[name] for name in rest),
+                *(
+                    command_line.rule_flags(names[name], apply_to_both(rule))
+                    for name, rule in rules
+                ),
+            ]
+            words = " and ".join(dict.fromkeys(describe_rule(r) for _, r in rules))
+            under = f" if {words} were ignored" if rules else ""
             yield Hint(
                 kind=HintKind.DROP_KEY,
                 column=names[dropped],
-                flag=command_line.key_flags(names[name] for name in rest),
+                flag=" ".join(flags),
                 count=reached,
                 total=missing,
                 text=f"{format_count(missing, 'row', 'are missing')}; "
                 f"{format_percent(reached, missing)} would match an extra row "
-                f"with another {names[dropped]}",
+                f"with another {names[dropped]}{under}",
             )
 
 

@@ -502,14 +502,15 @@ class _ResultBuilder:
         """
         plan, whole, ids = self.plan, self.whole, self.plan.names[OLD]
         layout = plan.layout
-        repeated = sum(each.keys for each in whole.repeats)
+        of_old, of_new = (each.keys for each in whole.repeats)
         of_sides = self.samples.of_sides
         able = {
             ids.user_names[internal]: any(
                 is_measure(rows[internal]) for rows in of_sides
             )
             for internal in ids.columns
-            if repeated and all(internal in each.telling for each in whole.repeats)
+            if of_old + of_new
+            and all(internal in each.telling for each in whole.repeats)
         }
         best = min(
             (column for column in columns if column.name in able),
@@ -540,7 +541,7 @@ class _ResultBuilder:
             values=self.found.values,
             unmatched=(whole.missing, whole.extra),
             samples=self.samples.of_sides,
-            repeated=repeated,
+            repeated=(of_old, of_new),
             unique_column=best.name if best else None,
             unchanged=matched - best.mismatched if best else 0,
             matched=matched,

@@ -17,7 +17,7 @@ from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
 from recon_engine.formatting import format_count
-from recon_engine.kinds import Kind, classify_cells, classify_read
+from recon_engine.kinds import classify_cells, classify_read
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
     NO_SUPPRESSION,
@@ -566,8 +566,8 @@ def _restore_cells(
 ) -> Iterator[Cell]:
     """The cells of a column, as far as their stored texts `old~new` determine them.
 
-    If a value holds a tilde, the text cannot be split: the cell has only its text. The
-    kind is unknown of masked values, and if a code table cannot be read now.
+    If a value holds a tilde, the text cannot be split: the cell has only its text. Its
+    kind is unknown, as it is of masked values, and if a code table cannot be read now.
     """
     sides = [(old, new) for old, _, new in (text.partition(TILDE) for text in texts)]
     cells = pl.DataFrame(
@@ -584,7 +584,7 @@ def _restore_cells(
             ).to_list()
     for text, (old, new), kind in zip(texts, sides, kinds, strict=True):
         if TILDE in new:
-            yield Cell(None, text, kind if masked else Kind.TEXT)
+            yield Cell(None, text, MASKED if masked else UNKNOWN)
         else:
             yield Cell(old, new, kind)
 

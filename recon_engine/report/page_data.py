@@ -102,7 +102,7 @@ class FirstCell(NamedTuple):
 
     key: list[str]
     column: str
-    old: str
+    old: str | None
     new: str
     kind: str
     accepted: bool

@@ -194,7 +194,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         unmatched=_build_unmatched_totals(result),
         constants=_build_constants(result),
         patterns=_build_patterns(result),
-        sampled=_describe_sample(result),
+        sampled=_describe_sample(len(data["cellsOf"]), result.counts.mismatched_rows),
         facts=list(_list_facts(result, facts)),
         command=repeat_command(result, facts),
         settings=write_settings(result, facts),
@@ -309,7 +309,8 @@ def _summarize_result(result: Reconciliation) -> str:
     n, drift = result.counts, result.drift
     aside = describe_aside(result.old, result.new)
     if result.agrees and aside:
-        return f"{result.headline().removeprefix('AGREE on ').capitalize()} agree."
+        rows = max(result.old.rows, result.new.rows)
+        return f"{format_share(n.matched, rows, 'row', 'agree')} ({aside})."
     if result.agrees:
         every = "All " if n.matched > 1 else ""
         return f"{every}{result.agreement()}."
@@ -408,6 +409,8 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
     if result.accepted_cells:
         cells += f", {n.mismatched_cells - result.accepted_cells:,} of them open"
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
+    # Rows that are set aside are not in the rate.
+    of = "old" if not old.aside.total else format_count(old.rows_of_rates, "old row")
     return [
         {
             "name": "Old rows",
@@ -424,7 +427,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Matched",
             "count": n.matched,
-            "note": f"{format_rate(n.matched, old.rows_of_rates)} of old",
+            "note": f"{format_rate(n.matched, old.rows_of_rates)} of {of}",
             "bad": False,
         },
         {
@@ -667,14 +670,17 @@ def _count_others(patterns: Patterns, repeating: Sequence[Pattern]) -> str:
 
 
 def _build_change(change: Pattern) -> dict[str, Any]:
-    old, new = excerpt_values(change.old, change.new)
     return {
-        "old": _format_value(old),
-        "new": _format_value(new),
+        **_build_sides(*excerpt_values(change.old, change.new)),
         "kind": kind_words(change.kind),
         "same": change.kind in REWRITING_KINDS,
         "rows": change.rows,
     }
+
+
+def _build_sides(old: str | None, new: str) -> dict[str, str | None]:
+    """Excerpts of both values; `old` stays None where only the joined text is known."""
+    return {"old": None if old is None else _show(old), "new": _show(new)}
 
 
 def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
@@ -692,8 +698,7 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
                 "state": each.state,
                 "key": _format_key(each.key, keys),
                 "column": each.column and visible(each.column),
-                "old": _format_value(each.old),
-                "new": _format_value(each.new),
+                **_build_sides(*excerpt_values(each.old or "", each.new or "")),
                 "kind": kind_words(each.kind),
                 "same": each.kind in REWRITING_KINDS,
             }
@@ -708,8 +713,8 @@ def _format_key(text: str, names: Sequence[str]) -> str:
     return " · ".join(map(_format_value, values))
 
 
-def _describe_sample(result: Reconciliation) -> str:
-    rows, total = len(result.sample), result.counts.mismatched_rows
+def _describe_sample(rows: int, total: int) -> str:
+    """How many rows that differ the page holds: `rows` of `total`."""
     if not total:
         return "no row differs"
     if rows == total:
@@ -729,10 +734,9 @@ def _build_first_rows(
     return {
         "cells": [
             {
-                "key": " · ".join(map(_format_value, each.key)),
+                "key": " · ".join(map(_show, each.key)),
                 "column": visible(name_both(each.column, result.new_names)),
-                "old": _format_value(each.old),
-                "new": _format_value(each.new),
+                **_build_sides(each.old, each.new),
                 "kind": kind_words(each.kind),
                 "same": each.kind in REWRITING_KINDS,
                 "accepted": each.accepted,
@@ -749,7 +753,7 @@ def _build_first_rows(
                     for each in first.columns
                 ],
                 "left_out": first.width - len(first.columns),
-                "rows": [[_format_value(each) for each in row] for row in first.rows],
+                "rows": [[_show(each) for each in row] for row in first.rows],
             }
             for name, count in (("missing", n.missing), ("extra", n.extra))
             for first in [list_first_rows(data[name])]
@@ -811,8 +815,13 @@ def _format_cost(result: Reconciliation) -> str:
 
 
 def _format_value(value: str | None) -> str:
-    """The value of a cell as the page shows it, escaped; `(blank)` if it is empty."""
-    return dotted(visible(excerpt_values(None, value)[1])) if value else "(blank)"
+    """The value of a cell as the page shows it: cut and escaped."""
+    return _show(excerpt_values(None, value or "")[1])
+
+
+def _show(excerpt: str) -> str:
+    """A text that is cut already, escaped; `(blank)` if it is empty."""
+    return dotted(visible(excerpt)) or "(blank)"
 
 
 def _format_amount(value: Decimal, places: int, sign: str = "") -> str:

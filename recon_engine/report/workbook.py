@@ -6,6 +6,7 @@ columns and characters: what is cut is counted on the first sheet.
 
 from __future__ import annotations
 
+import tempfile
 from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
@@ -161,50 +162,67 @@ def write_workbook(
         "strings_to_formulas": False,
         "strings_to_numbers": False,
         "strings_to_urls": False,
+        "use_zip64": True,
     }
-    # Opened here, so that a failure is an OSError and not one of the library.
-    with path.open("wb") as target, xlsxwriter.Workbook(target, options) as book:
-        text = book.add_format({"num_format": "@"})
-        head = book.add_format({"num_format": "@", "bold": True})
-        names = ("summary", "columns", "mismatches", "missing", "extra")
-        number = book.add_format({"num_format": "General"})
-        summary, columns, *others = (_Sheet(book, name, text, number) for name in names)
-        left, accepts = result.left.mismatches, bool(result.accepted_cells)
-        facts = [
-            (
-                name_both(column.name, result.new_names),
-                column.compared,
-                column.equal_exact,
-                column.tolerated,
-                column.mismatched,
-                format_kinds(column) if column.mismatched else "",
-                *[column.mismatched - left[column.name]] * accepts,
-            )
-            for column in result.by_column
-        ]
-        columns.write_table((*COLUMNS, *["accepted"] * accepts), facts, facts, head)
-        for sheet, (frame, marks) in zip(others, _list_tables(result), strict=True):
-            heads, rows = frame.columns, frame.iter_rows()
-            if marks is not None:
-                heads = [*heads, "accepted"]
-                rows = ((*row, mark) for row, mark in zip(rows, marks, strict=True))
-            first = frame.head(ROWS_MEASURED).iter_rows()
-            sheet.write_table(heads, rows, first, head)
-        notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
-        listed = [*_summary_rows(result, notes, made_by)]
-        summary.fit(listed)
-        for line in listed:
-            summary.write(line)
+    try:
+        # The library leaves its files, which hold values of cells, where it fails.
+        with (
+            tempfile.TemporaryDirectory(prefix="recon-") as folder,
+            # Opened here, so that a failure is an OSError and not one of the library.
+            path.open("wb") as target,
+            xlsxwriter.Workbook(target, {**options, "tmpdir": folder}) as book,
+        ):
+            return _write_sheets(book, result, made_by)
+    except xlsxwriter.exceptions.FileCreateError as error:
+        [cause] = error.args
+        raise cause from None
+
+
+def _write_sheets(
+    book: Any, result: Reconciliation, made_by: Iterable[tuple[str, str]]
+) -> tuple[str, ...]:
+    text = book.add_format({"num_format": "@"})
+    head = book.add_format({"num_format": "@", "bold": True})
+    names = ("summary", "columns", "mismatches", "missing", "extra")
+    number = book.add_format({"num_format": "General"})
+    summary, columns, *others = (_Sheet(book, name, text, number) for name in names)
+    left, accepts = result.left.mismatches, bool(result.accepted_cells)
+    facts = [
+        (
+            name_both(column.name, result.new_names),
+            column.compared,
+            column.equal_exact,
+            column.tolerated,
+            column.mismatched,
+            format_kinds(column) if column.mismatched else "",
+            *[column.mismatched - left[column.name]] * accepts,
+        )
+        for column in result.by_column
+    ]
+    columns.write_table((*COLUMNS, *["accepted"] * accepts), facts, facts, head)
+    for sheet, (heads, frame, marks) in zip(others, _list_tables(result), strict=True):
+        rows: Iterable[Row] = frame.iter_rows()
+        if marks is not None:
+            heads.append("accepted")
+            rows = ((*row, mark) for row, mark in zip(rows, marks, strict=True))
+        first = frame.head(ROWS_MEASURED).iter_rows()
+        sheet.write_table(heads, rows, first, head)
+    notes = tuple(note for sheet in (columns, *others) for note in sheet.notes())
+    listed = [*_summary_rows(result, notes, made_by)]
+    summary.fit(listed)
+    for line in listed:
+        summary.write(line)
     return notes
 
 
 def _list_tables(
     result: Reconciliation,
-) -> Iterator[tuple[pl.DataFrame, Iterable[str] | None]]:
-    """The cells that differ, missing and extra rows, with the names of both sides.
+) -> Iterator[tuple[list[str], pl.DataFrame, Iterable[str] | None]]:
+    """The cells that differ, missing and extra rows: their heads, and the rows.
 
-    Each with whether a suppression accepts its rows, as `Reconciliation.mark_cells`
-    says it; None if none accepts any.
+    Heads are the names of both sides, of which two may be equal. The last: whether a
+    suppression accepts each row, as `Reconciliation.mark_cells` says it; None if none
+    accepts any.
     """
     both = {name: name_both(name, result.new_names) for name in result.new_names}
     cells = flatten_key(result.frames.mismatches, result.keys)
@@ -214,15 +232,16 @@ def _list_tables(
     cells = cells.with_columns(words)
     # A key column may be called as one of the others, `column`.
     keys, others = cells.columns[: len(result.keys)], cells.columns[len(result.keys) :]
-    cells.columns = [*(both.get(name, name) for name in keys), *others]
-    yield cells, result.mark_cells() if result.suppressed else None
+    heads = [*(both.get(name, name) for name in keys), *others]
+    yield heads, cells, result.mark_cells() if result.suppressed else None
     for what, rows in (
         (Suppressible.MISSING, result.missing()),
         (Suppressible.EXTRA, result.extra()),
     ):
         ordered = put_key_first(rows, result.keys)
         marks = result.mark_rows(what, rows)
-        yield ordered.rename(both, strict=False), marks if any(marks) else None
+        heads = [both.get(name, name) for name in ordered.columns]
+        yield heads, ordered, marks if any(marks) else None
 
 
 COLUMNS: Final = ("column", "compared", "equal", "equal by a rule", "differ", "kinds")

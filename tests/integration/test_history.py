@@ -235,6 +235,7 @@ def test_a_stored_cell_is_split_only_where_it_was_joined(
     split = shown.old is not None
     assert split == (known.text.count("~") == 1)
     assert not split or shown[:2] == known[:2]
+    assert split or shown.kind == (history.MASKED if mask else history.UNKNOWN)
 
 
 def test_without_its_code_table_the_kind_of_a_stored_cell_is_unknown(

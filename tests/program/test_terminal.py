@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from recon_cli.late_bars import LateBars
 from recon_cli.progress_bars import ProgressBars
+from recon_cli.render import next_step
 from rich.console import Console
 from rich.text import Text
 from support.screen import environment, on_terminal
@@ -25,7 +26,7 @@ import recon_engine as rx
 from recon_engine import terminal
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline.demo import KEYS, write_pair
-from recon_engine.report import result_page
+from recon_engine.report import page_data, result_page
 from recon_engine.terminal import print_breaks, print_result, print_table
 
 
@@ -84,6 +85,54 @@ def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
     row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
     assert row.split("  ")[-2:] == ["805 number format, 370 number", "14000.00 → 14000"]
     assert lines[-1].endswith("next: add -o report.html, or -o diff.xlsx for all keys")
+
+
+@pytest.mark.parametrize(
+    ("new", "limit", "most", "whole", "then"),
+    [
+        ("xy", 9, 9, True, " for all differences"),
+        ("xy", 9, 9, False, " for all differences"),
+        ("xy", 1, 9, True, ", or -o diff.xlsx for all keys"),
+        ("xy", 9, 1, True, ", or -o diff.xlsx for all keys"),
+        ("x", 9, 9, True, ", or -o diff.xlsx for all keys"),
+        ("xy", 1, 9, False, ""),
+        ("x", 9, 9, False, ""),
+    ],
+)
+def test_the_next_step_promises_what_the_file_will_hold(
+    monkeypatch: pytest.MonkeyPatch,
+    new: str,
+    limit: int,
+    most: int,
+    *,
+    whole: bool,
+    then: str,
+) -> None:
+    monkeypatch.setattr(page_data, "MAX_CELLS", most)
+    sides = [
+        pl.DataFrame({"ID": list("12"[: len(each)]), "A": list(each)})
+        for each in ("ab", new)
+    ]
+    result = rx.diff(*sides, keys="ID", detail_limit=limit)
+    said = next_step(result, [], described=False, whole=whole)
+    assert said == f"next: add -o report.html{then}"
+
+
+def test_sums_and_segments_that_are_not_shown_are_counted() -> None:
+    amounts = [f"P{at}" for at in range(7)]
+    old = pl.DataFrame(
+        [
+            (f"{at}", *["1.50"] * 7, *["rare" if at < 40 else f"v{at % 9}"] * 3)
+            for at in range(400)
+        ],
+        schema=["ID", *amounts, "A", "B", "C"],
+        orient="row",
+    )
+    lines = str(rx.diff(old, old.tail(360), keys="ID")).splitlines()
+    for head, shown, more in (("sum: ", 5, 2), ("segment: ", 2, 1)):
+        [last] = [at for at, line in enumerate(lines) if line.startswith(head)][-1:]
+        assert sum(line.startswith(head) for line in lines) == shown
+        assert lines[last + 1] == f"{' ' * len(head)}… and {more} more, in the JSON"
 
 
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:

@@ -307,6 +307,29 @@ def test_gates_decide_what_passes() -> None:
         strict.assert_passes()
 
 
+@pytest.mark.parametrize(
+    ("part", "limit", "shown"),
+    [
+        (2_000, "<=10%", "10%"),
+        (2_001, "<=10%", "10.01%"),
+        (1_999, "<10%", "9.99%"),
+        (2_001, "<=5%", "10%"),
+        (2_469, "==12.345%", "12.345%"),
+        (2_470, "<=12.345%", "12.35%"),
+        (19_999, "<100%", "99.995%"),
+        (19_999, "<=5%", ">99.9%"),
+        (0, "<=0%", "0%"),
+        (1, "<=0%", "0.005%"),
+    ],
+)
+def test_a_rate_is_shown_on_its_side_of_the_limit(
+    part: int, limit: str, shown: str
+) -> None:
+    gate = parse_gate(f"mismatch_rate{limit}")
+    text = verdict._describe_share(gate, GateShare(part, 20_000, "row", "differ"))
+    assert f"({shown})" in text
+
+
 def test_without_gates_differences_decide() -> None:
     old, new = pair()
     assert not diff(old, new, keys="ID").passes

@@ -18,8 +18,9 @@ from recon_engine.analysis.code_hints import name_code_file, read_codes, without
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.notations import FORMATS, find_formats
 from recon_engine.analysis.patterns import group_changes
+from recon_engine.hint_settings import as_arguments, read_settings
 from recon_engine.kinds import classify_cells
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import Hint, HintKind, Suppressible
 from recon_engine.rules.assembly import GivenRules
 
 
@@ -78,6 +79,9 @@ REAL: Cells = [("x", "y")]
         ([("2026-01-05 00:00:00", "20260105")],
          [("'C=date(%Y-%m-%d 00:00:00|%Y%m%d)'", 1)]),
         ([(" 1.50", "1.5")], [("C=trim --rule C=decimal", 1)]),
+        # By `trim` alone no cell is equal.
+        ([(" 0.50", "0.5")] * 3 + [(" 1.234", "1.23")] * 3,
+         [("C=trim --rule 'C=decimal(abs=0.005)'", 6)]),
         (ZEROS * 2 + CASE, [("C=lstrip0", 2), ("C=casefold", 1)]),
         (ZEROS * 4 + CASE * 2 + [("00a", "A")], [("C=lstrip0", 4), ("C=casefold", 3)]),
         (CASE * 4 + ZEROS * 3 + WORD,
@@ -339,6 +343,30 @@ def test_a_key_column_that_was_made_anew_is_to_be_dropped() -> None:
     assert (followed.counts.missing, followed.counts.mismatched_rows) == (0, 30)
 
 
+def test_a_hint_does_not_know_which_of_its_rows_are_accepted() -> None:
+    numbers = [f"{at}" for at in range(1, 6)]
+    old = ["M", *(f"00{at}" for at in numbers), *(f"A{at}" for at in numbers)]
+    new = ["M", *numbers, *(f"B{at}" for at in numbers)]
+    accepted = [
+        rx.Suppression(what=what, keys=keys, reason="r", owner="o", until=date.max)
+        for what, keys in (
+            (Suppressible.MISSING, old[1:6]),
+            (Suppressible.EXTRA, new[1:6]),
+        )
+    ]
+    for suppressions, left in (
+        ([], "5 of 10 missing rows · 5 of 10 extra rows"),
+        (accepted, ""),
+    ):
+        d = rx.diff(
+            *(pl.DataFrame({"ID": keys, "V": "x"}) for keys in (old, new)),
+            keys="ID",
+            suppressions=suppressions,
+        )
+        assert [hint.count for hint in d.hints_to_show] == [5]
+        assert d.remainder() == left
+
+
 def test_a_key_column_is_kept_that_tells_rows_apart() -> None:
     """Of two lines of a claim, which is which is unknown without the line."""
     old = [(f"{at // 2}", f"{at % 2}", "x") for at in range(100)]
@@ -363,8 +391,20 @@ def test_rules_of_the_key_go_before_a_key_less() -> None:
     d = keyed(old, new)
     assert show_hints(d.hints) == [
         ("key_rule", "--rule ID=lstrip0", 50, 100),
-        ("drop_key", "--key ID", 100, 100),
+        ("drop_key", "--key ID --rule ID=lstrip0", 100, 100),
     ]
+    assert d.hints[1].text == (
+        "100 rows are missing; 100% would match an extra row with another LINE"
+        " if leading zeros were ignored"
+    )
+    # Each does by itself what it says.
+    sides = [
+        pl.DataFrame(rows, schema=["ID", "LINE", "X"], orient="row")
+        for rows in (old, new)
+    ]
+    for hint in d.hints:
+        asked = {"keys": ["ID", "LINE"], **as_arguments(read_settings(hint))}
+        assert rx.diff(*sides, **asked).counts.matched == hint.count
     assert d.remainder() == "0 of 100 missing rows · 0 of 100 extra rows"
 
 

@@ -28,13 +28,14 @@ from recon_engine.characters import escaped as visible
 from recon_engine.command_line import rebuild_command
 from recon_engine.model import (
     Acceptance,
+    Cell,
     GateResult,
     Suppressed,
     Suppressible,
     Suppression,
     SuppressionState,
 )
-from recon_engine.report import artifacts, result_page
+from recon_engine.report import artifacts, page_data, result_page
 from recon_engine.report.chart import MIN_POINTS_FOR_MEDIAN, Point, draw_chart
 from recon_engine.report.page_data import (
     FIRST_CELLS,
@@ -276,6 +277,44 @@ def test_values_that_hold_a_tilde_are_told_apart() -> None:
         ("a~b", "c"),
         ("x", "y"),
     ]
+
+
+def test_a_joined_text_has_no_blank_beside_it() -> None:
+    found = pair(["a~b"], ["a~c"])
+    [row] = found.sample
+    cells = {name: Cell(None, cell.text, "unknown") for name, cell in row.cells.items()}
+    found = replace(found, sample=(replace(row, cells=cells),))
+    text = unscripted(result_page.render_result(found))
+    assert '<td><bdi class="is">a~b~a~c</bdi></td>' in text
+    assert "(blank)" not in text
+
+
+def test_the_page_says_how_many_rows_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pair(list("abc"), list("xyz"))
+    assert "all 3 rows that differ" in result_page.render_result(found)
+    monkeypatch.setattr(page_data, "MAX_CELLS", 2)
+    text = result_page.render_result(found)
+    assert "a stable sample of 2 of 3 rows that differ" in text
+
+
+def test_the_length_of_a_long_value_is_its_own() -> None:
+    long = "x" * 1_000
+    # Twice, as a repeated change has it.
+    text = result_page.render_result(
+        diff(
+            table(ID=["1", "2", "3"], V=[f"{long}a", f"{long}a", long]),
+            table(ID=["1", "2", "4"], V=[f"{long}b", f"{long}b", long]),
+            keys="ID",
+        )
+    )
+    assert "261 characters" not in text
+    assert unscripted(text).count("(1,001 characters)") == 4
+    [_, patterns] = text.split('id="patterns"')
+    assert patterns.split('id="data"')[0].count("(1,001 characters)") == 2
+    assert {*re.findall(r"\([\d,]+ characters\)", text)} == {
+        "(1,000 characters)",
+        "(1,001 characters)",
+    }
 
 
 def test_kinds_are_those_of_the_values_behind_a_mask() -> None:
@@ -540,8 +579,13 @@ def test_what_keeps_a_result_from_a_pass_is_named_with_its_remedy() -> None:
     assert str(found).count(said) == 1
     followed = diff(old, old.drop("GONE"), keys="ID", ignore="GONE")
     assert (found.passes, followed.passes) == (False, True)
-    # Not if a row is missing, if a gate decides, or if it may have another name.
+    # Not if a row is missing, if a gate decides, if it may have another name, or if
+    # no row is compared.
+    by_row: dict[str, Any] = {"old_where": "A = '2'", "new_where": "A = '2'"}
+    sides = (old.with_columns(A=pl.Series(list(each))) for each in ("23", "32"))
+    first, second = sides
     for other in (
+        diff(first, second.drop("GONE"), **by_row, **compare),
         diff(old, old.drop("GONE").head(1), **compare),
         diff(old, old.drop("GONE"), gates="missing<=0", **compare),
         diff(old, old.rename({"GONE": "CAME"}), **compare),

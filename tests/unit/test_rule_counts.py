@@ -18,6 +18,7 @@ from recon_engine.config import Options
 from recon_engine.formatting import count_places, list_sums
 from recon_engine.report import result_page
 from recon_engine.report.junit import render_junit as junit
+from recon_engine.result import NO_SUM
 
 
 if TYPE_CHECKING:
@@ -145,6 +146,13 @@ def test_a_rule_that_reads_nothing_of_a_side_warns_in_every_output(
     assert '>2 of 2</td><td class="number">0 of 2</td>' in said["report"]
 
 
+def test_the_values_of_a_rule_of_one_side_need_not_differ(tmp_path: Path) -> None:
+    text = "id,v\n1,ab\n2,cd\n3,ef\n"
+    d = compared(tmp_path, text, text, old_rules={"v": "zeropad(5)"})
+    assert d.agrees
+    assert d.warnings() == ("the rule v=zeropad(5) read 0 of 3 values of OLD",)
+
+
 def test_a_rule_of_every_column_warns_where_one_side_has_what_it_reads(
     tmp_path: Path,
 ) -> None:
@@ -226,6 +234,12 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
     assert "<code>paid</code>" in unmatched
     assert "<code>line</code>" not in unmatched
     assert "sum: line" not in str(d)
+    # Unless a gate is about their sum.
+    asked = compared(
+        tmp_path, old, new, rules={"*": "decimal"}, gates="sum_delta(line)<=1"
+    )
+    assert [each.column for each in asked.totals_to_show] == ["line", "paid", "fee"]
+    assert "sum: line: missing rows: 1" in str(asked)
     assert "sum: " + paid in str(d).replace("\n      ", " ")
     assert str(copy.copy(d.totals)) == str(d.totals)
     # A stored total does not tell what a rule makes equal.
@@ -236,7 +250,13 @@ def test_the_totals_say_what_they_are_over_and_all_reports_show_the_same(
         f"{both}: old 3.50 · new 3.75 · delta 0.25",
         "missing rows: 9.75",
     ]
-    assert str(compared(tmp_path, old, old).totals) == "no column of amounts differs"
+    # Nothing differs, or what differs is masked.
+    assert str(compared(tmp_path, old, old).totals) == NO_SUM
+    masked = compared(
+        tmp_path, "id,v\n1,1.50\n", "id,v\n1,2.50\n", masks={"v": "redact"}
+    )
+    assert (masked.counts.mismatched_cells, masked.totals) == (1, ())
+    assert str(masked.totals) == NO_SUM
 
 
 def test_a_delta_that_a_tolerance_hides_is_a_sum_of_its_own(tmp_path: Path) -> None:

@@ -532,11 +532,11 @@ def test_without_an_accepted_cell_nothing_is_said_of_open_ones() -> None:
 def test_a_recorded_cell_without_its_kind_is_judged_by_its_column() -> None:
     result = suppressed(known("column", column="PAID"))
     judge = result.acceptances
-    for cell in (Cell("1", "2", "unknown"), Cell(None, "1~2", "text")):
+    for cell in (Cell("1", "2", "unknown"), Cell(None, "1~2", "unknown")):
         assert judge.accepts_cell("PAID", "1", cell) is True
         assert judge.accepts_cell("CODE", "1", cell) is False
     judge = suppressed(known("column", column="PAID", keys=["1"])).acceptances
-    assert judge.accepts_cell("PAID", "1", Cell(None, "1~2", "text")) is None
+    assert judge.accepts_cell("PAID", "1", Cell(None, "1~2", "unknown")) is None
     assert judge.accepts_cell("PAID", "1", Cell("1", "2", "unknown")) is None
 
 

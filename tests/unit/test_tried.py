@@ -215,12 +215,17 @@ def test_a_column_that_makes_the_key_unique_says_how_many_rows_match_with_it() -
     [hint] = [h for h in diff(old, new, keys="ID").hints if h.kind == "unique_key"]
     assert (hint.column, hint.flag) == ("LINE", "--key ID --key LINE")
     assert hint.text == (
-        "20 keys repeat; with LINE in the key none repeats, and 20 of 20 matched rows "
-        "still match"
+        "10 keys of OLD and 10 of NEW repeat; with LINE in the key none repeats, and"
+        " 20 of 20 matched rows still match"
     )
     amounts = [each.drop("LINE", "X") for each in (old, new)]
     [hint] = diff(*amounts, keys="ID").hints
     assert hint.column == "PAID"
+    [hint] = diff(old.head(3), new.head(2), keys="ID", ignore="X").hints
+    assert hint.text.startswith("1 key of OLD and 1 of NEW repeat; ")
+    one = old.filter(LINE="0").with_columns(X=pl.lit("a"))
+    [hint] = diff(old.drop("PAID"), one.drop("PAID"), keys="ID", ignore="X").hints
+    assert hint.text.startswith("10 keys of OLD repeat; ")
 
 
 # One row for several

@@ -142,13 +142,20 @@ def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
     assert d.agrees
     assert "old 3 = 2 matched + 0 missing + 1 left out" in d.accounting()
     assert "AGREE on 2 of 3 rows (1 left out)" in d.to_markdown()
-    assert "2 of 3 rows (1 left out) agree." in d.to_html()
+    assert "2 of 3 rows agree (1 left out)." in (page := d.to_html())
+    assert "100.00% of 2 old rows" in page
     assert d.to_dict()["old"]["left_out"] == 1  # type: ignore[index]
     assert "left_out" not in d.to_dict()["new"]  # type: ignore[operator]
     d = diff(OLD, OLD, keys="ID", where="ID != 3", old_where="ID != 2")
     assert d.headline() == (
         "AGREE on 1 of 3 rows (2 of OLD and 1 of NEW left out, 1 partner left out)"
     )
+    assert "1 of 3 rows agrees (2 of OLD and 1 of NEW left out" in d.to_html()
+    # A gate that fails is a headline of its own.
+    d = diff(OLD, OLD, keys="ID", where="ID != 3", gates=["matched>=3"])
+    assert d.headline() == "FAIL: 2 rows are matched, at least 3"
+    for text in (d.to_html(), d._repr_html_()):
+        assert "2 of 3 rows agree (1 left out)." in text
 
 
 def test_filters_that_leave_no_pair_are_no_agreement(tmp_path: Path) -> None:

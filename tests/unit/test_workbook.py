@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -113,6 +117,61 @@ def test_a_key_may_be_called_as_a_column_of_the_sheet(tmp_path: Path) -> None:
         ("key.column", "column", "old", "new", "kind"),
         ("1", "A", "x", "y", "text"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys", "renames", "heads"),
+    [
+        ("K,A,A (B)", "K,B,A (B)", ["K"], {"A": "B"}, ["K", "A (B)", "A (B)"]),
+        ("K,K (L),A", "L,K (L),A", ["K", "K (L)"], {"K": "L"}, ["K (L)", "K (L)", "A"]),
+    ],
+)
+def test_two_columns_may_have_one_head(
+    tmp_path: Path,
+    old: str,
+    new: str,
+    keys: list[str],
+    renames: dict[str, str],
+    heads: list[str],
+) -> None:
+    (tmp_path / "o.csv").write_text(f"{old}\n1,1,x\n2,2,x\n")
+    (tmp_path / "n.csv").write_text(f"{new}\n1,1,y\n3,3,x\n")
+    pair = tmp_path / "o.csv", tmp_path / "n.csv"
+    write_workbook(rx.diff(*pair, keys=keys, renames=renames), tmp_path / "r.xlsx")
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    cells = [cell.value for cell in book["mismatches"][1]]
+    assert cells == [*heads[: len(keys)], "column", "old", "new", "kind"]
+    for name, key in (("missing", "2"), ("extra", "3")):
+        assert [*book[name].values] == [tuple(heads), (key, key, "x")]
+
+
+@pytest.mark.parametrize(
+    ("kib", "target"), [("4", "r.xlsx"), ("unlimited", "full.xlsx")]
+)
+def test_a_workbook_that_does_not_fit_the_disk_leaves_no_file(
+    tmp_path: Path, kib: str, target: str
+) -> None:
+    """Too large is a sheet before it is packed, or the workbook."""
+    (tmp_path / "full.xlsx").symlink_to("/dev/full")
+    pair(tmp_path, tuple(map(str, range(2_000))))
+    (scratch := tmp_path / "scratch").mkdir()
+    command = ("-m", "recon_cli", "diff", "o.csv", "n.csv", "-k", "ID", "-q")
+    ended = subprocess.run(
+        [
+            *("bash", "-c", f'ulimit -f {kib}; exec "$0" "$@"', sys.executable),
+            *(*command, "-o", target),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 4
+    assert re.match(r"error\[(STORAGE_UNAVAILABLE|DISK_FULL)\]: ", ended.stderr)
+    assert [*scratch.iterdir()] == []
+    assert not (tmp_path / "r.xlsx").exists()
 
 
 def test_the_summary_says_what_was_decided_and_the_sheets_mark_it(

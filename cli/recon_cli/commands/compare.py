@@ -70,11 +70,12 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             settings=settings,
             rejects=settings["rejects"],
         )
-        if not choose_engine(engine).brings_whole_difference:
+        whole = choose_engine(engine).brings_whole_difference
+        if not whole:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
-        if not settings["keys"] and choose_engine(engine).brings_whole_difference:
+        if not settings["keys"] and whole:
             raise _propose_key(old, new, settings)
         asked, limits = settings.options, settings.limits
         wanted = settings["save_hints"]
@@ -109,7 +110,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                 print_for_columns(result, drafted, source.get("dataset"), file)
                 return
             described = bool(settings.source)
-            then = render.next_step(result, writers, described=described)
+            then = render.next_step(result, writers, described=described, whole=whole)
             explaining = _explaining(old, new, result, asked, settings)
             render.show_result(result, form, then, explaining=explaining, numbered=True)
 
