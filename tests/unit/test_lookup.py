@@ -80,7 +80,10 @@ def found_by(
 def fold(
     tables: Sequence[list[dict[str, str]]], side: str, form: Callable[[str, str], str]
 ) -> list[list[dict[str, str]]]:
-    """The rows that are paired: one of each key of a side, none of those that vary."""
+    """The rows that are paired: one of each key of a side, none of those that vary.
+
+    A folded row has the least text of its key.
+    """
     by_key: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in tables[SIDES.index(side)]:
         by_key[form(side, row["K"])].append(row)
@@ -89,7 +92,11 @@ def fold(
         for key, rows in by_key.items()
         if len({(row["A"], row["B"]) for row in rows}) > 1
     }
-    whole = [rows[0] for key, rows in by_key.items() if key not in bad]
+    whole = [
+        {**rows[0], "K": min(row["K"] for row in rows)}
+        for key, rows in by_key.items()
+        if key not in bad
+    ]
     return [
         whole if each == side else [r for r in rows if form(each, r["K"]) not in bad]
         for each, rows in zip(SIDES, tables, strict=True)
