@@ -723,6 +723,31 @@ def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> 
     assert "AGREE: 60 rows" in ended.stdout
 
 
+def test_the_first_row_of_a_quoted_file_without_a_header_is_a_row(
+    tmp_path: Path,
+) -> None:
+    rows = [f'"{1000 + at}","M{at:03}","{at / 2:.2f}"' for at in range(60)]
+    (tmp_path / "old.csv").write_text("\n".join(rows) + "\n")
+    rows[0] = rows[0].replace("M000", "M777")
+    (tmp_path / "new.csv").write_text("\n".join(rows) + "\n")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert re.search("OLD header +none", ended.stdout), ended.stdout + ended.stderr
+    assert "DIFFER: 1 of 60 matched rows differs" in ended.stdout
+
+
+@pytest.mark.parametrize("form", ['"{}"', '="{}"', '"{}\n"', '"{};\n"'])
+def test_a_delimiter_at_the_end_of_each_quoted_record_is_found(
+    form: str, tmp_path: Path
+) -> None:
+    for name, other in (("old", "Ann 0"), ("new", "Bob")):
+        texts = [(other, at) if at == 0 else (f"Ann {at}", at) for at in range(60)]
+        rows = (f'"{1000 + at}";{form.format(text)};\n' for text, at in texts)
+        (tmp_path / f"{name}.csv").write_text('"ID";"NAME";\n' + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "DIFFER: 1 of 60 matched rows" in ended.stdout, ended.stdout + ended.stderr
+    assert found_in(tmp_path)["counts"]["mismatched_rows"] == 1
+
+
 def test_a_sample_is_a_number_or_all(tmp_path: Path) -> None:
     write_pair(tmp_path, 3, rows=300)
     texts = []
