@@ -162,6 +162,24 @@ def test_what_cannot_be_read_equals_nothing_but_a_blank_a_blank(tmp_path: Path) 
     assert same.agrees
 
 
+@pytest.mark.parametrize(
+    ("within", "days", "column"),
+    [("1h", 0, "V"), ("23h", 0, "*"), ("24h", 1, "*"), ("49h", 2, "V")],
+)
+def test_a_tolerance_of_instants_is_one_of_whole_days_where_both_sides_have_days(
+    tmp_path: Path, within: str, days: int, column: str
+) -> None:
+    old = "ID,V\n1,01/05/2026\n2,01/05/2026\n3,01/05/2026\n4,01/05/2026\n"
+    new = "ID,V\n1,2026-01-05\n2,2026-01-06\n3,2026-01-07\n4,2026-01-08\n"
+    asked = {
+        "rules": {column: f"timestamp(%Y-%m-%d %H:%M,zone=UTC,within={within})"},
+        "old_rules": {"V": "date(us)"},
+        "new_rules": {"V": "date(iso)"},
+    }
+    d = compared(tmp_path, old, new, **asked)
+    assert d.mismatches()["ID"].to_list() == ["2", "3", "4"][days:]
+
+
 def test_a_day_is_an_instant_at_midnight_of_the_zone(tmp_path: Path) -> None:
     old = "ID,V\n1,2026-01-05\n2,2026-07-05\n3,2026-01-05\n"
     new = (
