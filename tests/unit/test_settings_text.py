@@ -51,6 +51,7 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
         rules={"*": ("trim",), "PAID AMT": ("decimal(abs=0.01)", "nulls(NA)")},
         gates=("missing<=0",),
         where="A != 'b'",
+        detail_limit=0,
         suppressions=(
             CELLS,
             replace(CELLS, kind=("text", "case")),
@@ -65,10 +66,11 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
         assert text.isascii()
         path.write_text(text, encoding="utf-8")
         found = load_configuration(path, dataset).settings
-        for name in ("keys", "ignore", "rules", "gates", "where", "suppressions"):
+        names = ("keys", "ignore", "rules", "gates", "where", "suppressions")
+        for name in (*names, "detail_limit"):
             assert found[name] == getattr(options, name), name
         assert (found["map"], found["old_skip_lines"]) == ({"A": "B"}, 3)
-        assert len(found) == 8
+        assert len(found) == 9
     assert write_options(Options(keys=("ID",))) == 'keys = ["ID"]\n'
 
 
