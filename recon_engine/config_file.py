@@ -478,7 +478,8 @@ def read_toml(path: Path) -> Mapping[str, Any]:
         ) from None
     if path.name != PYPROJECT:
         return table
-    own = table.get("tool", {}).get("recon", {})
+    tools = table.get("tool")
+    own = tools.get("recon", {}) if isinstance(tools, dict) else {}
     return own if isinstance(own, dict) else {"tool.recon": own}
 
 
@@ -590,6 +591,8 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
 
 def _explain_type(error: ErrorDetails) -> str:
     """What is wrong with a value of another type, or out of range."""
+    if (error["type"], error["loc"][-1]) == ("tuple_type", "suppress"):
+        return "each of its tables has a header in two brackets: [[suppress]]"
     if not error["type"].startswith("date_"):
         words = WRONG_KINDS.get(error["type"], "it is no value of this setting")
         return words.format(**error.get("ctx", {}))

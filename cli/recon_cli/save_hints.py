@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_cli.plain_values import is_whole_number
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.characters import readable
 from recon_engine.command_line import option_words
@@ -54,7 +55,7 @@ def parse_numbers(text: str) -> list[int] | None:
     if text == ALL:
         return None
     numbers = text.split(",")
-    if not all(each.strip().isdecimal() for each in numbers):
+    if not all(is_whole_number(each.strip()) for each in numbers):
         raise ConfigError(
             f"--save-hints {text}: not a list of numbers",
             help="such as --save-hints 1,3; without numbers, all are saved as comments",
