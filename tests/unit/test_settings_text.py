@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from html import unescape
 from typing import TYPE_CHECKING
 
+import pytest
 from support.program import recon
 
 from recon_engine.config import Options, SideOptions
@@ -36,6 +37,28 @@ CELLS = Suppression(
 ROWS = Suppression(
     what=Suppressible.EXTRA, reason="r", owner="o", until=date(2099, 1, 2)
 )
+
+
+@pytest.mark.parametrize("name", [" ID", "ID ", '"A"', 'A"B', '"', " ", "A\x85"])
+def test_a_name_is_read_back_with_its_spaces_and_quotes(
+    tmp_path: Path, name: str
+) -> None:
+    options = Options(
+        keys=(name, "K"),
+        ignore=(f"{name}1",),
+        renames={f"{name}2": f"{name}3"},
+        rules={name: ("trim",), f"{name}4": ("decimal", "trim")},
+        masks={f"{name}5": "hmac"},
+        suppressions=(replace(CELLS, column=name),),
+        old=SideOptions(rules={name: ("trim",)}),
+    )
+    path = tmp_path / "recon.toml"
+    path.write_text(write_options(options), encoding="utf-8")
+    found = load_configuration(path).settings
+    for field in ("keys", "ignore", "rules", "masks", "suppressions"):
+        assert found[field] == getattr(options, field), field
+    assert found["map"] == options.renames
+    assert found["old_rules"] == options.old.rules
 
 
 def test_settings_are_read_back(tmp_path: Path) -> None:
