@@ -378,7 +378,14 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
-    table = resolve_paths(read_toml(path), path.parent)
+    return merge_tables(read_toml(path), path, dataset)
+
+
+def merge_tables(
+    tables: Mapping[str, Any], path: Path, dataset: str | None
+) -> Configuration:
+    """As `load_configuration`, for the tables of a file that `read_toml` returns."""
+    table = resolve_paths(tables, path.parent)
     file = _validate_table(table, path)
     datasets = tuple(vars(file)["dataset"])
     if dataset is None and len(datasets) == 1:

@@ -358,6 +358,83 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     assert (tmp_path / "recon.toml").read_text() == text
 
 
+def write_few(folder: Path) -> None:
+    for name, point in (("old", ".0"), ("new", "")):
+        rows = "".join(f"{at},{at}{point},a{at}\n" for at in range(100, 160))
+        (folder / f"{name}.csv").write_text(f"ID,PAID,N\n{rows}")
+
+
+@pytest.mark.parametrize("name", ["recon.toml", "pyproject.toml"])
+def test_a_drafted_dataset_is_read_as_drafted_whatever_the_top_sets(
+    tmp_path: Path, name: str
+) -> None:
+    write_few(tmp_path)
+    root = "tool.recon." if name == "pyproject.toml" else ""
+    top = (
+        'delimiter = ";"\nskip_lines = 1\ntrailer = ["TRL"]\ngates = ["matched>=1"]\n'
+        f'match_names = "casefold"\non_bad_row = "quarantine"\n[{root}old]\n'
+        f'skip_lines = 3\nquote = "none"\n[{root}dataset.members]\nkeys = ["M"]\n'
+    )
+    head = f"[{root.removesuffix('.')}]\n" if root else ""
+    (tmp_path / name).write_text(head + top)
+    command = ("init", "old.csv", "new.csv", "--yes", "--dataset=two", "--config", name)
+    ended = recon(*command, cwd=tmp_path)
+    assert "AGREE: 60 rows" in ended.stdout, ended.stderr
+    found = recon("diff", "old.csv", "new.csv", "--dataset", "two", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    text = (tmp_path / name).read_text()
+    assert text.startswith(head + top)
+    # What it sets is what the top has otherwise, and in one order.
+    assert recon(*command, "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / name).read_text() == text
+    drafted = load_configuration(tmp_path / name, "two").settings
+    assert (drafted["delimiter"], drafted["skip_lines"]) == (",", 0)
+    assert (drafted["trailer"], drafted["on_bad_row"]) == ((), "quarantine")
+
+
+@pytest.mark.parametrize(
+    ("top", "named"),
+    [
+        ('ignore = ["PAID"]', "ignore"),
+        ("where = \"ID > '0'\"", "where"),
+        ('comment_prefix = "#"', "comment_prefix"),
+        ('[old.rules]\n" A " = "trim"\n"*" = "trim"', 'old.rules.A, old.rules."*"'),
+        ('[rules]\nPAID = "decimal"', ""),
+        ('delimiter = ","\nignore = []', ""),
+    ],
+)
+def test_what_the_top_changes_of_a_drafted_dataset_is_named(
+    tmp_path: Path, top: str, named: str
+) -> None:
+    write_few(tmp_path)
+    before = f"{top}\n[dataset.members]\n"
+    (tmp_path / "recon.toml").write_text(before)
+    command = ("init", "old.csv", "new.csv", "--yes", "--dataset", "two")
+    ended = recon(*command, cwd=tmp_path)
+    if not named:
+        assert ended.returncode == 0, ended.stderr
+        return
+    assert ended.returncode == 2
+    assert f"the top of the file sets {named}, which" in ended.stderr
+    assert (tmp_path / "recon.toml").read_text() == before
+
+
+def test_the_next_command_names_the_file_unless_it_is_found(tmp_path: Path) -> None:
+    write_few(tmp_path)
+    command = ("init", "old.csv", "new.csv", "--yes", "--force", "--config")
+    found = "next: recon diff old.csv new.csv"
+    for name, variable, named in (
+        ("pyproject.toml", {}, False),
+        ("recon.toml", {}, False),
+        ("pyproject.toml", {}, True),
+        ("recon.toml", {"RECON_CONFIG": "other.toml"}, True),
+        ("other.toml", {}, True),
+    ):
+        ended = recon(*command, name, cwd=tmp_path, **variable)
+        line = f"{found} --config {name}\n" if named else f"{found}\n"
+        assert ended.stderr.endswith(line), (name, variable, ended.stderr)
+
+
 def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, rows=200)
     before = '[project]\nname = "x"\n'
