@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from recon_engine.rules.base import Rule
 
 MOST_RULES: Final = 100
+# The name by which rules of every column are given. A column may have it, too: none can
+# be given for that column alone, so none is proposed.
+ALL_COLUMNS: Final = "*"
 OPTIONS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Each rule as it was given, and whether it was given for `*`.
 Spelled = tuple[tuple[bool, str], ...]

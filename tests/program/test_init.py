@@ -1102,6 +1102,24 @@ def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> 
     assert columns["STATUS"]["mismatched"] == 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([f"{at}.0" for at in range(60)], [str(at) for at in range(60)]),
+        (["yes", "no"] * 30, ["Y", "N"] * 30),
+    ],
+)
+def test_no_rule_is_drafted_for_a_column_whose_name_is_that_of_all(
+    tmp_path: Path, old: list[str], new: list[str]
+) -> None:
+    for name, texts in (("old", old), ("new", new)):
+        rows = (f"{at},{text}\n" for at, text in enumerate(texts, 100))
+        (tmp_path / f"{name}.csv").write_text("ID,*\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "DIFFER: 60 of 60 matched rows" in ended.stdout, ended.stderr
+    assert "rules" not in settings(tmp_path)
+
+
 def test_a_newline_in_a_name_sets_nothing(tmp_path: Path) -> None:
     names = ("AMT\nignore = ['id']", "NOTE\n[rules]\n'*' = 'digits'", "FLAG\x85\u2028")
     for file, sign in (("old.csv", ("1", "a", "Y")), ("new.csv", ("2", "A", "yes"))):
