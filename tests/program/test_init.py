@@ -1106,7 +1106,7 @@ def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> 
     ("old", "new"),
     [
         ([f"{at}.0" for at in range(60)], [str(at) for at in range(60)]),
-        (["yes", "no"] * 30, ["Y", "N"] * 30),
+        (["true", "false"] * 30, ["Y", "N"] * 30),
     ],
 )
 def test_no_rule_is_drafted_for_a_column_whose_name_is_that_of_all(
@@ -1118,6 +1118,16 @@ def test_no_rule_is_drafted_for_a_column_whose_name_is_that_of_all(
     ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     assert "DIFFER: 60 of 60 matched rows" in ended.stdout, ended.stderr
     assert "rules" not in settings(tmp_path)
+
+
+def test_no_key_is_drafted_that_needs_a_rule_for_the_name_of_all(
+    tmp_path: Path,
+) -> None:
+    for name, zero in (("old", "0"), ("new", "")):
+        rows = "".join(f"{zero}{at},x\n" for at in range(100, 160))
+        (tmp_path / f"{name}.csv").write_text(f"*,C\n{rows}")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "no key was found" in ended.stderr, ended.stdout
 
 
 def test_a_newline_in_a_name_sets_nothing(tmp_path: Path) -> None:
