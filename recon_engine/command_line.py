@@ -189,7 +189,7 @@ def _value_texts(option: Option, value: Any) -> Iterator[str]:
     match option.shape:
         case Shape.VALUE:
             text = option.write(value)
-            if value and text != str(option.default):
+            if value is not None and text not in {"", str(option.default)}:
                 yield text
         case Shape.VALUES:
             yield from value

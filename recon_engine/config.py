@@ -537,7 +537,8 @@ class SideOptions:
                 f"{text} names no field of a trailer",
                 help="FIELD is a number from 2 on; with several trailers PREFIX:FIELD",
             )
-        if not 1 < int(number) <= MOST_FIELD:
+        # int() fails for thousands of digits.
+        if len(number) > len(str(MOST_FIELD)) or not 1 < int(number) <= MOST_FIELD:
             raise ConfigError(
                 f"{text}: field {number} cannot hold a number",
                 why="fields of a trailer count from 1, and the first one is its prefix",

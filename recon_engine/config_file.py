@@ -378,7 +378,14 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
-    table = resolve_paths(read_toml(path), path.parent)
+    return merge_tables(read_toml(path), path, dataset)
+
+
+def merge_tables(
+    tables: Mapping[str, Any], path: Path, dataset: str | None
+) -> Configuration:
+    """As `load_configuration`, for the tables of a file that `read_toml` returns."""
+    table = resolve_paths(tables, path.parent)
     file = _validate_table(table, path)
     datasets = tuple(vars(file)["dataset"])
     if dataset is None and len(datasets) == 1:
@@ -478,7 +485,8 @@ def read_toml(path: Path) -> Mapping[str, Any]:
         ) from None
     if path.name != PYPROJECT:
         return table
-    own = table.get("tool", {}).get("recon", {})
+    tools = table.get("tool")
+    own = tools.get("recon", {}) if isinstance(tools, dict) else {}
     return own if isinstance(own, dict) else {"tool.recon": own}
 
 
@@ -590,6 +598,8 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
 
 def _explain_type(error: ErrorDetails) -> str:
     """What is wrong with a value of another type, or out of range."""
+    if (error["type"], error["loc"][-1]) == ("tuple_type", "suppress"):
+        return "each of its tables has a header in two brackets: [[suppress]]"
     if not error["type"].startswith("date_"):
         words = WRONG_KINDS.get(error["type"], "it is no value of this setting")
         return words.format(**error.get("ctx", {}))

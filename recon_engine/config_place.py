@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -18,3 +19,9 @@ def find_config_file() -> Path | None:
     if SHARED_FILE.is_file() and TABLE_HEADER in SHARED_FILE.read_bytes():
         return SHARED_FILE
     return None
+
+
+def is_found_here(path: Path) -> bool:
+    """Whether a command in this folder finds a file without its name."""
+    # A variable takes precedence over the file of the folder.
+    return "RECON_CONFIG" not in os.environ and find_config_file() == path

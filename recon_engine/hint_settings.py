@@ -10,7 +10,12 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import readable
-from recon_engine.command_line import read_words, split_list, split_names
+from recon_engine.command_line import (
+    quote_name,
+    read_words,
+    split_list,
+    split_names,
+)
 from recon_engine.options import OPTIONS, Option, Shape
 from recon_engine.toml_text import write_header, write_setting
 
@@ -94,14 +99,34 @@ def list_toml(
     for name, value in settings.items():
         *sides, own = str(OPTIONS[name].in_file).split(".")
         place = (*table, *sides)
-        if isinstance(value, dict):
+        written = _write_names(value, OPTIONS[name].shape)
+        if isinstance(written, dict):
             found = places.setdefault((*place, own), [])
-            found += [(column, _shorten(each)) for column, each in value.items()]
+            found += [(column, _shorten(each)) for column, each in written.items()]
         else:
-            places.setdefault(place, []).append((own, value))
+            places.setdefault(place, []).append((own, written))
     for place, found in places.items():
         for name, value in found:
             yield place, name, value
+
+
+def write_name(name: str) -> str:
+    """A name of a column as recon.toml has it: in quotes of its own only if needed."""
+    needed = name != name.strip() or name.startswith('"')
+    return quote_name(name, "") if needed else name
+
+
+def _write_names(value: Any, shape: Shape) -> Any:
+    """The value of an option with each name of a column in it as recon.toml has it."""
+    match shape:
+        case Shape.NAMES:
+            return [*map(write_name, value)]
+        case Shape.RENAMES:
+            return {write_name(old): write_name(new) for old, new in value.items()}
+        case Shape.COLUMN_VALUE | Shape.COLUMN_VALUES:
+            return {write_name(column): each for column, each in value.items()}
+        case _:
+            return value
 
 
 def write_toml(settings: Mapping[str, Any], table: tuple[str, ...] = ()) -> str:

@@ -883,7 +883,7 @@ _TABLE: Final = (
         help="Configuration file.",
         commands=(
             *("diff", "keys", "explain", "run", "doctor"),
-            *("breaks", "history", "report"),
+            *("breaks", "history", "report", "sql", "purge"),
         ),
         value_type=Path,
         flags=("--config",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recon_engine.command_line import option_words
-from recon_engine.hint_settings import list_toml, read_flags
+from recon_engine.hint_settings import list_toml, read_flags, write_name
 from recon_engine.toml_text import write_header, write_setting
 
 
@@ -51,7 +51,7 @@ def _list_fields(suppression: Suppression) -> Iterator[str]:
         keys = [key[0] if len(key) == 1 else key for key in it.key_values]
     for name, value in (
         ("what", str(it.what)),
-        ("column", it.column),
+        ("column", it.column and write_name(it.column)),
         ("kind", kinds[0] if kinds and not kinds[1:] else kinds),
         ("keys", keys),
         ("old", it.old),

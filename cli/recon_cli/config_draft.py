@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from recon_cli.session import announce, echo, make_console, say, show_then
 from recon_engine.command_line import quoted
-from recon_engine.config_file import PYPROJECT, load_configuration
+from recon_engine.config_file import load_configuration
+from recon_engine.config_place import is_found_here
 from recon_engine.drafts.code_files import write_code_files
 from recon_engine.drafts.config_file_text import (
     find_table,
+    override_top,
     revise_config,
     write_config_text,
 )
@@ -71,6 +73,8 @@ def _write_file(
     text = write_config(draft.choices, table, names)
     for place, name, value in list_toml(read_flags(limit_words), table):
         text = set_value(text, place, name, value)
+    if dataset is not None:
+        text = override_top(path, text, dataset)
     found = revise_config(path, text, table)
     lost = ", ".join(found.lost)
     if found.replaces and not force:
@@ -102,7 +106,7 @@ def _write_file(
 
 def _next_command(path: Path, dataset: str | None, names: tuple[str, str]) -> str:
     words = ["recon", "diff", *names]
-    if str(path) not in {"recon.toml", PYPROJECT}:
+    if not is_found_here(path):
         words += ["--config", str(path)]
     if dataset is not None:
         words += ["--dataset", dataset]

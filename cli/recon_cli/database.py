@@ -40,16 +40,16 @@ LIBPQ_VARIABLES: Final = (
 )
 
 
-def choose_home(config_file: str | None = None) -> Path:
+def choose_home(config_file: Path | None = None) -> Path:
     """The home of the embedded server: `.recon` of the working directory.
 
     If that has no database, and the folder of the configuration file has one, it is
     that of the configuration file: the same `--config` from another folder continues
-    the same history.
+    the same history. `config_file`: as it is named, whether or not it is read.
     """
     if config_file is None or _address_from_environment() is not None:
         return EMBEDDED_HOME
-    beside = Path(config_file).parent / EMBEDDED_HOME
+    beside = config_file.parent / EMBEDDED_HOME
     if not _has_cluster(beside) or beside.resolve() == EMBEDDED_HOME.resolve():
         return EMBEDDED_HOME
     if _has_cluster(EMBEDDED_HOME):
@@ -64,7 +64,7 @@ def _has_cluster(home: Path) -> bool:
 
 
 @contextmanager
-def past_runs(config_file: str | None = None) -> Iterator[Address]:
+def past_runs(config_file: Path | None = None) -> Iterator[Address]:
     """Open the database to read earlier runs; do not create an embedded server.
 
     `config_file`: as `choose_home` takes it.

@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from recon_engine.model import MOST_COUNT
+
 
 if TYPE_CHECKING:
     from typer._click import Context, Parameter
@@ -63,8 +65,7 @@ def convert_plain(value: Any, kind: Any, least: int | None, most: int | None) ->
     """
     if kind is str and type(value) is str:
         return value
-    # int() also accepts blanks, underscores and digits of other scripts.
-    if kind is int and str(value).isascii() and str(value).isdecimal():
+    if kind is int and is_whole_number(str(value)):
         number = int(value)
         if (least is None or least <= number) and (most is None or number <= most):
             return number
@@ -74,6 +75,15 @@ def convert_plain(value: Any, kind: Any, least: int | None, most: int | None) ->
     if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):
         return kind(value)
     raise NotPlain
+
+
+def is_whole_number(text: str) -> bool:
+    """Return whether a text is digits only, as many as a number of an option has.
+
+    int() also accepts blanks, underscores and digits of other scripts, and it fails for
+    thousands of digits.
+    """
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_COUNT))
 
 
 def _may_be_read(path: str | Path) -> bool:

@@ -175,12 +175,12 @@ def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
 
 def check_page_path(path: Path) -> Path:
     """Check the -o of a command that writes a page of stored runs."""
-    [(checked, kind)] = check_targets([path])
-    if kind != HTML:
+    if path.suffix.lower() != HTML:
         raise ConfigError(
             f"-o {path}: this report is written as HTML only",
             help="use a name that ends in .html",
         )
+    [(checked, _)] = check_targets([path])
     return checked
 
 

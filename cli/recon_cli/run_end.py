@@ -39,6 +39,8 @@ class RunClock:
         self.changed_settings: list[str] = []
         # The home of an embedded database that did not exist before.
         self.created: Path | None = None
+        # The options without which another command does not find the database.
+        self.words: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -125,6 +127,7 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
     outcome = clock.outcome
     if outcome is None or outcome.result is None:
         return
+    found = "".join(f" {quoted(word)}" for word in clock.words)
     yield f"time:      {clock.format_seconds()}"
     yield f"verdict:   {outcome.result.headline()}"
     if outcome.breaks is not None:
@@ -140,9 +143,9 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
         yield f"artifacts: {outcome.artifacts_at}"
         yield f"report:    {outcome.artifacts_at}report.html"
         # That page is written before the breaks are known.
-        command = f"{program} report {outcome.record.run_id}"
+        command = f"{program} report {outcome.record.run_id}{found}"
         yield f"page:      {command} writes it with the state and the breaks"
-    yield f"next:      {program} {_next_command(outcome)}"
+    yield f"next:      {program} {_next_command(outcome)}{found}"
 
 
 def _next_command(outcome: Outcome) -> str:

@@ -7,9 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_cli.plain_values import is_whole_number
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.characters import readable
-from recon_engine.command_line import option_words
+from recon_engine.command_line import option_words, read_name
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.drafts.code_files import write_code_files
 from recon_engine.drafts.config_file_text import read_config_text, write_config_text
@@ -23,7 +24,7 @@ from recon_engine.hint_settings import (
     read_settings,
     write_toml,
 )
-from recon_engine.options import OPTIONS
+from recon_engine.options import OPTIONS, Shape
 from recon_engine.toml_text import ANY_HEADER, activate_proposal, set_value
 
 
@@ -54,7 +55,7 @@ def parse_numbers(text: str) -> list[int] | None:
     if text == ALL:
         return None
     numbers = text.split(",")
-    if not all(each.strip().isdecimal() for each in numbers):
+    if not all(is_whole_number(each.strip()) for each in numbers):
         raise ConfigError(
             f"--save-hints {text}: not a list of numbers",
             help="such as --save-hints 1,3; without numbers, all are saved as comments",
@@ -195,15 +196,30 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
     The comments go: their numbers are those of a result without these settings.
     """
     text = _without_comments(text)
-    file: Any = tomllib.loads(text)
-    for part in table:
-        file = file.get(part, {})
     for name, value in merge_settings(hints).items():
-        before: Any = file
-        for part in str(OPTIONS[name].in_file).split("."):
-            before = (before or {}).get(part)
-        merged = merge_value(before, value, name)
+        merged = merge_value(_find_known(text, name, table), value, name)
         changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
         for place, key, each in list_toml({name: changed}, table):
             text = activate_proposal(text, place, key, each)
     return text
+
+
+def _find_known(text: str, name: str, table: tuple[str, ...]) -> Any:
+    """What a file sets for an option, with the names of columns as they are read.
+
+    What a dataset sets takes the place of what the top sets; a table by column adds to
+    it.
+    """
+    top = table[:-2] if table[-2:-1] == ("dataset",) else table
+    known: Any = None
+    for place in dict.fromkeys((top, table)):
+        own: Any = tomllib.loads(text)
+        for part in (*place, *str(OPTIONS[name].in_file).split(".")):
+            own = own.get(part) if isinstance(own, dict) else None
+        if isinstance(own, dict):
+            own = {read_name(column): each for column, each in own.items()}
+            known = {**known, **own} if isinstance(known, dict) else own
+        elif own is not None:
+            names = isinstance(own, list) and OPTIONS[name].shape is Shape.NAMES
+            known = [*map(read_name, own)] if names else own
+    return known

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import config_lookup, parsing, session
@@ -13,7 +14,7 @@ from recon_cli.narrowing import leave_out_excluded
 from recon_cli.written_files import refuse_log_in_use
 from recon_engine.command_line import option_words, quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
-from recon_engine.config_place import find_config_file
+from recon_engine.config_place import is_found_here
 from recon_engine.model import SIDES
 from recon_engine.options import (
     OPTIONS,
@@ -154,9 +155,8 @@ class Settings:
     def words_here(self) -> tuple[str, ...]:
         """The same without the file that a command in this folder finds by itself."""
         words = self.file_words
-        # A variable takes precedence over that file.
-        found = None if "RECON_CONFIG" in os.environ else find_config_file()
-        return words[2:] if found and self.config_file == str(found) else words
+        file = self.config_file
+        return words[2:] if file and is_found_here(Path(file)) else words
 
     @property
     def config_file(self) -> str | None:

@@ -13,6 +13,7 @@ from recon_engine.compare.masks import PREFIX, reads_as_masked
 from recon_engine.config_file import PYPROJECT, read_toml
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count
+from recon_engine.hint_settings import write_name
 from recon_engine.model import SIDES, Sha256, Suppressible, Suppression
 from recon_engine.postgres.break_keys import read_key
 from recon_engine.postgres.breaks import VALUE_CHARACTERS
@@ -71,7 +72,7 @@ def print_for_columns(
         kinds = each.kinds and [*each.kinds]
         if kinds:
             echo('what = "column"')
-            echo(write_setting("column", name))
+            echo(write_setting("column", write_name(name)))
             echo(write_setting("kind", kinds if kinds[1:] else kinds[0]))
         else:
             echo(write_setting("what", name))
@@ -216,7 +217,7 @@ def _write_table(
         )
     if column:
         yield 'what = "column"'
-        yield write_setting("column", column)
+        yield write_setting("column", write_name(column))
         yield write_setting("kind", kind)
     else:
         yield write_setting("what", kind)

@@ -26,6 +26,8 @@ WORDS: Final = {
     "a valid boolean": "true or false",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
+    "Unable to parse input string as an integer, exceeded maximum size": "it has too"
+    " many digits",
 }
 FILE_NAME: Final = lazy_pattern(
     r"s3://.*|.*\.(csv|tsv|txt|psv|dat|xlsx|parquet)(\.\w+)?"

@@ -25,6 +25,7 @@ from recon_engine.analysis.key_hints import (
 )
 from recon_engine.model import Hint, HintKind
 from recon_engine.record_table import Field
+from recon_engine.rules.assembly import ALL_COLUMNS
 
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def _find_hints(evidence: Evidence) -> Iterator[Hint]:
             evidence.matched,
         )
     yield from find_key_hints(evidence)
-    rules = [hint for each in evidence.differing for hint in each.hints]
+    rules = [
+        hint
+        for each in evidence.differing
+        for hint in each.hints
+        if hint.column != ALL_COLUMNS or not hint.flag
+    ]
     kept = keep_translated(rules, evidence)
     yield from sorted(kept, key=lambda hint: -hint.total)
 

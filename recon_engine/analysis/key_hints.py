@@ -34,7 +34,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import OLD, Hint, HintKind
-from recon_engine.rules.assembly import GivenRules, assemble_chain
+from recon_engine.rules.assembly import ALL_COLUMNS, GivenRules, assemble_chain
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import join_names
@@ -85,6 +85,7 @@ def for_keys(
                 is_typed(("both", rule))
                 and any(has_own_typed_rule(chains[name]) for name in columns)
             )
+            and ALL_COLUMNS not in map(names.get, columns)
         ]
         counted = _count_pairs((old, new), [longer for *_, longer in candidates])
         tried = zip(counted, candidates, strict=True)

@@ -33,7 +33,12 @@ from recon_engine.inputs.file_shape import (
 from recon_engine.model import Drift
 from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
-from recon_engine.rules.assembly import OPTIONS, GivenRules, assemble_chain
+from recon_engine.rules.assembly import (
+    ALL_COLUMNS,
+    OPTIONS,
+    GivenRules,
+    assemble_chain,
+)
 from recon_engine.rules.chains import NO_CHAIN
 from recon_engine.suggestions import (
     NAME_PATTERN,
@@ -58,7 +63,6 @@ if TYPE_CHECKING:
     Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
-ALL_COLUMNS: Final = "*"
 STRONGEST_FIRST: Final = (Mask.REDACT, Mask.HMAC, Mask.LAST4)
 # What a refusal proposes: the first that pairs all names.
 MATCH_NAMES: Final = (

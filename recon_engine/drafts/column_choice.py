@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.compare.key_search import Proposal, propose_keys
 from recon_engine.config import OnSchemaDrift, Options
 from recon_engine.drafts.columns import (
@@ -31,6 +30,7 @@ from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_part
 from recon_engine.model import SIDES
 from recon_engine.name_forms import NameForm
 from recon_engine.records import dataclass
+from recon_engine.rules.assembly import ALL_COLUMNS
 from recon_engine.suggestions import join_names, shown
 
 
@@ -464,7 +464,9 @@ def _rules_of_keys(
     for each in candidates:
         more = tuple(rule for rule in padding if rule not in each.rules)
         rules[names[each.old]] = (*more, *each.rules)
-    return {name: chain for name, chain in rules.items() if chain}
+    return {
+        name: chain for name, chain in rules.items() if chain and name != ALL_COLUMNS
+    }
 
 
 def _find_split(

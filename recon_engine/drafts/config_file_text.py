@@ -6,17 +6,30 @@ A file that is there keeps its other tables, and is replaced only if a caller sa
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.config_file import PYPROJECT, read_toml
+from recon_engine.config import Limits
+from recon_engine.config_file import EMPTY, PYPROJECT, merge_tables, read_toml
 from recon_engine.errors import ConfigError
+from recon_engine.hint_settings import write_name
+from recon_engine.options import OPTIONS, Group, Option
 from recon_engine.records import dataclass
-from recon_engine.toml_text import PROPOSAL, read_header, write_header, write_key
+from recon_engine.toml_text import (
+    PROPOSAL,
+    read_header,
+    set_value,
+    write_header,
+    write_key,
+)
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+# Settings that no draft depends on: they may refuse files, and change no count.
+POLICIES: Final = {"gates", "on_bad_row", "on_duplicate_keys", "on_schema_drift"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,66 @@ def revise_config(path: Path, text: str, table: tuple[str, ...]) -> Revision:
         ) from None
     lost = tuple(_find_lost(before, after)) if replaces else ()
     return Revision(before, after, replaces, lost)
+
+
+def override_top(path: Path, text: str, dataset: str) -> str:
+    """The text of a dataset's table, so that the top of its file changes no result.
+
+    What the top sets for the reading of files is set in the table too, as the draft has
+    it. Raises ConfigError for what the top sets besides for the comparison.
+    """
+    table = find_table(path, dataset)
+    file: Any = tomllib.loads(revise_config(path, text, table).after)
+    for part in table[:-2]:
+        file = file[part]
+    drafted = {"dataset": {dataset: file["dataset"][dataset]}}
+    own = merge_tables(drafted, path, dataset).settings
+    merged = merge_tables(file, path, dataset).settings
+    besides = list[str]()
+    for name, option in OPTIONS.items():
+        plain = _find_default(option)
+        mine = own.get(name, plain)
+        value = merged.get(name, mine)
+        if value == mine or not _changes_result(option):
+            continue
+        *sides, setting = str(option.in_file).split(".")
+        if isinstance(value, dict):
+            columns = (each for each in value if value[each] != mine.get(each))
+            besides += (
+                ".".join(map(write_key, (*sides, setting, write_name(each))))
+                for each in columns
+            )
+        elif not _is_of_reading(option) or plain in {None, ""}:
+            besides.append(".".join((*sides, setting)))
+        else:
+            text = set_value(text, (*table, *sides), setting, plain)
+    if besides:
+        raise ConfigError(
+            f"the top of the file sets {', '.join(besides)}, which the draft of"
+            f" {dataset} does not have",
+            file=str(path),
+            why="it is for every dataset, so that the result would be another one",
+            help="move it to the datasets that need it, or name another file with"
+            " --config, and copy the settings from it",
+        )
+    return text
+
+
+def _changes_result(option: Option) -> bool:
+    """Whether a setting decides what is compared, and is no policy about it."""
+    of_files = option.group in {Group.INPUT, Group.COMPARISON}
+    return of_files and option.sets is not Limits and option.name not in POLICIES
+
+
+def _is_of_reading(option: Option) -> bool:
+    """Whether a setting says how a file is read, as a draft finds out."""
+    return option.group is Group.INPUT or option.name == "match_names"
+
+
+def _find_default(option: Option) -> Any:
+    """The default of an option; of one side, that of both."""
+    both = OPTIONS[option.name.removeprefix(f"{option.side}_")]
+    return EMPTY.get(both.shape, both.default)
 
 
 def read_config_text(path: Path) -> str:

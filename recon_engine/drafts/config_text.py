@@ -19,6 +19,7 @@ from recon_engine.hint_settings import (
     merge_value,
     read_flags,
     read_settings,
+    write_name,
 )
 from recon_engine.model import SIDES
 from recon_engine.pipeline.inbox import NEW_MARK
@@ -240,7 +241,8 @@ def _evidence(choices: Choices, place: tuple[str, ...], name: str) -> Iterator[s
     if name == "on_schema_drift":
         yield "without this setting, a column that one file has only is an error"
     for each in choices.decisions:
-        if each.setting and place[-1:] == (each.setting,) and each.about == name:
+        of_column = place[-1:] == (each.setting,) and write_name(each.about) == name
+        if each.setting and of_column:
             yield each.evidence
         elif each.setting == name and _is_of_side(each, place):
             about = "" if each.setting == "keys" else f"{each.about}: {each.choice}, "
@@ -263,7 +265,7 @@ def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
                 f"{column.name} differs in {column.mismatched:,} of"
                 f" {column.compared:,} matched rows: is it another code?"
             )
-            yield _Proposal(table, "ignore", [column.name], (why,))
+            yield _Proposal(table, "ignore", [write_name(column.name)], (why,))
     for each in choices.segments:
         if each.of in FILTERS:
             why = (

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.api import compare_inputs
-from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.compare.whole_rows import compare_whole_rows
 from recon_engine.config import NO_KEY, Limits, Options
 from recon_engine.drafts.column_choice import (
@@ -48,6 +47,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
 from recon_engine.inputs.frames import Frame
 from recon_engine.model import SIDES
+from recon_engine.rules.assembly import ALL_COLUMNS
 
 
 if TYPE_CHECKING:

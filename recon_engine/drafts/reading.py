@@ -43,6 +43,7 @@ EXCEL_FIELD: Final = re.compile(rb'(^|[^"\w])="', re.MULTILINE)
 ENCLOSED_FIELD: Final = re.compile(
     rb'(?:^|[,;\t|])"[^"\n]*"(?:[,;\t|]|\r?$)', re.MULTILINE
 )
+QUOTED_TEXT: Final = re.compile(rb'"[^"]*"')
 # How the record at the end of a delivery begins.
 TRAILER_WORDS: Final = frozenset(
     {"TRL", "TRAILER", "TRAIL", "TR", "FOOTER", "FTR", "EOF", "END", "TOTAL", "TOTALS"}
@@ -433,8 +434,7 @@ def _try_reading(
 def _read_regular(
     text: bytes, delimiter: str, *, whole: bool, limits: Limits
 ) -> Reading | None:
-    trailing = count_trailing_delimiters(text, delimiter) > 1
-    frame = SideOptions(trailing_delimiter=trailing)
+    frame = SideOptions(trailing_delimiter=_ends_with_delimiters(text, delimiter))
     header = _parse_header(text, delimiter, frame, limits)
     if count_data_names(header.columns, header.head, delimiter):
         frame = replace(frame, no_header=True)
@@ -451,6 +451,14 @@ def _read_regular(
             names = tuple(f"c{at + 1}" for at in range(len(names)))
         return Reading(Encoding.UTF_8, delimiter, frame, names, found.rows)
     return None
+
+
+def _ends_with_delimiters(text: bytes, delimiter: str) -> bool:
+    """Whether each record, of several, ends with a delimiter."""
+    if not _first(text).rstrip(b"\r").endswith(delimiter.encode()):
+        return False
+    # Without what is in quotes, a line is a record.
+    return count_trailing_delimiters(QUOTED_TEXT.sub(b"", text), delimiter) > 1
 
 
 def _parse_header(

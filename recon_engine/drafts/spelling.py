@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from recon_engine.compare.alignment import ALL_COLUMNS, given_rules
+from recon_engine.compare.alignment import given_rules
 from recon_engine.compare.column_names import pair_names
 from recon_engine.hint_settings import read_settings
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, HintKind
-from recon_engine.rules.assembly import GivenRules, assemble_chain, chain_of
+from recon_engine.rules.assembly import (
+    ALL_COLUMNS,
+    GivenRules,
+    assemble_chain,
+    chain_of,
+)
 from recon_engine.rules.chains import equal_under_rules
 
 
@@ -301,7 +306,11 @@ def _find_booleans(
     It leaves at most so many cells that differ.
     """
     # Two words on each side make two pairs, or four with errors.
-    likely = [each.column for each in result.patterns if each.distinct <= MOST_WORDS]
+    likely = [
+        each.column
+        for each in result.patterns
+        if each.distinct <= MOST_WORDS and each.column != ALL_COLUMNS
+    ]
     if not likely:
         return {}
     cells = result.frames.cells.filter(pl.col("column").is_in(likely))

@@ -1,12 +1,14 @@
 """Facts about the first lines of a file, for errors and warnings.
 
-No fact changes how a file is read. Lines are counted in the head of the file only; a
-line that the head cuts is left out. A head with quotes yields no facts, because its
-lines may not be records.
+The strict reader reads by none of them; `recon init` drafts by two. Lines are counted
+in the head of the file only; a line that the head cuts is left out. A head with quotes
+yields no facts about lines that may not be records.
 """
 
 from __future__ import annotations
 
+import io
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.lazy import lazy_pattern
@@ -29,8 +31,11 @@ _LETTERS: Final = lazy_pattern(r"[^\W\d_]+")
 
 
 def count_trailing_delimiters(head: bytes, delimiter: str) -> int:
-    """The number of lines if every line ends with a delimiter; else 0."""
-    lines = _lines(head)
+    """The number of lines if every line ends with a delimiter; else 0.
+
+    Then each record does, also one with quotes and newlines in them.
+    """
+    lines = _split_lines(head)
     ends = bool(lines) and all(line.endswith(delimiter.encode()) for line in lines)
     return len(lines) if ends else 0
 
@@ -65,12 +70,13 @@ def count_data_names(names: Sequence[str], head: bytes, delimiter: str) -> int:
     Names look like data if all are numbers, or if each has the form of the value below
     it in the first row (as `M01` and `M02` have) and at least one has a digit.
     """
+    if not any(map(_DIGITS.search, names)):
+        return 0
     if all(_is_number(name) for name in names):
         return len(names)
-    lines = _lines(head)
-    values = lines[1].decode(errors="replace").split(delimiter) if lines[1:] else []
+    values = _first_values(head, delimiter)
     alike = list(map(_form, names)) == list(map(_form, values))
-    return len(names) if alike and any(map(_DIGITS.search, names)) else 0
+    return len(names) if alike else 0
 
 
 def is_excel_text(data: bytes, quote_at: int, delimiter: str) -> bool:
@@ -81,9 +87,23 @@ def is_excel_text(data: bytes, quote_at: int, delimiter: str) -> bool:
     return begins and start >= 0 and data[start : quote_at + 1] == EXCEL_TEXT
 
 
+def _first_values(head: bytes, delimiter: str) -> list[str]:
+    """The fields of the record after the header; [] if there is none."""
+    if b'"' not in head:
+        lines = _lines(head)
+        return lines[1].decode(errors="replace").split(delimiter) if lines[1:] else []
+    import csv  # Lazy: few files need it.
+
+    text = io.StringIO(head.decode(errors="replace"), newline="")
+    return next(islice(csv.reader(text, delimiter=delimiter), 1, None), [])
+
+
 def _lines(head: bytes) -> list[bytes]:
-    if b'"' in head:
-        return []
+    """The lines that are records; [] if they may not be, for the head has quotes."""
+    return [] if b'"' in head else _split_lines(head)
+
+
+def _split_lines(head: bytes) -> list[bytes]:
     lines = head.split(b"\n")
     # Behind the last newline is nothing, or a line that may be cut.
     complete = lines[:-1] if not lines[-1] or len(head) >= HEAD_BYTES else lines

@@ -551,10 +551,14 @@ class HeaderReader:
             # A delimiter at the end of each line makes the last name blank, and no
             # other one.
             only_last = blank == [str(len(names))] and len(names) > 1
+            flag = self.flags.spell("trailing-delimiter")
             self.refuse(
                 f"the header has no name in column {join_names(blank)}",
                 trailing=lines if only_last else 0,
                 option="blank-names",
+                more=f"; use {flag} if each record ends with a delimiter"
+                if only_last
+                else "",
             )
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
@@ -597,18 +601,23 @@ class HeaderReader:
                 )
 
     def refuse(
-        self, message: str, *, trailing: int = 0, option: str | None = None
+        self,
+        message: str,
+        *,
+        trailing: int = 0,
+        option: str | None = None,
+        more: str = "",
     ) -> NoReturn:
         """Refuse the header.
 
         `trailing`: how many lines all end with a delimiter; `option`: what would number
-        the names.
+        the names; `more`: another remedy than to number them.
         """
         unique = "give every column a unique name"
         if option == "skip-lines":
             unique = f"if the header is below, use {self.flags.spell(option)} N"
         elif option is not None:
-            unique += f", or use {self.flags.spell(option)} number"
+            unique += f", or use {self.flags.spell(option)} number{more}"
         error = MalformedInput(
             message,
             file=self.uri,

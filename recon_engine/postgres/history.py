@@ -12,7 +12,6 @@ import polars as pl
 from psycopg.rows import dict_row
 
 from recon_engine.command_line import quoted
-from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
@@ -51,7 +50,7 @@ from recon_engine.postgres.metrics_tables import (
 from recon_engine.report import artifacts
 from recon_engine.report.result_page import TREND_RUNS, OpenBreak, OpenBreaks, PageFacts
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
-from recon_engine.rules.assembly import GivenRules, assemble_chain
+from recon_engine.rules.assembly import ALL_COLUMNS, GivenRules, assemble_chain
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import join_names
 

@@ -16,7 +16,7 @@ from recon_engine.records import dataclass
 from recon_engine.rules.base import Apart
 from recon_engine.rules.chains import Chain, Step
 from recon_engine.rules.dates import Day
-from recon_engine.rules.instants import Instant
+from recon_engine.rules.instants import DAY_NANOSECONDS, Instant
 from recon_engine.rules.numbers import Number
 from recon_engine.rules.spelling import parse_rule
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from recon_engine.rules.base import Rule
 
 MOST_RULES: Final = 100
+# The name by which rules of every column are given. A column may have it, too: none can
+# be given for that column alone, so none is proposed.
+ALL_COLUMNS: Final = "*"
 OPTIONS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Each rule as it was given, and whether it was given for `*`.
 Spelled = tuple[tuple[bool, str], ...]
@@ -233,6 +236,11 @@ def _tolerance(
             " value than the rules of both sides read",
             help="remove it, or name rules that read the same thing",
         )
-    if isinstance(rule, Day) and any(isinstance(each, Instant) for each in read):
-        return Instant((), "", rule.within * 86_400 * 10**9)
+    instants = any(isinstance(each, Instant) for each in read)
+    if isinstance(rule, Day) and instants:
+        return Instant((), "", rule.within * DAY_NANOSECONDS)
+    if isinstance(rule, Instant) and not instants:
+        # Days are apart by whole days.
+        days = Day((), rule.within // DAY_NANOSECONDS)
+        return days if days.has_tolerance else None
     return rule

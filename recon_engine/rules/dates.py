@@ -35,9 +35,14 @@ PRESETS: Final = {
 }
 DIRECTIVE: Final = lazy_pattern(r"%([-_0]?)(.?)", re.DOTALL)
 DAY_DIRECTIVES: Final = frozenset("aAbBCdDeFgGhjmnqtuUvVwWxyY%")
+# Those that write a year of two digits, and those that write its century.
+SHORT_YEARS: Final = frozenset("yDgx")
+CENTURIES: Final = frozenset("CYGFv")
 # Two centuries, and months and days of one and of two digits: a format that loses any
 # of these cannot read all three back.
 TRIAL_DAYS: Final = (date(1987, 12, 31), date(2001, 2, 3), date(2024, 10, 9))
+# The parser reads its year of two digits as 2055. The day has another weekday there.
+MOVED_DAY: Final = date(1955, 3, 8)
 YEAR: Final = "[1-9][0-9]{3}"
 # Written in the C locale, whatever the locale of the process is.
 SHORT_MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
@@ -101,14 +106,14 @@ def expand_formats(spelled: str, pivot: int | None, rule: str) -> tuple[str, ...
     for form in formats:
         if "%" not in form:
             raise ValueError
-        if pivot is None and "y" in _letters(form):
+        if pivot is None and _lacks_century(form):
             raise ConfigError(
                 f"rule {rule}: the format {form} has a year of two digits",
                 why="it does not say the century",
                 help=f"such as: {rule}({spelled},pivot=30), by which 30 is 1930 and 29"
                 " is 2029; or %Y for four digits",
             )
-    if pivot is not None and not any("y" in _letters(form) for form in formats):
+    if pivot is not None and not any(map(_lacks_century, formats)):
         raise ConfigError(
             f"rule {rule}: pivot={pivot:02} has no year of two digits to read",
             help="remove the pivot, or write %y in the format",
@@ -129,34 +134,38 @@ def check_day_format(form: str, pivot: int | None) -> None:
                 help="such as: date(%Y%m%d|%Y-%m-%d); for a time of day use"
                 " timestamp(%Y-%m-%d %H:%M:%S,zone=UTC)",
             )
-    days = pl.Series(TRIAL_DAYS).alias("day").to_frame()
-    # A pivot of which all trial days are in reach: 1987, 2001 and 2024.
+    trials = list(TRIAL_DAYS)
+    # A pivot of which all trial days are in reach: 1955 to 2024.
     trial = pivot if pivot is None else 50
+    why = "it must contain the year, the month and the day"
+    if _lacks_century(form):
+        trials.append(MOVED_DAY)
+        why += ", and no week or weekday with a year of two digits"
+    days = pl.Series(trials).alias("day").to_frame()
     try:
         written = days.select(text=pl.col("day").dt.strftime(form))
         found = written.select(parse_day(pl.col("text"), form, trial))
         read = found.to_series().to_list()
     except pl.exceptions.PolarsError:
         read = []
-    if read != list(TRIAL_DAYS):
+    if read != trials:
         raise ConfigError(
             f"rule date: the format {form} does not describe a day",
-            why="it must contain the year, the month and the day",
+            why=why,
             help="such as: date(%Y%m%d|%Y-%m-%d)",
         )
 
 
 def parse_day(text: pl.Expr, form: str, pivot: int | None) -> pl.Expr:
     """The day of a text in a format; null if the text is not written in it."""
-    pattern = describe_day(form)
-    if pattern is None:
-        read = text.str.to_date(form, strict=False)
-        same = (read.dt.strftime(form) == text) & read.is_between(FIRST_DAY, LAST_DAY)
-        return pl.when(same).then(read)
     read = text.str.to_date(form, strict=False)
-    if pivot is not None and "y" in _letters(form):
+    if pivot is not None and _lacks_century(form):
         read = choose_century(read, pivot)
-    return pl.when(text.str.contains(pattern)).then(read)
+    pattern = describe_day(form)
+    if pattern is not None:
+        return pl.when(text.str.contains(pattern)).then(read)
+    same = (read.dt.strftime(form) == text) & read.is_between(FIRST_DAY, LAST_DAY)
+    return pl.when(same).then(read)
 
 
 def describe_day(form: str) -> str | None:
@@ -231,8 +240,10 @@ def parts_of(form: str) -> Iterator[tuple[str, str]]:
         yield "", form[at:]
 
 
-def _letters(form: str) -> set[str]:
-    return {letter for letter, _ in parts_of(form)}
+def _lacks_century(form: str) -> bool:
+    """Whether a format has a year of two digits, and nothing that says its century."""
+    letters = {letter[-1:] for letter, _ in parts_of(form)}
+    return bool(letters & SHORT_YEARS) and letters.isdisjoint(CENTURIES)
 
 
 def is_beside_digits(parts: Sequence[tuple[str, str]], at: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,26 @@ def test_a_configuration_keeps_its_history_from_any_folder(
     assert not (elsewhere / ".recon").exists()
     listed = recon("history", "--config", config, "-f", "json", cwd=elsewhere)
     assert [each["verdict"] for each in json.loads(listed.stdout)] == ["fail", "agree"]
+    # So do the commands that the run names, and those that read no settings.
+    named = f" --config {config}"
+    printed = re.findall(
+        r"^(?:page|next): +.*?\brecon (.*)", second.stdout, re.MULTILINE
+    )
+    assert [named in line for line in printed] == [True, True], second.stdout
+    page, following = (line.split(" writes it")[0].split() for line in printed)
+    for command in (
+        page,
+        following,
+        ["history", "--dataset", "claims", "--config", str(config)],
+        ["sql", "SELECT 1 FROM metrics.pipeline_run_log", "--config", str(config)],
+        ["purge", "--older-than", "1d", "--config", str(config)],
+    ):
+        ended = recon(*command, cwd=elsewhere)
+        assert ended.returncode == 0, ended.stderr
+    assert not (elsewhere / ".recon").exists()
+    variables = {"RECON_CONFIG": str(config), "RECON_DATASET": "claims"}
+    listed = recon("breaks", "-f", "table", cwd=elsewhere, **variables)
+    assert f" --config {config} --dataset claims" in listed.stderr
     # A database of the working directory that exists is not left behind silently.
     shutil.copytree(folder / ".recon", elsewhere / ".recon")
     both = recon("history", "--config", config, "-f", "json", cwd=elsewhere)

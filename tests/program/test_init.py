@@ -358,6 +358,83 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     assert (tmp_path / "recon.toml").read_text() == text
 
 
+def write_few(folder: Path) -> None:
+    for name, point in (("old", ".0"), ("new", "")):
+        rows = "".join(f"{at},{at}{point},a{at}\n" for at in range(100, 160))
+        (folder / f"{name}.csv").write_text(f"ID,PAID,N\n{rows}")
+
+
+@pytest.mark.parametrize("name", ["recon.toml", "pyproject.toml"])
+def test_a_drafted_dataset_is_read_as_drafted_whatever_the_top_sets(
+    tmp_path: Path, name: str
+) -> None:
+    write_few(tmp_path)
+    root = "tool.recon." if name == "pyproject.toml" else ""
+    top = (
+        'delimiter = ";"\nskip_lines = 1\ntrailer = ["TRL"]\ngates = ["matched>=1"]\n'
+        f'match_names = "casefold"\non_bad_row = "quarantine"\n[{root}old]\n'
+        f'skip_lines = 3\nquote = "none"\n[{root}dataset.members]\nkeys = ["M"]\n'
+    )
+    head = f"[{root.removesuffix('.')}]\n" if root else ""
+    (tmp_path / name).write_text(head + top)
+    command = ("init", "old.csv", "new.csv", "--yes", "--dataset=two", "--config", name)
+    ended = recon(*command, cwd=tmp_path)
+    assert "AGREE: 60 rows" in ended.stdout, ended.stderr
+    found = recon("diff", "old.csv", "new.csv", "--dataset", "two", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    text = (tmp_path / name).read_text()
+    assert text.startswith(head + top)
+    # What it sets is what the top has otherwise, and in one order.
+    assert recon(*command, "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / name).read_text() == text
+    drafted = load_configuration(tmp_path / name, "two").settings
+    assert (drafted["delimiter"], drafted["skip_lines"]) == (",", 0)
+    assert (drafted["trailer"], drafted["on_bad_row"]) == ((), "quarantine")
+
+
+@pytest.mark.parametrize(
+    ("top", "named"),
+    [
+        ('ignore = ["PAID"]', "ignore"),
+        ("where = \"ID > '0'\"", "where"),
+        ('comment_prefix = "#"', "comment_prefix"),
+        ('[old.rules]\n" A " = "trim"\n"*" = "trim"', 'old.rules.A, old.rules."*"'),
+        ('[rules]\nPAID = "decimal"', ""),
+        ('delimiter = ","\nignore = []', ""),
+    ],
+)
+def test_what_the_top_changes_of_a_drafted_dataset_is_named(
+    tmp_path: Path, top: str, named: str
+) -> None:
+    write_few(tmp_path)
+    before = f"{top}\n[dataset.members]\n"
+    (tmp_path / "recon.toml").write_text(before)
+    command = ("init", "old.csv", "new.csv", "--yes", "--dataset", "two")
+    ended = recon(*command, cwd=tmp_path)
+    if not named:
+        assert ended.returncode == 0, ended.stderr
+        return
+    assert ended.returncode == 2
+    assert f"the top of the file sets {named}, which" in ended.stderr
+    assert (tmp_path / "recon.toml").read_text() == before
+
+
+def test_the_next_command_names_the_file_unless_it_is_found(tmp_path: Path) -> None:
+    write_few(tmp_path)
+    command = ("init", "old.csv", "new.csv", "--yes", "--force", "--config")
+    found = "next: recon diff old.csv new.csv"
+    for name, variable, named in (
+        ("pyproject.toml", {}, False),
+        ("recon.toml", {}, False),
+        ("pyproject.toml", {}, True),
+        ("recon.toml", {"RECON_CONFIG": "other.toml"}, True),
+        ("other.toml", {}, True),
+    ):
+        ended = recon(*command, name, cwd=tmp_path, **variable)
+        line = f"{found} --config {name}\n" if named else f"{found}\n"
+        assert ended.stderr.endswith(line), (name, variable, ended.stderr)
+
+
 def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, rows=200)
     before = '[project]\nname = "x"\n'
@@ -723,6 +800,31 @@ def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> 
     assert "AGREE: 60 rows" in ended.stdout
 
 
+def test_the_first_row_of_a_quoted_file_without_a_header_is_a_row(
+    tmp_path: Path,
+) -> None:
+    rows = [f'"{1000 + at}","M{at:03}","{at / 2:.2f}"' for at in range(60)]
+    (tmp_path / "old.csv").write_text("\n".join(rows) + "\n")
+    rows[0] = rows[0].replace("M000", "M777")
+    (tmp_path / "new.csv").write_text("\n".join(rows) + "\n")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert re.search("OLD header +none", ended.stdout), ended.stdout + ended.stderr
+    assert "DIFFER: 1 of 60 matched rows differs" in ended.stdout
+
+
+@pytest.mark.parametrize("form", ['"{}"', '="{}"', '"{}\n"', '"{};\n"'])
+def test_a_delimiter_at_the_end_of_each_quoted_record_is_found(
+    form: str, tmp_path: Path
+) -> None:
+    for name, other in (("old", "Ann 0"), ("new", "Bob")):
+        texts = [(other, at) if at == 0 else (f"Ann {at}", at) for at in range(60)]
+        rows = (f'"{1000 + at}";{form.format(text)};\n' for text, at in texts)
+        (tmp_path / f"{name}.csv").write_text('"ID";"NAME";\n' + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "DIFFER: 1 of 60 matched rows" in ended.stdout, ended.stdout + ended.stderr
+    assert found_in(tmp_path)["counts"]["mismatched_rows"] == 1
+
+
 def test_a_sample_is_a_number_or_all(tmp_path: Path) -> None:
     write_pair(tmp_path, 3, rows=300)
     texts = []
@@ -998,6 +1100,34 @@ def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> 
     assert settings(tmp_path)["old"]["rules"]["STATUS"] == "map(@STATUS.map.csv)"
     columns = {each["name"]: each for each in found_in(tmp_path)["columns"]}
     assert columns["STATUS"]["mismatched"] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([f"{at}.0" for at in range(60)], [str(at) for at in range(60)]),
+        (["true", "false"] * 30, ["Y", "N"] * 30),
+    ],
+)
+def test_no_rule_is_drafted_for_a_column_whose_name_is_that_of_all(
+    tmp_path: Path, old: list[str], new: list[str]
+) -> None:
+    for name, texts in (("old", old), ("new", new)):
+        rows = (f"{at},{text}\n" for at, text in enumerate(texts, 100))
+        (tmp_path / f"{name}.csv").write_text("ID,*\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "DIFFER: 60 of 60 matched rows" in ended.stdout, ended.stderr
+    assert "rules" not in settings(tmp_path)
+
+
+def test_no_key_is_drafted_that_needs_a_rule_for_the_name_of_all(
+    tmp_path: Path,
+) -> None:
+    for name, zero in (("old", "0"), ("new", "")):
+        rows = "".join(f"{zero}{at},x\n" for at in range(100, 160))
+        (tmp_path / f"{name}.csv").write_text(f"*,C\n{rows}")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "no key was found" in ended.stderr, ended.stdout
 
 
 def test_a_newline_in_a_name_sets_nothing(tmp_path: Path) -> None:

@@ -267,6 +267,54 @@ def test_hints_go_to_the_dataset_that_was_used_and_to_pyproject(folder: Path) ->
     assert found["project"] == {"name": "x"}
 
 
+@pytest.mark.parametrize(
+    ("name", "head"), [("recon.toml", ""), ("pyproject.toml", "tool.recon.")]
+)
+def test_a_hint_of_a_dataset_adds_to_the_rules_of_the_top(
+    tmp_path: Path, name: str, head: str
+) -> None:
+    (tmp_path / "old.csv").write_text("ID,PAID,A\n1, 1.0,x\n2, 2.0,x\n")
+    (tmp_path / "new.csv").write_text("ID,PAID,A\n1,1,y\n2,2,y\n")
+    (tmp_path / name).write_text(
+        f'[{head}rules]\nPAID = "trim"\n[{head}dataset.rules]\nkeys = ["ID"]\n'
+    )
+    ended = recon(*DIFF, "--dataset", "rules", "--save-hints", "1", cwd=tmp_path)
+    assert "saved 1 hint" in ended.stderr, ended.stderr
+    found = recon(*DIFF, "--dataset", "rules", "-f", "json", cwd=tmp_path)
+    columns = {each["name"]: each for each in json.loads(found.stdout)["columns"]}
+    assert columns["PAID"]["mismatched"] == 0
+
+
+def test_names_with_spaces_and_quotes_are_saved_as_they_are_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old.csv").write_text(' ID,PAID ,"""A"""\n1,1.0,x \n2,2.0,x \n')
+    (tmp_path / "new.csv").write_text(' ID,PAID ,"""A"""\n1,1,x\n2,2,x\n')
+    ended = recon(*DIFF, "--key", '" ID"', "--save-hints", "1,2", cwd=tmp_path)
+    assert "saved 2 hints" in ended.stderr, ended.stderr
+    assert recon(*DIFF, cwd=tmp_path).returncode == 0
+    # Those that are there are kept.
+    text = (tmp_path / "recon.toml").read_text().replace('= "decimal"', '= "lstrip0"')
+    (tmp_path / "recon.toml").write_text(text)
+    again = recon(*DIFF, "--save-hints=1", cwd=tmp_path)
+    assert "saved 1 hint" in again.stderr, again.stderr
+    assert toml(tmp_path)["rules"]['"PAID "'] == ["lstrip0", "decimal"]
+    (tmp_path / "recon.toml").unlink()
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "AGREE" in ended.stdout, ended.stdout + ended.stderr
+    assert recon(*DIFF, cwd=tmp_path).returncode == 0
+    # So is the column of a suppression.
+    keyed = """keys = '" ID"'\n"""
+    (tmp_path / "recon.toml").write_text(keyed)
+    drafted = recon(*DIFF, "--suppress", '"PAID "', cwd=tmp_path).stdout
+    filled = drafted.replace('reason = ""', 'reason = "r"')
+    filled = filled.replace('owner = ""', 'owner = "o"')
+    (tmp_path / "recon.toml").write_text(keyed + filled)
+    found = recon(*DIFF, "-f", "json", cwd=tmp_path)
+    [used] = json.loads(found.stdout)["suppressed"]
+    assert (used["column"], used["count"]) == ("PAID ", 2)
+
+
 def test_a_file_that_cannot_be_edited_is_left_and_the_lines_are_shown(
     folder: Path,
 ) -> None:

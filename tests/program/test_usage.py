@@ -90,6 +90,31 @@ def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -
             "--detail-limit: it has to be a whole number",
             "recon diff --help",
         ),
+        (
+            ["diff", "a", "b", "--detail-limit", "9" * 5_000],
+            "--detail-limit: it has too many digits",
+            "recon diff --help",
+        ),
+        (
+            ["diff", "a", "b", "--key=ID", f"--save-hints={'9' * 5_000}"],
+            f"--save-hints {'9' * 5_000}: not a list of numbers",
+            "such as --save-hints 1,3",
+        ),
+        (
+            ["init", "a", "b", "--sample", "9" * 400],
+            f"--sample {'9' * 400}: not a number of rows",
+            "such as 20000, or all",
+        ),
+        (
+            ["report", "-o", "x.txt"],
+            "-o x.txt: this report is written as HTML only",
+            "use a name that ends in .html",
+        ),
+        (
+            ["explain", "a", "b", "1", "--key", "ID", "--context", '"A'],
+            '"A is not a list of names',
+            "quote it as a field of a CSV file",
+        ),
     ],
 )
 def test_a_wrong_word_is_an_error_of_this_program(
@@ -517,9 +542,13 @@ def test_explain_without_a_value_shows_what_to_give(pair: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr == (
         "error[USAGE_ERROR]: the key has 2 columns, and no value is given: ID, PAID\n"
-        "  help: such as: recon explain old.csv new.csv VALUE1 VALUE2; recon diff lists"
-        " the keys of the rows that differ\n"
+        "  help: such as: recon explain old.csv new.csv --key ID,PAID VALUE1 VALUE2;"
+        " recon diff lists the keys of the rows that differ\n"
     )
+    words = ("old.csv", "new.csv", "--key=ID", "--rule=PAID=scale(2, abs=1)")
+    one = recon("explain", *words, cwd=pair)
+    named = "recon explain old.csv new.csv --key=ID '--rule=PAID=scale(2, abs=1)' VALUE"
+    assert f"such as: {named};" in one.stderr
 
 
 def test_without_hints_none_are_saved(pair: Path) -> None:

@@ -634,6 +634,7 @@ def test_a_delivery_without_rows_is_known_by_its_trailer(tmp_path: Path) -> None
         ({"trailer": 'a"'}, "has a quote"),
         ({"trailer": ("a", "a")}, "--trailer a is given twice"),
         ({"trailer": "a", "trailer_count": "1"}, "field 1 cannot hold a number"),
+        ({"trailer": "a", "trailer_count": "9" * 5_000}, "9 cannot hold a number"),
         ({"trailer": "a", "trailer_count": "b:2"}, "names no field of a trailer"),
         ({"trailer": ("a", "b"), "trailer_count": "2"}, "names no field of a trailer"),
         ({"trailer": "a", "trailer_sum": "2"}, "is not FIELD=COLUMN"),

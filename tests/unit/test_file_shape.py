@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         (b"a|b|\r\n1|2|\r\n", 2),
         (b"a|b|\n1|2|", 2),
         (b"a|b|\n1|2\n", 0),
-        (b'a|b|\n"1"|2|\n', 0),
+        (b'"a"|b|\n"1"|2|\n', 2),
+        (b'a|b|\n"1|\n"|2|\n', 3),
+        (b'a|b|\n"1\n"|2|\n', 0),
         (b"", 0),
     ],
 )
@@ -87,10 +89,14 @@ def test_a_fixed_width_is_measured(head: bytes, found: tuple[int, int] | None) -
         ("CLM_1,DX_1\nabc,def\n", 0),
         ("ID,NAME\nA,Ann\n", 0),
         ("ID\nAB\n", 0),
+        ('"1000","M000"\n"1001","M001"\n', 2),
+        ('1000,M000\n"1001","M,\n001"\n', 0),
+        ('"CLM_1","DX_1"\n"abc","d""ef"\n', 0),
+        ('"M01"\n', 0),
     ],
 )
 def test_names_that_look_like_data_are_counted_if_all_do(text: str, count: int) -> None:
-    names = text.split("\n", maxsplit=1)[0].split(",")
+    names = text.split("\n", maxsplit=1)[0].replace('"', "").split(",")
     assert count_data_names(names, text.encode(), ",") == count
 
 

@@ -460,6 +460,20 @@ def test_few_rows_are_counted_as_by_queries(data: st.DataObject, width: int) -> 
         assert key_hints.for_keys((old, new), names, {}, old) == found
 
 
+def test_no_rule_is_proposed_for_a_column_whose_name_is_that_of_all() -> None:
+    ids = [str(at) for at in range(50)]
+    points = [f"{at}.0" for at in ids]
+    d = rx.diff(
+        pl.DataFrame({"ID": ids, "*": points, "B": points}),
+        pl.DataFrame({"ID": ids, "*": ids, "B": ids}),
+        keys="ID",
+    )
+    assert [hint.flag for hint in d.hints] == ["--rule B=decimal"]
+    zeros = pl.DataFrame({"*": [f"0{at}" for at in ids], "B": ids})
+    bare = zeros.with_columns(pl.col("*").str.slice(1))
+    assert rx.diff(zeros, bare, keys="*").hints == ()
+
+
 def test_names_in_flags_are_quoted_for_the_shell() -> None:
     old = pl.DataFrame({"A KEY": ["007"], "PAID, $": ["1.0"]})
     new = pl.DataFrame({"A KEY": ["7"], "PAID, $": ["1"]})

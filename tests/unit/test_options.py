@@ -162,6 +162,8 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
         assert f" {option.flag} " in line
     assert "--encoding cp1252:utf-8" in line
     assert "--match-names trim,casefold" in line
+    none = Options(keys=("A",), detail_limit=0)
+    assert rebuild_command(none, "o", "n").endswith(" --detail-limit 0")
 
 
 def test_the_arguments_of_sides_are_those_of_the_table() -> None:

@@ -435,9 +435,12 @@ def test_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.recon]\nkeys = ["ID"]\n[project]\nname = "x"\n')
     assert load_configuration(path).settings["keys"] == ("ID",)
+    path.write_text("tool = 1  # [tool.recon\n")
+    assert load_configuration(path, None).settings == {"suppressions": ()}
     error = refusal(path, "[tool.recon]\nkeyz = 1\n[project]\n")
     assert error.message.startswith("tool.recon.keyz: ")
     assert "recon" in refusal(path, "[tool]\nrecon = 1\n").message
+    assert "[[suppress]]" in refusal(path, "[tool.recon]\nsuppress = 1\n").message
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:

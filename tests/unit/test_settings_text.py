@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from html import unescape
 from typing import TYPE_CHECKING
 
+import pytest
 from support.program import recon
 
 from recon_engine.config import Options, SideOptions
@@ -38,6 +39,28 @@ ROWS = Suppression(
 )
 
 
+@pytest.mark.parametrize("name", [" ID", "ID ", '"A"', 'A"B', '"', " ", "A\x85"])
+def test_a_name_is_read_back_with_its_spaces_and_quotes(
+    tmp_path: Path, name: str
+) -> None:
+    options = Options(
+        keys=(name, "K"),
+        ignore=(f"{name}1",),
+        renames={f"{name}2": f"{name}3"},
+        rules={name: ("trim",), f"{name}4": ("decimal", "trim")},
+        masks={f"{name}5": "hmac"},
+        suppressions=(replace(CELLS, column=name),),
+        old=SideOptions(rules={name: ("trim",)}),
+    )
+    path = tmp_path / "recon.toml"
+    path.write_text(write_options(options), encoding="utf-8")
+    found = load_configuration(path).settings
+    for field in ("keys", "ignore", "rules", "masks", "suppressions"):
+        assert found[field] == getattr(options, field), field
+    assert found["map"] == options.renames
+    assert found["old_rules"] == options.old.rules
+
+
 def test_settings_are_read_back(tmp_path: Path) -> None:
     options = Options(
         keys=("ID", "LINE, no"),
@@ -51,6 +74,7 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
         rules={"*": ("trim",), "PAID AMT": ("decimal(abs=0.01)", "nulls(NA)")},
         gates=("missing<=0",),
         where="A != 'b'",
+        detail_limit=0,
         suppressions=(
             CELLS,
             replace(CELLS, kind=("text", "case")),
@@ -65,10 +89,11 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
         assert text.isascii()
         path.write_text(text, encoding="utf-8")
         found = load_configuration(path, dataset).settings
-        for name in ("keys", "ignore", "rules", "gates", "where", "suppressions"):
+        names = ("keys", "ignore", "rules", "gates", "where", "suppressions")
+        for name in (*names, "detail_limit"):
             assert found[name] == getattr(options, name), name
         assert (found["map"], found["old_skip_lines"]) == ({"A": "B"}, 3)
-        assert len(found) == 8
+        assert len(found) == 9
     assert write_options(Options(keys=("ID",))) == 'keys = ["ID"]\n'
 
 

@@ -162,6 +162,24 @@ def test_what_cannot_be_read_equals_nothing_but_a_blank_a_blank(tmp_path: Path) 
     assert same.agrees
 
 
+@pytest.mark.parametrize(
+    ("within", "days", "column"),
+    [("1h", 0, "V"), ("23h", 0, "*"), ("24h", 1, "*"), ("49h", 2, "V")],
+)
+def test_a_tolerance_of_instants_is_one_of_whole_days_where_both_sides_have_days(
+    tmp_path: Path, within: str, days: int, column: str
+) -> None:
+    old = "ID,V\n1,01/05/2026\n2,01/05/2026\n3,01/05/2026\n4,01/05/2026\n"
+    new = "ID,V\n1,2026-01-05\n2,2026-01-06\n3,2026-01-07\n4,2026-01-08\n"
+    asked = {
+        "rules": {column: f"timestamp(%Y-%m-%d %H:%M,zone=UTC,within={within})"},
+        "old_rules": {"V": "date(us)"},
+        "new_rules": {"V": "date(iso)"},
+    }
+    d = compared(tmp_path, old, new, **asked)
+    assert d.mismatches()["ID"].to_list() == ["2", "3", "4"][days:]
+
+
 def test_a_day_is_an_instant_at_midnight_of_the_zone(tmp_path: Path) -> None:
     old = "ID,V\n1,2026-01-05\n2,2026-07-05\n3,2026-01-05\n"
     new = (
@@ -182,7 +200,7 @@ def test_a_day_is_an_instant_at_midnight_of_the_zone(tmp_path: Path) -> None:
     [
         ("%Y%j", "2024031"),
         ("%F", "2024-01-31"),
-        ("%D", "01/31/24"),
+        ("%D,pivot=30", "01/31/24"),
         ("%Y %b %e", "2024 Jan 31"),
         ("%-d.%-m.%Y", "31.1.2024"),
         ("iso|%Y-%m-%d|%Y%j", "2024031"),
@@ -202,6 +220,29 @@ def test_a_day_of_any_format_of_a_date_is_an_instant(
         ((2, 0), (0, 0)),
         ((0, 0), (2, 0)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        ("%y%j", ["50031", "29031", "30031"]),
+        ("%-m/%-d/%y", ["1/31/50", "1/31/29", "1/31/30"]),
+        ("%d-%b-%-y", ["31-Jan-50", "31-Jan-29", "31-Jan-30"]),
+        ("%D", ["01/31/50", "01/31/29", "01/31/30"]),
+        ("%C%y-%-m-%d|%D", ["1950-1-31", "2029-1-31", "01/31/30"]),
+    ],
+)
+def test_a_year_of_two_digits_is_of_the_century_of_its_pivot_in_every_format(
+    tmp_path: Path, form: str, texts: list[str]
+) -> None:
+    days = ["1950-01-31", "2029-01-31", "1930-01-31", *["2050-01-31"] * 3]
+    old, new = (
+        "ID,V\n" + "".join(f"{at},{text}\n" for at, text in enumerate(each))
+        for each in (texts * 2, days)
+    )
+    d = compared(tmp_path, old, new, rules={"V": f"date({form}|iso,pivot=30)"})
+    assert d.mismatches()["ID"].to_list() == ["3", "4", "5"]
+    assert kinds(d) == {"V": {"date": 3}}
 
 
 def test_a_format_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
@@ -422,6 +463,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rules": {"V": "date(%d-%b-%y)"}}, "a year of two digits"),
     ({"rules": {"V": "date(oracle)"}}, "a year of two digits"),
     ({"rules": {"V": "date(iso,pivot=30)"}}, "has no year of two digits"),
+    ({"rules": {"V": "date(%C%y%m%d,pivot=30)"}}, "has no year of two digits"),
+    ({"rules": {"V": "date(%D|iso)"}}, "has a year of two digits"),
+    ({"rules": {"V": "date(%d-%b-%-y)"}}, "has a year of two digits"),
+    ({"rules": {"V": "date(%d.%m.%_y)"}}, "has a year of two digits"),
+    ({"rules": {"V": "date(%g-%V-%u)"}}, "has a year of two digits"),
+    ({"rules": {"V": "date(%g-%V-%u,pivot=30)"}}, "no week or weekday"),
+    ({"rules": {"V": "date(%a %d.%m.%y,pivot=30)"}}, "no week or weekday"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %H:%M:%S)"}}, "no offset, and there is no"),
     ({"rules": {"V": "timestamp(%Y-%m-%d,zone=Europe/Berln)"}}, "mean Europe/Berlin"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %H,%q,zone=UTC)"}}, "%q in the format"),

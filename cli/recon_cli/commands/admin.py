@@ -112,7 +112,7 @@ def doctor(settings: Settings) -> None:
         settings.check_dataset()
         masks = settings["masks"]
         # To open an embedded database would create it, and this command only reads.
-        place = database.choose_home(settings.config_file)
+        place = database.choose_home(settings["config"])
         known = not database.is_yet_to_be_made(place)
         with database.open_database(place) if known else nullcontext() as address:
             home = database.embedded_home(place)
@@ -156,7 +156,7 @@ def purge(
         from recon_engine.postgres import purge as retention
 
         age = retention.parse_age(older_than)
-        with database.past_runs(settings.config_file) as address:
+        with database.past_runs(settings["config"]) as address:
             found = retention.find_old_values(
                 address, age, dataset, artifacts=artifacts
             )

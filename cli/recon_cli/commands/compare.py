@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_cli import session
+from recon_cli.parsing import parse_names
 from recon_cli.worker import run_on_worker
 from recon_engine.characters import readable
-from recon_engine.command_line import split_names
 from recon_engine.errors import (
     ConfigError,
     EncodingError,
@@ -189,8 +189,8 @@ def explain(
             raise _propose_key(old, new, settings)
         asked = settings.options
         if not values:
-            raise _request_values(old, new, asked.keys)
-        shown = [name for each in context or () for name in split_names(each, ",")]
+            raise _request_values(asked.keys)
+        shown = parse_names(context or ())
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: explain_key(
@@ -308,30 +308,34 @@ def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
     )
 
 
-def _request_values(old: str, new: str, keys: Sequence[str]) -> ConfigError:
+def _request_values(keys: Sequence[str]) -> ConfigError:
     """The error of `explain` without the value of a key."""
-    from recon_engine.command_line import quoted
     from recon_engine.formatting import format_count
 
-    files = " ".join(map(quoted, (old, new)))
-    values = " ".join(f"VALUE{number}" for number in range(1, len(keys) + 1))
-    values = values if keys[1:] else "VALUE"
+    values = [f"VALUE{number}" for number in range(1, len(keys) + 1)]
+    command = _with_words(*(values if keys[1:] else ("VALUE",)))
     return ConfigError(
         f"the key has {format_count(len(keys), 'column')}, and no value is given:"
         f" {', '.join(keys)}",
-        help=f"such as: recon explain {files} {values}; recon diff lists the keys of"
-        " the rows that differ",
+        help=f"such as: {command}; recon diff lists the keys of the rows that differ",
     )
 
 
 def _with_key(columns: Sequence[str]) -> str:
     """The command line of this process with a key."""
-    from recon_engine.command_line import key_flags, quoted
+    from recon_engine.command_line import key_flags
+
+    return _with_words(key_flags(columns))
+
+
+def _with_words(*more: str) -> str:
+    """The command line of this process with more words, quoted for the shell."""
+    from recon_engine.command_line import quoted
 
     words = [quoted(word) for word in sys.argv[1:]]
     # What follows `--` is no option.
     at = words.index("--") if "--" in words else len(words)
-    return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
+    return " ".join(["recon", *words[:at], *more, *words[at:]])
 
 
 def _command(

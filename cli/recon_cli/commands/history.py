@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import database, session
+from recon_engine.config_place import find_config_file
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
 
@@ -211,7 +212,7 @@ def breaks(
             not_kinds=not_kind or (),
             accepted=accepted,
         )
-        with database.past_runs(settings.config_file) as conninfo:
+        with database.past_runs(settings["config"]) as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
                 if run is not None:
@@ -219,19 +220,19 @@ def breaks(
                     wanted = replace(wanted, run=of_run)
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
         filed = settings.suppressions_of(dataset)
+        # With --dataset, the settings of the file are not read.
+        path = settings["config"] or find_config_file()
         if totals:
             render.show_break_totals(found, form)
         elif suppress:
             from recon_cli import suppression_draft
-            from recon_engine.config_place import find_config_file
 
             render.note_breaks(found)
-            # With --dataset, its settings are not read.
-            path = settings["config"] or find_config_file()
             before = found.suppressions if filed is None else filed
             suppression_draft.print_suppressions(found, dataset, path, before or [])
         else:
-            render.show_breaks(found, form, settings.file_words)
+            named = ("--config", str(path), "--dataset", dataset) if path else ()
+            render.show_breaks(found, form, settings.file_words or named)
         if wanted.key and not found.total + found.left_out:
             session.announce(_say_key_is_not_found(wanted))
         if drifted := [name for name in wanted.columns if name in found.drifted]:
@@ -283,7 +284,7 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
         from recon_engine.postgres.connection import open_connection
 
         with (
-            database.past_runs(settings.config_file) as conninfo,
+            database.past_runs(settings["config"]) as conninfo,
             open_connection(conninfo) as connection,
         ):
             dataset = history.choose_dataset(connection, settings["dataset"])
@@ -316,7 +317,7 @@ def report(
         name = "report.html" if past is None else "history.html"
         path = render.check_page_path(output or Path(name))
         with (
-            database.past_runs(settings.config_file) as conninfo,
+            database.past_runs(settings["config"]) as conninfo,
             open_connection(conninfo) as connection,
         ):
             if past is None:
@@ -348,5 +349,5 @@ def sql(statement: Statement, settings: Settings) -> None:
         from recon_cli import render
         from recon_engine.postgres.connection import query_read_only
 
-        with database.past_runs(settings.config_file) as conninfo:
+        with database.past_runs(settings["config"]) as conninfo:
             render.show_rows(*query_read_only(conninfo, statement), form)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recon_cli import session
+from recon_cli.plain_values import is_whole_number
 from recon_cli.worker import run_on_worker
 from recon_cli.written_files import FilesInUse
 from recon_engine.column_maps import parse_column_map
@@ -186,7 +187,7 @@ def _parse_sample(text: str) -> int | None:
     """The number of rows of a sample; None for `all`."""
     if text == "all":
         return None
-    if not (text.isascii() and text.isdecimal() and int(text)):
+    if not (is_whole_number(text) and int(text)):
         raise ConfigError(
             f"--sample {text}: not a number of rows", help="such as 20000, or all"
         )

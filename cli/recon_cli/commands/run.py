@@ -78,7 +78,9 @@ def run(settings: Settings) -> None:
                 writers, "the whole difference is among the artifacts of the run"
             )
         asked = settings.options
-        home = database.choose_home(settings.config_file)
+        home = database.choose_home(settings["config"])
+        if home != database.EMBEDDED_HOME:
+            clock.words = ("--config", str(settings["config"]))
         config = RunConfig(
             options=asked,
             database="",
