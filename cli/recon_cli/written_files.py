@@ -49,7 +49,6 @@ class FilesInUse:
 
     def add_inputs(self, *inputs: str) -> None:
         """Add the local files of inputs, and each path that would be a part of one."""
-        from recon_engine.inputs.parts import list_parts, would_be_part
         from recon_engine.inputs.tables import STANDARD_INPUT, are_parts
         from recon_engine.storage.urls import local_path
 
@@ -61,6 +60,9 @@ class FilesInUse:
                 with suppress(ConfigError, OSError):
                     source = local_path(name)
                     if are_parts(name):
+                        # Imports Polars, which takes longer than a small comparison.
+                        from recon_engine.inputs.parts import list_parts, would_be_part
+
                         self._would_be_inputs.append(
                             partial(would_be_part, source=source)
                         )
