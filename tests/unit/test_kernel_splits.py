@@ -365,6 +365,14 @@ def test_a_place_within_a_span_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> N
         SparkSettings.from_environment()
 
 
+def test_an_empty_place_for_the_difference_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_OUT", " ")
+    with pytest.raises(ConfigError, match="RECON_SPARK_OUT is set to an empty value"):
+        SparkSettings.from_environment()
+
+
 @pytest.mark.parametrize(
     ("size", "bits"), [(0, 0), (100, 0), (101, 1), (200, 1), (401, 3), (1 << 40, 16)]
 )
