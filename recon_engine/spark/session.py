@@ -147,7 +147,7 @@ class SparkCluster:
 
     def gather(self, packets: Moving, tasks: int, work: Work) -> Moving:
         """Spread all packets over `tasks` partitions, each of them one task."""
-        return self._shuffle(packets, tasks).mapPartitions(
+        return self._shuffle(packets, tasks).mapPartitionsWithIndex(
             functools.partial(_run_on_all_packets, work, self.attempts)
         )
 
@@ -219,9 +219,10 @@ def _run_by_place(
 
 
 def _run_on_all_packets(
-    work: Work, attempts: int, written: Iterable[bytes]
+    work: Work, attempts: int, number: int, written: Iterable[bytes]
 ) -> Iterator[bytes]:
-    return _write_packets(_run_task(work, attempts, 0, _read_packets(written)))
+    # Its number is the place of what it finds, by which the next tasks are chosen.
+    return _write_packets(_run_task(work, attempts, number, _read_packets(written)))
 
 
 def _add_partitions(written: Iterable[bytes]) -> Iterator[bytes]:

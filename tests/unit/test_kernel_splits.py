@@ -34,7 +34,12 @@ from recon_engine.spark.kernel_splits import (
     plan_for_kernel,
 )
 from recon_engine.spark.packets import Packet
-from recon_engine.spark.session import JAVA_OPTIONS, settings_of_processes
+from recon_engine.spark.session import (
+    JAVA_OPTIONS,
+    _read_packets,
+    _run_on_all_packets,
+    settings_of_processes,
+)
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_tasks import blocks_of
 from recon_engine.spark.splits import Split, cut_at_newlines
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.header import Header
     from recon_engine.result import Reconciliation
+    from recon_engine.spark.packets import Packets
 
 needs_kernel = pytest.mark.skipif(
     binding.load_library() is None,
@@ -355,6 +361,17 @@ def test_a_packet_has_what_was_put_in(arrays: list[bytes], text: str) -> None:
     found, views = moved.open()
     assert found == text
     assert [bytes(view) for view in views] == arrays
+
+
+@pytest.mark.parametrize("number", [0, 33, 234])
+def test_what_a_task_gathers_is_at_its_own_place(number: int) -> None:
+    """The next round deals packets by their place: one task would get all of them."""
+
+    def work(at: int, packets: Packets) -> Packets:
+        yield Packet.for_driver(at, len([*packets]))
+
+    [written] = _run_on_all_packets(work, 1, number, iter(()))
+    assert [each.place for each in _read_packets([written])] == [number]
 
 
 def test_a_place_within_a_span_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
