@@ -246,10 +246,14 @@ class LocalFolder:
 
 def _make_folder(folder: Path) -> None:
     """Make a folder, and those above it, that last: `_sync_folders` sees none above."""
-    if not folder.is_dir():
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_to_disk(folder.parent)
+    _sync_to_disk(folder.parent)
 
 
 def _rename_to_free_name(part: Path, target: Path) -> bool:
