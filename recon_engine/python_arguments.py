@@ -37,12 +37,13 @@ FLAG: Final = lazy_pattern(
 # Words of a sentence that follow the name of an option, and are no value of it.
 WORDS: Final = frozenset(
     (
-        *("also", "and", "are", "as", "belong", "both", "can", "cannot", "decides"),
-        *("does", "for", "from", "given", "has", "have", "if", "in", "is", "it"),
+        *("also", "and", "are", "as", "belong", "both", "can", "cannot", "compares"),
+        *("decides", "does", "drops", "exclude", "for", "from", "given", "has"),
+        *("have", "if", "in", "is", "it"),
         *("lists", "maps", "matches", "may", "names", "need", "needs", "no", "nor"),
         *("of", "on", "once", "or", "pairs", "proposes", "reads", "removes", "takes"),
         *("than", "that", "the", "to", "twice", "was", "were", "where", "which"),
-        *("with", "without"),
+        *("with", "without", "would"),
     )
 )
 

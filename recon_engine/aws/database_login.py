@@ -17,7 +17,7 @@ from botocore import exceptions as botocore
 from botocore.config import Config
 from psycopg.conninfo import make_conninfo
 
-from recon_engine.aws.client import create_client
+from recon_engine.aws.client import NO_SIGN_IN, NOT_SET_UP, create_client
 from recon_engine.errors import (
     ConfigError,
     DatabaseUnavailable,
@@ -31,6 +31,24 @@ CLIENT_CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     connect_timeout=5,
     read_timeout=10,
+)
+
+
+class Remedies(NamedTuple):
+    """What to do if access is denied, and if a setting is wrong."""
+
+    denied: str
+    setting: str
+
+
+OF_SECRET: Final = Remedies(
+    "allow the task role secretsmanager:GetSecretValue and kms:Decrypt",
+    "check the ARN in RECON_DATABASE_SECRET, and its region",
+)
+OF_TOKEN: Final = Remedies(
+    "give the task a role that allows rds-db:connect",
+    "RECON_DATABASE_IAM is the region of the database, such as eu-central-1;"
+    " AWS_PROFILE is a profile that exists",
 )
 
 
@@ -93,7 +111,7 @@ class DatabaseSecret:
         except (IndexError, KeyError):
             refusal = self._unusable_secret("it is not an ARN, or the secret is binary")
         except (botocore.ClientError, botocore.BotoCoreError) as error:
-            refusal = _sign_in_error(error)
+            refusal = _sign_in_error(error, OF_SECRET)
         # Outside of the handler: the text of botocore must not be the context of the
         # error.
         raise refusal
@@ -128,7 +146,7 @@ class IamToken:
             ).generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
             return make_conninfo(host=host, port=port, user=user, password=token)
         except (botocore.ClientError, botocore.BotoCoreError) as error:
-            refusal = _sign_in_error(error)
+            refusal = _sign_in_error(error, OF_TOKEN)
         raise refusal
 
 
@@ -140,26 +158,32 @@ def _parse_secret(text: str) -> dict[str, Any]:
     return secret if isinstance(secret, dict) else {}
 
 
-def _sign_in_error(error: Exception) -> ReconError:
+def _sign_in_error(error: Exception, remedies: Remedies) -> ReconError:
     """The error for a failed sign-in, by its code: its text may quote anything."""
     code = type(error).__name__
     if isinstance(error, botocore.ClientError):
         code = str(error.response.get("Error", {}).get("Code"))
     why = code if re.fullmatch("[A-Za-z0-9.]{1,64}", code) else None
-    if code.startswith(REFUSED_CODES) or "Credentials" in code:
+    if code.startswith(REFUSED_CODES) or isinstance(error, NO_SIGN_IN):
         return PermissionDenied(
             "AWS denies access to the database credentials",
             why=why,
-            help="allow the task role secretsmanager:GetSecretValue and kms:Decrypt",
+            help=remedies.denied,
+        )
+    if isinstance(error, NOT_SET_UP):
+        return ConfigError(
+            "AWS cannot be reached with this configuration",
+            why=why,
+            help=remedies.setting,
         )
     if code.startswith(ABSENT_CODES):
         return ConfigError(
             "the secret with the database credentials does not exist or cannot be read",
             why=why,
-            help="check the ARN in RECON_DATABASE_SECRET, and its region",
+            help=remedies.setting,
         )
     return DatabaseUnavailable(
         "AWS did not return the database credentials",
         why=why,
-        help="run again; if it fails again, check the network route to Secrets Manager",
+        help="run again; if it fails again, check the network route to AWS",
     )

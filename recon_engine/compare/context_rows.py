@@ -165,7 +165,10 @@ def _normalize_keys(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
 def _is_of_result(
     found: Difference, layout: Alignment, masks: Masks, result: Reconciliation
 ) -> bool:
-    """Whether the differing cells are those of the result."""
+    """Whether the differing cells are those of the result.
+
+    A result of Spark may have some of them: these are among the differing cells.
+    """
     keys = found.keys[found.cells["pair"]]
     keys.columns = list(layout.keys)
     names = pl.Series(sorted(layout.columns), dtype=pl.String)
@@ -178,7 +181,11 @@ def _is_of_result(
     ).with_columns(kind=pl.lit(""))
     shown = mask_cells(cells, masks).drop("kind")
     before = result.frames.mismatches.drop("kind")
-    return shown.equals(before.sort(*shown.columns))
+    if before.height == result.counts.mismatched_cells:
+        return shown.equals(before.sort(*shown.columns))
+    both = [shown.with_columns(n=pl.lit(1)), before.with_columns(n=pl.lit(-1))]
+    left = pl.concat(both).group_by(shown.columns).agg(pl.col("n").sum())
+    return bool((left["n"] >= 0).all())
 
 
 def _order_names(

@@ -30,7 +30,7 @@ from recon_engine.compare.pairing import (
 )
 from recon_engine.compare.preparation import REASON
 from recon_engine.compare.set_aside import SetAside, merge_set_aside
-from recon_engine.model import NEW, OLD, SIDES, Coverage, RowCounts
+from recon_engine.model import NEW, OLD, SIDES, UNMATCHED_ROWS, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
@@ -109,13 +109,18 @@ class PartialResult:
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
         """The same, with details up to the detail limit.
 
-        Up to `whole` differences all details are kept.
+        `whole` differences or fewer are all kept.
         """
         most = max(whole, plan.options.detail_limit)
         old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
         fits = self.differences <= whole
         # Breaks are tracked by all differences or not at all: what fits is kept whole.
         shown = self.shown if fits else _limit_details(self.shown, plan)
+        # Unpairable rows are no differences: there may be many more of them.
+        aside = shown.aside.with_rows(
+            lambda side, rows: _select_unpairable(side, rows, plan)
+        )
+        shown = shown.with_aside(aside)
         seen = self.seen if fits else lookup.NONE
         return replace(self, shown=shown, repeats=(old, new), seen=seen)
 
@@ -286,12 +291,9 @@ def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
         _select_first_rows(side, rows, plan)
         for side, rows in enumerate((difference.missing, difference.extra))
     )
-    aside = difference.aside.with_rows(
-        lambda side, rows: _select_first_rows(side, rows, plan)
-    )
     return replace(
         difference,
-        aside=replace(aside, failing=(None, None)),
+        aside=replace(difference.aside, failing=(None, None)),
         keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,
@@ -303,8 +305,17 @@ def _select_first_rows(
     side: int, rows: pl.DataFrame, plan: ComparisonPlan
 ) -> pl.DataFrame:
     """The rows that are shown first; with masks, in the order of displayed values."""
-    limit, masks = plan.options.detail_limit, plan.masks
+    limit, masks = max(plan.options.detail_limit, UNMATCHED_ROWS), plan.masks
     if not masks.by_column:
         return sort_by_content(rows, plan.names[side].keys).head(limit)
-    shown = masks.rows(plan.rows(side, rows.drop(REASON, strict=False)))
+    shown = masks.rows(plan.rows(side, rows))
     return rows[sorted_positions(shown).head(limit)]
+
+
+def _select_unpairable(
+    side: int, rows: pl.DataFrame, plan: ComparisonPlan
+) -> pl.DataFrame:
+    """The unpairable rows that are shown first, in the order of displayed values."""
+    shown = plan.masks.rows(plan.rows(side, rows.drop(REASON)))
+    shown = shown.with_columns(rows[REASON])
+    return rows[sorted_positions(shown).head(plan.options.detail_limit)]

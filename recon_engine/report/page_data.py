@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from recon_engine.formatting import ACCEPTED_WORDS
 from recon_engine.kinds import REWRITING_KINDS
-from recon_engine.model import Suppressible
+from recon_engine.model import UNMATCHED_ROWS, Suppressible
 from recon_engine.result_frames import put_key_first
 
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # These limits bound the size of the page, however wide the rows and long the cells, so
 # that a browser can open it.
 MAX_CELLS: Final = 200_000
-UNMATCHED_ROWS: Final = 200
 # Without scripts the page shows the first rows of each list, up to so many cells.
 FIRST_ROWS: Final = 50
 FIRST_CELLS: Final = 500

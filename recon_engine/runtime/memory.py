@@ -196,7 +196,10 @@ def peak_rss_bytes() -> int:
     """The peak resident memory of this process, in bytes."""
     # /proc/self/status first: on Linux, rusage starts at the peak of the parent.
     if PROCESS_STATUS.is_file():
-        return int(PEAK_PATTERN.findall(PROCESS_STATUS.read_text())[0]) << 10
+        # gVisor, which has the file, has no peak in it.
+        found = PEAK_PATTERN.search(PROCESS_STATUS.read_text())
+        if found:
+            return int(found[1]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
 

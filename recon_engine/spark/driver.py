@@ -27,12 +27,11 @@ from recon_engine.compare.result_builder import (
 )
 from recon_engine.config import OnBadRow
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.scanner import count_newlines
+from recon_engine.inputs.tables import read_both_tables
 from recon_engine.model import SIDES, RowCounts
-from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.spark.byte_sources import (
     LocalSource,
@@ -48,7 +47,7 @@ from recon_engine.spark.output_parts import (
 )
 from recon_engine.spark.session import SparkCluster, open_session
 from recon_engine.spark.settings import SparkSettings
-from recon_engine.spark.split_reader import join_results
+from recon_engine.spark.split_reader import check_split_sums, join_results
 from recon_engine.spark.split_tasks import (
     blocks_of,
     count_splits,
@@ -120,7 +119,9 @@ class SparkEngine:
             with hooks.step("fetch"):
                 opened = inputs.open_both()
             with hooks.step("read"):
-                hooks.take_tables(*map_ordered(read_rows, map(_as_file, opened, SIDES)))
+                first, second = map(_as_file, opened, SIDES)
+                read = read_both_tables(first, second, options, progress)
+                hooks.take_tables(*read)
         with hooks.step("compare"):
             (old, old_source), (new, new_source) = open_both(
                 lambda at: _locate_source(inputs, at, options, opened),
@@ -200,9 +201,9 @@ def compare_on_cluster(
 ) -> Reconciliation:
     """Reconcile two files that all tasks can read; the result is the local engine's.
 
-    But for `engine`, and for frames: these hold as many rows as the detail limit asks
-    for, since the driver gets no more. The whole difference is where RECON_SPARK_OUT
-    says, if it does, once it is committed.
+    But for `engine`, and for frames: these hold as many rows as are shown, since the
+    driver gets no more. The whole difference is where RECON_SPARK_OUT says, if it does,
+    once it is committed.
     """
     settings = settings or SparkSettings.from_environment()
     out, folder = settings.out, ""
@@ -407,15 +408,18 @@ def _join_tables(
     job: Job, findings: Findings, hashes: Sequence[str | None]
 ) -> tuple[CsvFile, CsvFile]:
     """Both files, or the first error in the first that has one."""
+    sides = [
+        [found[at] for at, (of, _) in enumerate(job.splits) if of == side]
+        for side, found in enumerate(findings.split_results)
+    ]
     tables = []
-    for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
-        split_results = (
-            findings.split_results[side][at]
-            for at, (of, _) in enumerate(job.splits)
-            if of == side
-        )
+    for header, split_results, sha256 in zip(job.headers, sides, hashes, strict=True):
         with annotate_counted_in(header.origin):
-            tables.append(join_results(header, split_results, sha256, job.plan.options))
+            tables.append(join_results(header, split_results, sha256))
+    # After both: a row that is refused comes before a sum, on whatever side.
+    for header, split_results, table in zip(job.headers, sides, tables, strict=True):
+        with annotate_counted_in(header.origin):
+            check_split_sums(header, split_results, table, job.plan.options)
     old, new = tables
     return old, new
 

@@ -45,6 +45,8 @@ PLACE: Final = struct.Struct(">q")
 # Between two requests to cancel the jobs of another thread.
 CANCEL_SECONDS: Final = 0.1
 STDERR: Final = 2
+# How the error of PySpark begins if the Java that it starts ends before it answers.
+JAVA_ENDED: Final = "[JAVA_GATEWAY_EXITED]"
 # `local[4]` tries a task once, `local[4, 2]` twice. spark.task.maxFailures is ignored.
 LOCAL_MASTER: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
@@ -59,7 +61,7 @@ def open_session() -> SparkSession:
             help="install the extra spark from where recon-engine was installed, such"
             " as: pip install '/path/to/recon-engine[spark]'",
         ) from None
-    if "JAVA_HOME" not in os.environ and not shutil.which("java"):
+    if not os.environ.get("JAVA_HOME") and not shutil.which("java"):
         raise ConfigError(
             "--engine spark needs a Java runtime, and none was found",
             help="install Java 17 or newer, or set JAVA_HOME",
@@ -84,9 +86,13 @@ def open_session() -> SparkSession:
                 help="separate settings by spaces; a value cannot contain a space",
             )
         builder = builder.config(name, value)
-    with _spark_error_boundary():
+    try:
         # A new session: settings must not change in a session that already exists.
-        return builder.getOrCreate().newSession()
+        with _spark_error_boundary():
+            return builder.getOrCreate().newSession()
+    except OSError:
+        failure = _start_error("SPARK_HOME does not name a folder with Spark")
+    raise failure
 
 
 def settings_of_processes(master: str) -> dict[str, str]:
@@ -141,7 +147,7 @@ class SparkCluster:
 
     def gather(self, packets: Moving, tasks: int, work: Work) -> Moving:
         """Spread all packets over `tasks` partitions, each of them one task."""
-        return self._shuffle(packets, tasks).mapPartitions(
+        return self._shuffle(packets, tasks).mapPartitionsWithIndex(
             functools.partial(_run_on_all_packets, work, self.attempts)
         )
 
@@ -213,9 +219,10 @@ def _run_by_place(
 
 
 def _run_on_all_packets(
-    work: Work, attempts: int, written: Iterable[bytes]
+    work: Work, attempts: int, number: int, written: Iterable[bytes]
 ) -> Iterator[bytes]:
-    return _write_packets(_run_task(work, attempts, 0, _read_packets(written)))
+    # Its number is the place of what it finds, by which the next tasks are chosen.
+    return _write_packets(_run_task(work, attempts, number, _read_packets(written)))
 
 
 def _add_partitions(written: Iterable[bytes]) -> Iterator[bytes]:
@@ -283,16 +290,25 @@ def _spark_error_boundary() -> Iterator[None]:
     # Raised outside of the handler, for the reason given in `_run_task`.
     try:
         yield
-    except (Py4JError, PySparkException):
-        failed = True
+    except (Py4JError, PySparkException) as error:
+        ended = str(error).startswith(JAVA_ENDED)
     else:
-        failed = False
-    if failed:
-        raise TransientError(
-            "Spark did not complete the job",
-            why="Spark cannot be reached, lost its executors, or rejected a setting",
-            help="check the log of Spark; it is safe to run again",
-        )
+        return
+    if ended:
+        raise _start_error("Java ended at once, or JAVA_HOME has no Java")
+    raise TransientError(
+        "Spark did not complete the job",
+        why="Spark cannot be reached, lost its executors, or rejected a setting",
+        help="check the log of Spark; it is safe to run again",
+    )
+
+
+def _start_error(why: str) -> ConfigError:
+    return ConfigError(
+        "Spark cannot be started",
+        why=why,
+        help=f"check JAVA_HOME, SPARK_HOME and {SESSION}",
+    )
 
 
 def _attempt_number() -> int:

@@ -43,7 +43,7 @@ class SparkSettings:
 
     @classmethod
     def from_environment(cls) -> SparkSettings:
-        """The settings of RECON_SPARK_*; ConfigError for a wrong size."""
+        """The settings of RECON_SPARK_*; ConfigError for a wrong one."""
         span = _read_size(SPAN, cls().span)
         if span > MAX_SPAN:
             raise ConfigError(
@@ -51,12 +51,18 @@ class SparkSettings:
                 why="the place of a row in its span has 32 bits",
                 help="set it to 4GiB or less",
             )
+        out = os.environ.get(OUT)
+        if out is not None and not out.strip():
+            raise ConfigError(
+                f"{OUT} is set to an empty value",
+                help="set it to a folder or an s3:// URL, or unset it",
+            )
         return cls(
             span,
             _read_size(BUCKET, cls().bucket),
             _read_size(MOST, cls().most),
             os.environ.get(SHA256, "on") != "off",
-            os.environ.get(OUT),
+            out,
         )
 
     def bucket_bits(self, size: int) -> int:

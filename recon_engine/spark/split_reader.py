@@ -130,7 +130,6 @@ def join_results(
     header: Header,
     split_results: Iterable[SplitResult],
     sha256: str | None,
-    options: Options,
 ) -> CsvFile:
     """The file that its splits make up; raises the first error in it."""
     whole = _FileTotals(header)
@@ -139,11 +138,6 @@ def join_results(
         whole.add(each)
     rows, rejected = whole.counts.rows, whole.rejected
     check_trailer(header, rows, rejected)
-    if summed_columns(header):
-        totals = dict.fromkeys(summed_columns(header), Decimal(0))
-        for sums in whole.sums:
-            add_sums(header, totals, sums)
-        check_amounts(header, rows, rejected, totals, options)
     return CsvFile(
         path=header.path,
         uri=header.uri,
@@ -167,6 +161,20 @@ def join_results(
     )
 
 
+def check_split_sums(
+    header: Header,
+    split_results: Iterable[SplitResult],
+    file: CsvFile,
+    options: Options,
+) -> None:
+    """Compare the sums of a trailer with those of all splits, as `check_sums`."""
+    if summed_columns(header):
+        totals = dict.fromkeys(summed_columns(header), Decimal(0))
+        for each in split_results:
+            add_sums(header, totals, each.sums)
+        check_amounts(header, file.rows, file.rejects.count, totals, options)
+
+
 class _FileTotals:
     """The sum of the splits so far.
 
@@ -180,7 +188,6 @@ class _FileTotals:
         self.blanks: list[Reject] = []
         self.blank_lines = 0
         self.rejected = 0
-        self.sums: list[Sums] = []
         self.listed: list[Reject] = []
 
     def add(self, split_result: SplitResult) -> None:
@@ -190,7 +197,6 @@ class _FileTotals:
         if split_result.fault is not None:
             raise split_result.fault
         self.counts += split_result.counts
-        self.sums.append(split_result.sums)
         self.add_rejects(split_result.rejects.count, split_result.rejects.sample)
         self.blank_lines += split_result.blank_lines
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]

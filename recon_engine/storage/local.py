@@ -215,7 +215,7 @@ class LocalFolder:
 
     def _target(self, name: str) -> Path:
         path = self._at(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         return path
 
     def _claim(self, part: Path, target: Path) -> bool:
@@ -242,6 +242,18 @@ class LocalFolder:
             _sync_to_disk(folder)
             if folder == self.path:
                 return
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that last: `_sync_folders` sees none above."""
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    _sync_to_disk(folder.parent)
 
 
 def _rename_to_free_name(part: Path, target: Path) -> bool:

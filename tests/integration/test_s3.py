@@ -18,6 +18,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import botocore.endpoint
+import botocore.exceptions
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import create_loader
@@ -529,6 +530,50 @@ def test_an_unknown_profile_is_a_mistake_of_the_configuration(
     monkeypatch.setenv("AWS_PROFILE", "foreign")
     with pytest.raises(ConfigError) as caught:
         create_s3_client()
+    assert_nothing_foreign(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "localhost:9000"),
+        ("AWS_ENDPOINT_URL_S3", "foreign text"),
+        ("AWS_ENDPOINT_URL_S3", "http://[::1"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "foreign"),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "foreign"),
+        ("AWS_DEFAULTS_MODE", "foreign"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "foreign"),
+        ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "foreign"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "foreign"),
+    ],
+)
+def test_a_setting_that_aws_cannot_have_is_a_mistake_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    # The settings of instances are read where nothing else has credentials.
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        create_s3_client()
+    assert_nothing_foreign(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (botocore.exceptions.SSLError, {"endpoint_url": "u", "error": "foreign"}),
+        (botocore.exceptions.ProxyConnectionError, {"proxy_url": "foreign"}),
+        (botocore.exceptions.ConnectTimeoutError, {"endpoint_url": "foreign"}),
+        (botocore.exceptions.ReadTimeoutError, {"endpoint_url": "foreign"}),
+    ],
+)
+def test_an_error_of_the_network_is_none_of_the_disk(
+    kind: type[Exception], parameters: dict[str, str]
+) -> None:
+    with pytest.raises(StorageUnavailable) as caught, errors.translate_s3_errors("a"):
+        raise kind(**parameters)
+    assert (caught.value.why, caught.value.file) == (kind.__name__, "a")
     assert_nothing_foreign(caught.value)
 
 

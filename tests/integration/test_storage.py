@@ -33,6 +33,7 @@ from recon_engine.errors import (
 )
 from recon_engine.model import SourceFile
 from recon_engine.runtime.progress import ignore_advance
+from recon_engine.storage import local
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.s3.client import create_s3_client
 from recon_engine.storage.s3.prefix import S3Prefix
@@ -706,6 +707,19 @@ def test_missing_folders_for_results_are_made(tmp_path: Path, spool: Path) -> No
     place = LocalFolder(tmp_path / "not" / "yet")
     place.put(spool / "s", "a/b.csv")
     assert (tmp_path / "not/yet/a/b.csv").read_bytes() == b"1"
+
+
+def test_each_new_folder_is_on_disk_before_a_file_is_in_it(
+    tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The input is removed next, and may be in a folder that was there before."""
+    synced = list[Path]()
+    monkeypatch.setattr(local, "_sync_to_disk", synced.append)
+    (spool / "s").write_bytes(b"1")
+    LocalFolder(tmp_path / "not" / "yet").put(spool / "s", "a/b.csv")
+    above = [tmp_path, tmp_path / "not", tmp_path / "not/yet"]
+    assert synced[:3] == above
+    assert synced[-2:] == [tmp_path / "not/yet/a", tmp_path / "not/yet"]
 
 
 def test_what_is_neither_file_nor_folder_is_not_listed(tmp_path: Path) -> None:

@@ -688,6 +688,18 @@ def test_a_local_diff_loads_no_cloud_no_database_and_no_spark(pair: Path) -> Non
     assert modules.isdisjoint({*CLOUD, *SPARK, "recon_engine.config_file", "tomllib"})
 
 
+@pytest.mark.parametrize("name", ["JAVA_HOME", "SPARK_HOME"])
+def test_a_wrong_path_of_java_or_spark_is_a_wrong_setting(
+    pair: Path, name: str
+) -> None:
+    places = {"JAVA_HOME": "/usr", name: "/nonexistent"}
+    command = ("diff", "old.csv", "new.csv", "-k", "ID", "--engine", "spark")
+    ended = recon_program(*command, cwd=pair, **places)
+    assert ended.returncode == 2
+    assert "error[USAGE_ERROR]: Spark cannot be started" in ended.stderr
+    assert "  help: check JAVA_HOME, SPARK_HOME" in ended.stderr
+
+
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:
     assert loaded("import recon_engine", tmp_path).isdisjoint(HEAVY)
 

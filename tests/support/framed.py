@@ -33,7 +33,12 @@ from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.split_reader import join_results, merge_results, read_split
+from recon_engine.spark.split_reader import (
+    check_split_sums,
+    join_results,
+    merge_results,
+    read_split,
+)
 from recon_engine.spark.splits import cut_splits, take_census
 
 
@@ -535,7 +540,9 @@ def _join(header: Header, frame: Frame, size: int) -> Table:
             for at, span in enumerate(cut_splits(counted, start, end, 1 + header.lines))
         }
     whole = merge_results([found])
-    file = join_results(header, (whole[at] for at in sorted(whole)), None, options)
+    split_results = [whole[at] for at in sorted(whole)]
+    file = join_results(header, split_results, None)
+    check_split_sums(header, split_results, file, options)
     return Table(file.columns, ())
 
 

@@ -128,10 +128,13 @@ class InProcess:
         return answers
 
     def gather(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
+        of_task: list[list[Packet]] = [[] for _ in range(tasks)]
+        for packet in packets:
+            of_task[packet.place % tasks].append(packet)
         return [
             packet
-            for at in range(tasks)
-            for packet in _run_inline(work, at, iter(packets[at::tasks]))
+            for at, mine in enumerate(of_task)
+            for packet in _run_inline(work, at, iter(mine))
         ]
 
     def collect(self, packets: list[Packet]) -> list[Packet]:

@@ -34,7 +34,12 @@ from recon_engine.spark.kernel_splits import (
     plan_for_kernel,
 )
 from recon_engine.spark.packets import Packet
-from recon_engine.spark.session import JAVA_OPTIONS, settings_of_processes
+from recon_engine.spark.session import (
+    JAVA_OPTIONS,
+    _read_packets,
+    _run_on_all_packets,
+    settings_of_processes,
+)
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_tasks import blocks_of
 from recon_engine.spark.splits import Split, cut_at_newlines
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.header import Header
     from recon_engine.result import Reconciliation
+    from recon_engine.spark.packets import Packets
 
 needs_kernel = pytest.mark.skipif(
     binding.load_library() is None,
@@ -357,11 +363,30 @@ def test_a_packet_has_what_was_put_in(arrays: list[bytes], text: str) -> None:
     assert [bytes(view) for view in views] == arrays
 
 
+@pytest.mark.parametrize("number", [0, 33, 234])
+def test_what_a_task_gathers_is_at_its_own_place(number: int) -> None:
+    """The next round deals packets by their place: one task would get all of them."""
+
+    def work(at: int, packets: Packets) -> Packets:
+        yield Packet.for_driver(at, len([*packets]))
+
+    [written] = _run_on_all_packets(work, 1, number, iter(()))
+    assert [each.place for each in _read_packets([written])] == [number]
+
+
 def test_a_place_within_a_span_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "4GiB")
     assert SparkSettings.from_environment().span == 1 << 32
     monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", str((1 << 32) + 1))
     with pytest.raises(ConfigError, match="more than 4GiB"):
+        SparkSettings.from_environment()
+
+
+def test_an_empty_place_for_the_difference_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_OUT", " ")
+    with pytest.raises(ConfigError, match="RECON_SPARK_OUT is set to an empty value"):
         SparkSettings.from_environment()
 
 

@@ -11,6 +11,7 @@ from support.fault_table import small_disk
 
 import recon_engine as rx
 from recon_engine.errors import ConfigError, DiskFull, OutOfBudget
+from recon_engine.runtime import memory
 from recon_engine.runtime.memory import (
     BASE_BYTES,
     DIGESTS_SHARE,
@@ -67,6 +68,14 @@ def test_differences_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutOfBudget, match="are needed"):
         rx.diff(*files, keys="ID", memory_budget=str(BASE_BYTES + 1_000_000))
     assert rx.diff(*files, keys="ID").counts.missing == 2_000
+
+
+def test_the_peak_is_known_where_the_status_of_the_process_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t1000 kB\n")
+    monkeypatch.setattr(memory, "PROCESS_STATUS", tmp_path / "status")
+    assert memory.peak_rss_bytes() > 10 << 20
 
 
 def test_the_default_is_a_part_of_the_machine() -> None:

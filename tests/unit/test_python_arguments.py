@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,7 +12,12 @@ import pytest
 
 from recon_engine.hint_settings import BY_FLAG, write_python
 from recon_engine.options import OPTIONS, Option, Shape
-from recon_engine.python_arguments import UNSET, write_flags, write_for_python
+from recon_engine.python_arguments import (
+    UNSET,
+    WORDS,
+    write_flags,
+    write_for_python,
+)
 
 
 if TYPE_CHECKING:
@@ -140,6 +146,27 @@ def test_no_text_of_the_library_keeps_a_flag_in_python() -> None:
             assert not kept, f"{path.name}: {text}"
             assert written.count('"') % 2 == 0 or text.count('"') % 2, written
     assert checked > 80
+
+
+def words_after_flags(tree: ast.AST) -> Iterator[str]:
+    """The word that a text has directly after an option whose name is filled in."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for flag, text in itertools.pairwise(node.values):
+            if isinstance(flag, ast.FormattedValue) and isinstance(text, ast.Constant):
+                named = re.search(r"\bflag$|\bspell\(", ast.unparse(flag.value))
+                word = re.match(r" ([a-z]+)\b", str(text.value))
+                if named and word:
+                    yield word[1]
+
+
+def test_no_word_of_a_sentence_is_taken_for_the_value_of_an_option() -> None:
+    texts = (path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py"))
+    found = {word for text in texts for word in words_after_flags(ast.parse(text))}
+    # These are values.
+    assert found - {"none", "number"} <= WORDS
+    assert {"compares", "would", "is"} <= found
 
 
 def test_flags_of_a_hint_are_arguments() -> None:

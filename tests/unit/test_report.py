@@ -27,6 +27,7 @@ from recon_engine import diff
 from recon_engine.characters import escaped as visible
 from recon_engine.command_line import rebuild_command
 from recon_engine.model import (
+    UNMATCHED_ROWS,
     Acceptance,
     Cell,
     GateResult,
@@ -40,7 +41,6 @@ from recon_engine.report.chart import MIN_POINTS_FOR_MEDIAN, Point, draw_chart
 from recon_engine.report.page_data import (
     FIRST_CELLS,
     FIRST_ROWS,
-    UNMATCHED_ROWS,
     excerpt_values,
     take_rows_up_to,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,42 @@ from support.strategies import FEWER, Pair, edited, pairs, tables
 from support.suppression_oracle import SECRET, Known, accepted, dense_pairs, list_found
 
 import recon_engine as rx
+from recon_engine.api import _NamedInputs, read_options
 from recon_engine.compare import partial_result
-from recon_engine.config import NO_KEY, OnBadRow, OnSchemaDrift, Options
-from recon_engine.errors import ConfigError, OutOfBudget, ReconError
+from recon_engine.compare.engine import Hooks
+from recon_engine.compare.reread import Inputs
+from recon_engine.config import (
+    LIMITS,
+    NO_KEY,
+    OnBadRow,
+    OnSchemaDrift,
+    Options,
+)
+from recon_engine.errors import (
+    ConfigError,
+    EncodingError,
+    InputChanged,
+    MalformedInput,
+    OutOfBudget,
+    ReconError,
+)
 from recon_engine.inputs import csv_reader, quarantine
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.header import read_header
-from recon_engine.model import HintKind, Suppressible, Suppression
+from recon_engine.inputs.opening import open_input
+from recon_engine.model import (
+    SIDES,
+    UNMATCHED_ROWS,
+    HintKind,
+    Suppressible,
+    Suppression,
+)
+from recon_engine.report.page_data import build_page_data
+from recon_engine.runtime.progress import SILENT
 from recon_engine.spark import column_changes, split_reader
 from recon_engine.spark import splits as spans_module
 from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.driver import compare_on_cluster
+from recon_engine.spark.driver import SparkEngine, compare_on_cluster
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_reader import join_results, merge_results, read_split
 from recon_engine.spark.splits import cut_splits, take_census
@@ -84,9 +110,7 @@ def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> Csv
         ]
     numbered = list(enumerate(split_results))
     few = merge_results([merge_results([dict(numbered[part::2])]) for part in (0, 1)])
-    return join_results(
-        header, (few[at] for at, _ in numbered), None, Options(keys=NO_KEY)
-    )
+    return join_results(header, (few[at] for at, _ in numbered), None)
 
 
 def read_whole(path: Path, delimiter: str, policy: OnBadRow) -> dict[str, Any]:
@@ -184,7 +208,7 @@ def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
     assert shown(there) == shown(here)
     if limit == 5000:
         assert answer(there, pair.columns) == expected(pair, rules)
-    assert there.missing().height <= limit
+    assert there.missing().height <= max(limit, UNMATCHED_ROWS)
 
 
 def accept(column: str) -> Suppression:
@@ -306,8 +330,94 @@ def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
     d = reconciled(paths, options, SparkSettings(4096, 4096))
     assert d.counts.mismatched_cells == 6000
     assert d.mismatches().height <= 2 * 2 * 10
-    assert (d.counts.missing, d.missing().height) == (3000, 10)
-    assert shown(d) == shown(rx.diff(*paths, sha256=True, keys="id", detail_limit=10))
+    assert (d.counts.missing, d.missing().height) == (3000, UNMATCHED_ROWS)
+    here = rx.diff(*paths, sha256=True, keys="id", detail_limit=10)
+    assert shown(d) == shown(here)
+    assert build_page_data(d)["missing"] == build_page_data(here)["missing"]
+
+
+@pytest.mark.parametrize("masks", [{}, {"v": "redact"}])
+def test_the_driver_gets_the_unpairable_rows_that_are_shown(
+    tmp_path: Path, masks: dict[str, str]
+) -> None:
+    """They are no differences: these may be few, and all of them be there."""
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        rows = "".join(f"{chr(122 - at % 26)}bad,{at}\n" for at in range(500))
+        path.write_text("v,id\n" + rows)
+    given: dict[str, Any] = {"keys": "id", "derive": 'x,y=split(v,"-")', "masks": masks}
+    given["detail_limit"] = 2
+    settings = SparkSettings(1000, 1000, whole=100)
+    d = reconciled(paths, read_options(given), settings)
+    here = rx.diff(*paths, sha256=True, **given)
+    assert shown(d) == shown(here)
+    assert (d.old.unpairable, here.unpairable().height) == (500, 1000)
+    assert d.unpairable().height == 4
+    of_old = [each.filter(pl.col("side") == "old").head(2) for each in
+              (d.unpairable(), here.unpairable())]  # fmt: skip
+    assert of_old[0].equals(of_old[1])
+
+
+def test_rows_with_context_of_a_sample_are_read_again(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "xy", strict=True):
+        rows = "".join(f"1,{value}{at}\n" for at in range(6))
+        path.write_text(f"id,v\n{rows}2,{value}\n3,z\n")
+    options = Options(keys=("id",), detail_limit=3)
+    d = reconciled(paths, options, SparkSettings(40, 40))
+    pinned = replace(d, inputs=Inputs.pin(*paths, options, LIMITS))
+    assert (d.mismatches().height, pinned.rows(context="all").height) == (3, 7)
+    here = rx.diff(*paths, keys="id", detail_limit=3)
+    assert pinned.rows(context="all").equals(here.rows(context="all"))
+    # A cell that the sample has is another one: these are other inputs.
+    other = replace(d.frames, cells=d.frames.cells.with_columns(old=pl.lit("w")))
+    with pytest.raises(InputChanged):
+        replace(pinned, frames=other).rows(context="all")
+
+
+def test_a_refused_row_comes_before_a_sum_of_the_other_side(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    paths[0].write_text("id,v\n1,5\n2,6\nT,99\n")
+    paths[1].write_text("id,v\n1,5\n2,6,7\n")
+    given: dict[str, Any] = {"keys": "id", "old_trailer": "T", "old_trailer_sum": "2=v"}
+    options = read_options(given)
+    headers = tuple(
+        open_input(
+            path, uri=str(path), side=name, options=options, limits=LIMITS,
+            folder=tmp_path,
+        )
+        for path, name in zip(paths, SIDES, strict=True)
+    )  # fmt: skip
+    sources = tuple(map(LocalSource.of, headers))
+    with pytest.raises(MalformedInput) as there:
+        compare_on_cluster(
+            headers, sources, options, DAY,  # type: ignore[arg-type]
+            cluster=InProcess(), settings=SparkSettings(40, 40),
+        )  # fmt: skip
+    with pytest.raises(MalformedInput) as here:
+        rx.diff(*paths, **given)
+    assert vars(there.value)["message"] == vars(here.value)["message"]
+    assert there.value.line == here.value.line == 3
+
+
+def test_an_encoding_is_proposed_where_tables_are_read_here_too(tmp_path: Path) -> None:
+    """As for `--stage`."""
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        path.write_bytes("id,v\n1,a\n2,caf\u00e9\n".encode("cp1252"))
+    options = Options(keys=("id",))
+    engine = SparkEngine(SparkSettings(), commits=False)
+
+    class Both(Hooks):
+        needs_tables = True
+
+    with ExitStack() as stack:
+        inputs = _NamedInputs(
+            (str(paths[0]), str(paths[1])), options, LIMITS, stack, SILENT, hashes=True
+        )
+        with pytest.raises(EncodingError) as caught:
+            engine.compare(inputs, options, DAY, SILENT, Both())
+    assert "--encoding cp1252 (OLD: " in str(caught.value.help)
 
 
 def whole(out: Path, kind: str) -> pl.DataFrame:

@@ -164,10 +164,11 @@ def _peer_of_socket(connected: socket.socket) -> tuple[int, int] | None:
 
 def find_server_pid(cluster: Cluster) -> int | None:
     """The server's process, ready or not: its cluster is its working folder (Linux)."""
-    pid = (read_pid_file(cluster) or [""])[0].strip()
     # Without /proc (macOS) only a server that answers is known.
     if not (PROCESSES / "self").exists():
-        return int(pid) if find_postmaster(cluster) else None
+        found = find_postmaster(cluster)
+        return found.pid if found else None
+    pid = (read_pid_file(cluster) or [""])[0].strip()
     with suppress(OSError):
         if (PROCESSES / pid / "cwd").readlink() == cluster.path:
             return int(pid)

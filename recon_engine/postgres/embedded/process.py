@@ -251,14 +251,16 @@ def _end_process(process: Process) -> None:
 
 def stop_server(cluster: Cluster) -> None:
     """Ask for a fast shutdown and wait until no process of the server is left."""
+    # First: the server removes its pid file when it ends, which may be any moment.
+    lines = read_pid_file(cluster)
     if (pid := find_server_pid(cluster)) is None:
         return
-    # Now: the server removes its pid file when it ends.
-    sockets = Path(read_pid_file(cluster)[4])
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
         if wait_until(STOP_SECONDS, lambda: is_unlocked(cluster.sibling_path("lock"))):
             break
-    with suppress(OSError):
-        sockets.rmdir()
+    # The folder of the socket; a server that only starts has not written it yet.
+    for folder in lines[4:5]:
+        with suppress(OSError):
+            Path(folder).rmdir()

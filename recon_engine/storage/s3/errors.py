@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as botocore
 
+from recon_engine.aws.client import NO_SIGN_IN, NOT_SET_UP
 from recon_engine.errors import (
     ConfigError,
     PermissionDenied,
@@ -81,11 +82,12 @@ def is_condition_unmet(error: botocore.ClientError) -> bool:
 @contextmanager
 def translate_s3_errors(name: str) -> Iterator[None]:
     """Raise an error of recon_engine.errors for one of botocore, without its text."""
-    try:
-        with translate_disk_errors(name):
+    # The disk comes last: errors of TLS, of a proxy and of time are OSErrors too.
+    with translate_disk_errors(name):
+        try:
             yield
-    except (botocore.ClientError, botocore.BotoCoreError, Boto3Error) as error:
-        raise _translate_error(error, name) from None
+        except (botocore.ClientError, botocore.BotoCoreError, Boto3Error) as error:
+            raise _translate_error(error, name) from None
 
 
 def _translate_error(error: Exception, name: str) -> ReconError:
@@ -94,9 +96,9 @@ def _translate_error(error: Exception, name: str) -> ReconError:
     if isinstance(cause, botocore.ClientError):
         return _error_from_reply(_server_code(cause), http_status(cause), name)
     why = type(cause or error).__name__
-    if isinstance(cause, _NO_SIGN_IN):
+    if isinstance(cause, NO_SIGN_IN):
         return _permission_denied(name, why)
-    if isinstance(cause, _NOT_SET_UP):
+    if isinstance(cause, NOT_SET_UP):
         return _configuration_error(name, why)
     return _storage_unavailable(name, why)
 
@@ -138,7 +140,8 @@ def _configuration_error(name: str, why: str) -> ConfigError:
         "S3 cannot be reached with this configuration",
         file=name,
         why=why,
-        help="check the bucket, AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL_S3",
+        help="check the bucket, AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_S3 and the"
+        " other AWS_* variables",
     )
 
 
@@ -151,23 +154,6 @@ def _storage_unavailable(name: str, why: str) -> StorageUnavailable:
     )
 
 
-_NO_SIGN_IN = (
-    botocore.NoCredentialsError,
-    botocore.PartialCredentialsError,
-    botocore.CredentialRetrievalError,
-    botocore.TokenRetrievalError,
-    botocore.SSOError,
-)
-_NOT_SET_UP = (
-    botocore.ConfigNotFound,
-    botocore.ConfigParseError,
-    botocore.EndpointProviderError,
-    botocore.InvalidConfigError,
-    botocore.InvalidRegionError,
-    botocore.NoRegionError,
-    botocore.ParamValidationError,
-    botocore.ProfileNotFound,
-)
 _DENIED = frozenset(
     {
         "AccessDenied",
