@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import struct
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -73,7 +74,11 @@ def open_session() -> SparkSession:
     builder = builder.config("spark.shuffle.checksum.enabled", "false")
     # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
-    if master := os.environ.get(MASTER):
+    master = os.environ.get(MASTER)
+    if _starts_workers_here(master):
+        # Spark would start the `python3` of $PATH, which may have other packages.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master:
         builder = builder.master(master)
         for name, value in settings_of_processes(master).items():
             builder = builder.config(name, value)
@@ -93,6 +98,12 @@ def open_session() -> SparkSession:
     except OSError:
         failure = _start_error("SPARK_HOME does not name a folder with Spark")
     raise failure
+
+
+def _starts_workers_here(master: str | None) -> bool:
+    """Whether the workers of Python are processes that this one starts by Java."""
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    return master.startswith("local") if master else not is_submitted
 
 
 def settings_of_processes(master: str) -> dict[str, str]:

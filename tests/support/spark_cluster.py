@@ -64,7 +64,6 @@ def environment(folder: Path, flags: str = "") -> dict[str, str]:
     java.chmod(0o755)
     return {
         "JAVA_HOME": str(folder / "java"),
-        "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
         "SPARK_WORKER_DIR": str(folder / "work"),

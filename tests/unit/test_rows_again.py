@@ -90,12 +90,18 @@ def test_rows_with_context_are_rows_of_both_sides(
         *(f"{name}_{side}" for name in pair.columns for side in ("old", "new")),
         "differs",
     ]
+    # A code that a table does not list differs from itself, too.
+    listed = {name for name, each in rules.items() if any("map(" in r for r in each)}
     named = Counter[str]()
     for row in whole.rows():
         differing = row[-1].split(", ")
         named.update(differing)
         both = dict(zip(whole.columns, row, strict=True))
-        assert all(both[f"{name}_old"] != both[f"{name}_new"] for name in differing)
+        assert all(
+            both[f"{name}_old"] != both[f"{name}_new"]
+            for name in differing
+            if name not in listed
+        )
         key, *texts = row[: pair.width], *row[pair.width : -1]
         assert (*key, *texts[0::2]) in pair.old
         assert tuple(texts[1::2]) in [each[pair.width :] for each in pair.new]
