@@ -1107,7 +1107,8 @@ def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a ladder
     if damaged(old, new) or damaged(new, old):
         return "encoding_damage"
     if a is not None and b is not None:
-        if a == -b:
+        # Not `-b`, which rounds to 28 digits.
+        if a == b.copy_negate():
             return "sign_flip"
         if is_scaled(a, b):
             return "scale"
@@ -1157,14 +1158,13 @@ def damaged(whole: str, other: str) -> bool:
     """Whether one text is what a wrong encoding makes of another."""
     if whole.isascii():
         return False
-    for codec in ("cp1252", "latin-1"):
-        # Python knows no cp1252 for five bytes; Windows reads them as controls.
-        read = "".join(
-            bytes([byte]).decode(codec, "replace").replace("\ufffd", chr(byte))
-            for byte in whole.encode()
-        )
-        if read == other:
-            return True
+    # Each byte by itself: programs differ in which controls of cp1252 they read.
+    data = whole.encode()
+    if len(data) == len(other) and all(
+        char in {bytes([byte]).decode("cp1252", "replace"), chr(byte)} - {"\ufffd"}
+        for byte, char in zip(data, other, strict=True)
+    ):
+        return True
     if len(whole) == len(other):
         return "?" in other.replace("\ufffd", "?") and all(
             o == w or (o in "?\ufffd" and not w.isascii() and w != "\ufffd")
@@ -1195,9 +1195,8 @@ def is_scaled(a: Decimal, b: Decimal) -> bool:
     """Whether one is the other times a power of ten."""
     if a == 0 or b == 0 or (a < 0) != (b < 0):
         return False
-    return str(int(Decimal(a).scaleb(60))).rstrip("0") == str(
-        int(Decimal(b).scaleb(60))
-    ).rstrip("0")
+    digits = ["".join(map(str, each.as_tuple().digits)) for each in (a, b)]
+    return digits[0].strip("0") == digits[1].strip("0")
 
 
 FORMATS = {
