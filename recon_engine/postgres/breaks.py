@@ -163,18 +163,26 @@ TOUCHED: Final = f"{FACTS} WHERE book = %(book)s AND as_of_run = %(last)s AND NO
 # All statements below run in the transaction that publishes a run. It holds the
 # advisory lock of the dataset (publish.ONE_AT_A_TIME): no other run changes this book.
 
-# The last observation of the book, whether it is of this pair, and the day on which
-# this pair was first observed.
+# One row: the last observation of the book, whether it is of this pair, the first day
+# of this pair in the dataset, tracked or not, whether the last observation is of a pair
+# that came after it, and the observation with whose rules those of this run are
+# compared: that of another pair, if there is one.
 # ADBC binds these values as text, so each is cast from text.
 LAST_OBSERVATION: Final = """
 WITH observation AS (
     SELECT * FROM metrics.break_summary
     WHERE book = ($1::text)::uuid AND tracking = 'tracked'
+), pairs AS (
+    SELECT DISTINCT ON (pair) pair, ordinal, coalesce(as_of, run_date)::text AS day
+    FROM metrics.break_summary WHERE dataset = $3::text ORDER BY pair, ordinal
 )
-SELECT run_id::text, pair = ($2::text)::uuid,
-    (SELECT coalesce(as_of, run_date)::text FROM observation
-     WHERE pair = ($2::text)::uuid ORDER BY ordinal LIMIT 1)
-FROM observation ORDER BY ordinal DESC LIMIT 1
+SELECT last.run_id::text, last.pair = this.pair, own.day, own.ordinal < pairs.ordinal,
+    (SELECT run_id::text FROM observation o
+     ORDER BY o.pair = this.pair, o.ordinal DESC LIMIT 1)
+FROM (SELECT ($2::text)::uuid AS pair) this
+    LEFT JOIN pairs own USING (pair)
+    LEFT JOIN (SELECT * FROM observation ORDER BY ordinal DESC LIMIT 1) last ON true
+    LEFT JOIN pairs ON pairs.pair = last.pair
 """
 # Undo the last observation, in two steps: delete the breaks that it created, and
 # restore the earlier state of those that it changed. `before` holds one step
@@ -425,11 +433,11 @@ ORDER BY 5 DESC, 2, 3, 4
 """  # noqa: S608 - constants above
 # What Postgres gives for `grouping`: a bit for each column that is not in the set.
 GROUPED_BY: Final = {7: "", 3: "state", 5: "kind", 6: "column"}
-# The observation of the book before that of a run.
+# The observation of the book before that of a run: of another pair, if there is one.
 PREVIOUS: Final = """(
     SELECT t.run_id FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' AND t.ordinal < b.ordinal
-    ORDER BY t.ordinal DESC LIMIT 1
+    ORDER BY t.pair = b.pair, t.ordinal DESC LIMIT 1
 )"""
 # Whether rows of a full feed were not compared.
 NOT_COMPARED: Final = """EXISTS (
@@ -612,20 +620,19 @@ def track_breaks(
         str(observation.run_id),
         observation.day.isoformat(),
     )
-    found = _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair))
-    match found:
-        case [(last, True, first)]:
-            # The same pair again: undo its first observation before it is made anew, or
-            # each difference would count as seen twice.
-            for statement in (FORGET, RESTORE):
-                cursor.execute(statement, (book, last))
-            seen_on = first
-        # Other pairs were observed since this one: only the last observation can be
-        # undone.
-        case [(_, _, str())]:
-            return Breaks(Tracking.SUPERSEDED, observation.differences)
-        case _:
-            seen_on = day
+    this = book, str(observation.pair), observation.dataset
+    [(last, again, first, followed, previous)] = _fetch_all(
+        cursor, LAST_OBSERVATION, *this
+    )
+    if again:
+        # The same pair again: undo its first observation before it is made anew, or
+        # each difference would count as seen twice.
+        for statement in (FORGET, RESTORE):
+            cursor.execute(statement, (book, last))
+    elif followed:
+        # Only the last observation can be undone.
+        return Breaks(Tracking.SUPERSEDED, observation.differences)
+    seen_on = first or day
     _ingest_breaks(cursor, breaks_seen)
     facts = str(observation.rejected), str(observation.complete)
     states = dict(
@@ -644,9 +651,8 @@ def track_breaks(
         accepted_appeared=appeared,
         oldest_unaccepted_days=oldest_unaccepted,
     )
-    changed = any(
-        _fetch_all(cursor, RULES_CHANGED, last, run_id) == [(True,)]
-        for last, *_ in found
+    changed = previous is not None and (
+        _fetch_all(cursor, RULES_CHANGED, previous, run_id) == [(True,)]
     )
     as_of = date.fromisoformat(seen_on)
     lacks_rows = observation.feed is Feed.FULL and observation.rejected

@@ -74,6 +74,8 @@ BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 # `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
 # no suppression failed. Without gates, active suppressions have to cover all that
 # differs. `clean` is `describe_clean_state` for the breaks as the run left them.
+# Results are in the order of their publication, by the clock of the database, which is
+# the order in which breaks follow each other.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -104,8 +106,9 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
         false
     ) OR EXISTS (
         SELECT FROM metrics.pipeline_run_log l
-            JOIN metrics.recon_summary USING (run_id)
-        WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
+            JOIN metrics.recon_summary later USING (run_id)
+        WHERE l.dataset = r.dataset
+            AND (later.created_ts, l.run_id) > (s.created_ts, r.run_id)
             AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
                 = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
     )) AS replaced,
@@ -136,10 +139,10 @@ FROM metrics.pipeline_run_log r
     ) u
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
     AND (s.run_id IS NOT NULL OR NOT %(results)s)
-    AND r.run_ts < coalesce((
-        SELECT run_ts FROM metrics.pipeline_run_log WHERE run_id = %(before)s
+    AND coalesce(s.created_ts, r.run_ts) < coalesce((
+        SELECT created_ts FROM metrics.recon_summary WHERE run_id = %(before)s
     ), 'infinity')
-ORDER BY r.run_ts DESC, r.run_id DESC LIMIT %(limit)s
+ORDER BY coalesce(s.created_ts, r.run_ts) DESC, r.run_id DESC LIMIT %(limit)s
 """
 RESULT: Final = """
 SELECT s.*, r.run_ts, r.config, r.engine_version, r.old_uri, r.new_uri,
@@ -190,7 +193,8 @@ def list_runs(
 ) -> list[PastRun]:
     """Runs of a dataset that are not in progress, latest first, at most `limit`.
 
-    `before`: only runs that started before it. `results`: only runs with a result.
+    `before`: only results that were published before that of this run, if it has one.
+    `results`: only runs with a result.
     `replacing`: the result of a run that is not recorded yet: it takes the place of
     earlier ones of the same files.
     """

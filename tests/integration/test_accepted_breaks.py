@@ -9,8 +9,8 @@ import shlex
 import tomllib
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import polars as pl
@@ -43,13 +43,14 @@ from recon_engine.inputs.opening import open_input
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.options import Format
 from recon_engine.pipeline import runner
-from recon_engine.postgres import history
+from recon_engine.postgres import history, run_log
 from recon_engine.postgres.breaks import (
     BreakFilter,
     Observation,
     format_breaks,
     list_breaks,
 )
+from recon_engine.postgres.changed_settings import list_changed_settings
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.publish import Publication, publish_run
 from recon_engine.postgres.run_log import make_uuid7
@@ -57,6 +58,7 @@ from recon_engine.report import history_page, result_page
 
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
     from support.sites import FolderSite
@@ -470,6 +472,29 @@ def test_a_pair_that_is_compared_again_counts_once(site: FolderSite) -> None:
     assert page.count("(replaced)") == 1
 
 
+def test_results_are_in_the_order_of_publication_whatever_the_clock_of_a_worker(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=2)
+
+    run_day(site, 1, 20, 1, replace(ACCEPTING, suppressions=()))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_log, "datetime", Clock)
+        last = run_day(site, 1, 20, 1)
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+        latest = history.find_run_id(connection, "latest", "claims")
+        settings = list_changed_settings(connection, last.record.run_id)
+        before = history.list_runs(connection, "claims", 10, before=latest)
+    assert [run.replaced for run in runs] == [False, True]
+    assert latest == runs[0].run_id == last.record.run_id
+    assert [run.run_id for run in before] == [runs[1].run_id]
+    assert settings == ["suppress"]
+
+
 def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
     run_day(site, 1, 20, 1, Options(keys=("ID",)))
     ruled = Options(keys=("ID",), rules={"STATUS": ("casefold",)})
@@ -488,6 +513,18 @@ def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
         ]
     summaries = [each.breaks and each.breaks.summary for each in facts]
     assert summaries == [shown, format_breaks(third.breaks)]
+    # A pair that is compared again is compared with the other pair before it.
+    run_day(site, 4, 20, 1, Options(keys=("ID",)))
+    again = run_day(site, 4, 20, 1, ruled)
+    assert again.breaks is not None
+    assert not again.breaks.rules_changed
+    again = run_day(site, 4, 20, 1, Options(keys=("ID",)))
+    assert again.breaks is not None
+    assert again.breaks.rules_changed
+    with open_connection(site.database) as connection:
+        _, page = history.load_result(connection, again.record.run_id)
+    assert page.breaks is not None
+    assert page.breaks.summary == format_breaks(again.breaks)
 
 
 CODES = {"old": "PAID,paid", "new": "paid,PAID"}

@@ -207,6 +207,24 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
     }
 
 
+def test_an_older_pair_that_was_over_the_limit_changes_no_break(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c", break_limit=1)
+    look(site, "2", "1,10,a", "2,20,b", "3,30,c")
+    found = look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    assert (found.tracking, states(site)) == (Tracking.SUPERSEDED, {})
+    # One that no other pair has followed is observed on its own day.
+    look(site, "3", "1,11,a", "2,21,b", "3,30,c", break_limit=1)
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE metrics.break_summary SET run_date = run_date - 3")
+    look(site, "2", "1,10,a", "2,20,b", "3,30,c")
+    found = look(site, "3", "1,11,a", "2,21,b", "3,30,c")
+    assert counted(found) == {"new": 2, "open": 2}
+    assert found.as_of == datetime.now(UTC).date() - timedelta(3)
+
+
 def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
     site.deliver()
     assert site.run(break_limit=0).breaks is None

@@ -22,6 +22,7 @@ from support.sites import NEW, OLD, REFUSED, BucketSite, FolderSite, Site
 
 from recon_engine.compare import local_engine
 from recon_engine.config import (
+    Feed,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -296,6 +297,65 @@ def test_other_options_are_another_run(folders: FolderSite) -> None:
     again = folders.run(options=Options(keys=("ID",), ignore=("NOTE",)))
     assert again.record.status is RunStatus.SUCCEEDED
     assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 2
+
+
+def test_earlier_settings_are_applied_again(folders: FolderSite) -> None:
+    """What was recorded under other settings of a pair is not the present state."""
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+
+    def run(day: int = 23, **changes: Any) -> tuple[str, int]:
+        folders.deliver(day=f"202611{day}")
+        ended = folders.run(**changes)
+        of_run = f"WHERE run_id = '{ended.record.run_id}'"
+        log = f"SELECT status, revision FROM metrics.pipeline_run_log {of_run}"
+        [row] = folders.rows(log)
+        assert folders.names(folders.inbound) == {}
+        return row["status"], row["revision"]
+
+    assert run() == ("SUCCEEDED", 1)
+    assert run(options=rule) == ("SUCCEEDED", 1)
+    assert run() == ("SUCCEEDED", 2)
+    assert run() == ("ALREADY_DONE", 1)
+    [changed] = folders.rows(
+        "SELECT state FROM metrics.break WHERE column_name = 'PAID'"
+    )
+    assert changed == {"state": "new"}
+    assert run(options=rule) == ("SUCCEEDED", 2)
+    assert run(24, options=rule) == ("SUCCEEDED", 1)
+    # The last result of this pair is of these settings, whatever came later.
+    assert run(options=rule) == ("ALREADY_DONE", 1)
+    assert run(options=rule, feed=Feed.FULL) == ("SUCCEEDED", 3)
+    assert run(options=rule, feed=Feed.FULL) == ("ALREADY_DONE", 1)
+    assert run(options=rule) == ("SUCCEEDED", 4)
+
+
+def test_earlier_settings_are_applied_again_after_a_crash(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that died makes no result, and one that is recorded is the last."""
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+    folders.deliver()
+    folders.run()
+    folders.deliver()
+    folders.run(options=rule)
+    folders.deliver()
+    for name in ("publish_run", "archive_inputs"):
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, name, crash)
+            with pytest.raises(SystemExit):
+                folders.run()
+    assert folders.run().record.status is RunStatus.NO_FILES
+    folders.deliver()
+    assert folders.run().record.status is RunStatus.ALREADY_DONE
+    results = folders.rows(
+        "SELECT revision FROM metrics.pipeline_run_log r"
+        " JOIN metrics.recon_summary s USING (run_id) ORDER BY s.created_ts"
+    )
+    assert [row["revision"] for row in results] == [1, 1, 2]
 
 
 def one_file(site: Site) -> None:
