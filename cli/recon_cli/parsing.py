@@ -31,7 +31,7 @@ def parse_values(option: Option, texts: list[str] | None, filed: Any = None) -> 
     given = texts or _read_variable(option)
     match option.shape:
         case Shape.NAMES:
-            return _parse_names(given) or filed or ()
+            return parse_names(given) or filed or ()
         case Shape.RENAMES:
             return {**(filed or {}), **parse_column_map(filter(str.strip, given))}
         case Shape.COLUMN_VALUE:
@@ -51,7 +51,7 @@ def _read_variable(option: Option) -> list[str]:
     return value.split(option.separator) if option.separator else [value]
 
 
-def _parse_names(texts: list[str]) -> tuple[str, ...]:
+def parse_names(texts: list[str]) -> tuple[str, ...]:
     """Names that are separated by commas, without the blanks around them.
 
     A name that holds a comma, or blanks at its ends, is in double quotes.

@@ -38,6 +38,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from recon_engine.command_line import quote_name, quoted
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
@@ -364,11 +365,26 @@ LAST_TRACKED: Final = """(
     SELECT t.run_id FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
 )"""
+# Of a run, of a book, or else of the last run that tracked breaks.
 LATEST: Final = f"""
-SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKED}
+SELECT b.book, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKED}
 FROM metrics.break_summary b
-WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
+WHERE b.dataset = %(dataset)s AND b.book = coalesce(%(book)s, b.book)
+ORDER BY b.run_id IS NOT DISTINCT FROM %(run)s DESC, b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
+# What the last result of the dataset made of which breaks; NULLs if it tracked none.
+LAST_RESULT: Final = """
+SELECT b.tracking, b.book
+FROM metrics.recon_summary s LEFT JOIN metrics.break_summary b USING (run_id)
+WHERE s.dataset = %s ORDER BY s.created_ts DESC, s.run_id DESC LIMIT 1
+"""
+# The other books of a dataset, with the last observation and the keys of each.
+OTHER_BOOKS: Final = """
+SELECT DISTINCT ON (b.book) b.book, b.run_id, s.keys
+FROM metrics.break_summary b JOIN metrics.recon_summary s USING (run_id)
+WHERE b.dataset = %s AND b.book <> %s AND b.tracking = 'tracked'
+ORDER BY b.book, b.ordinal DESC
+"""
 # The key of the breaks of a run, its options, and whether a column of the key is
 # masked: its values then find no row.
 KEY_OF_RUN: Final = """
@@ -424,6 +440,10 @@ ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
 LEFT_OUT: Final = f"""{JUDGED}
 SELECT count(*) FROM metrics.break
 WHERE book = %(book)s AND {{which}} AND {ACCEPTED}
+"""  # noqa: S608 - constants above
+UNACCEPTED: Final = f"""{JUDGED}
+SELECT count(*) FROM metrics.break
+WHERE book = %(book)s AND open AND NOT {ACCEPTED}
 """  # noqa: S608 - constants above
 COUNTED: Final = f"""{JUDGED}
 SELECT grouping(state, kind, column_name), state, kind, column_name, count(*)
@@ -794,7 +814,8 @@ class BreakPage:
 
     `totals`: this number by `state`, by `kind` and by `column`, largest first; the
     column of a missing or extra row is None. `as_of`: the day of the last observation;
-    ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
+    ages count up to it. `outdated`: why the last run did not update them; empty if it
+    did. `others`: what is said of open breaks under other key columns. `keys`: the key
     columns; empty if a mask hides their values. `left_out`: the accepted breaks that
     fit the filter and are not listed. `inputs`: the URLs of the archived files that the
     first break was last seen in; empty if they are unknown. `suppressions`: those of
@@ -809,7 +830,8 @@ class BreakPage:
     total: int
     totals: Mapping[str, Mapping[str | None, int]]
     as_of: date
-    tracking: Tracking
+    outdated: str = ""
+    others: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     left_out: int = 0
     inputs: tuple[str, ...] = ()
@@ -824,26 +846,34 @@ def list_breaks(
     dataset: str,
     wanted: BreakFilter | None = None,
     limit: int | None = None,
+    key_columns: Sequence[str] = (),
 ) -> BreakPage:
     """The breaks of a dataset that fit a filter, or the open ones.
 
-    The book is that of the key columns of the dataset's last run. Raises ConfigError
-    for a dataset whose breaks have never been tracked.
+    The book is that of `key_columns`, or of the run of the filter, or else of the last
+    run that tracked breaks. Raises ConfigError for a dataset or key columns whose
+    breaks have never been tracked.
     """
+    wanted = wanted or BreakFilter()
+    asked = {
+        "dataset": dataset,
+        "book": book_of(dataset, key_columns) if key_columns else None,
+        "run": wanted.run,
+    }
     with open_connection(address) as connection, translate_database_errors():
-        latest = connection.execute(LATEST, [dataset]).fetchone()
+        latest = connection.execute(LATEST, asked).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
-            book, tracking, as_of, run_id, tracked_run = latest
+            book, as_of, run_id, tracked_run = latest
+            last = connection.execute(LAST_RESULT, [dataset]).fetchone()
             found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
             keys, options, masked, drifted = found or ((), {}, False, ())
             texts: list[str] = []
-            if keys and not masked and wanted is not None and wanted.key:
+            if keys and not masked and wanted.key:
                 texts = find_key_texts(connection, book, wanted.key, keys, options)
             page = _listing(
                 connection,
                 book,
-                Tracking(tracking),
                 as_of,
                 tracked_run,
                 wanted,
@@ -853,16 +883,48 @@ def list_breaks(
             set_to = connection.execute(SUPPRESSIONS_OF_RUN, [tracked_run]).fetchone()
             return replace(
                 page,
+                outdated=_say_why_outdated(book, *last or (None, None)),
+                others=tuple(describe_other_keys(connection, dataset, book)),
                 keys=() if masked else tuple(keys),
                 key_columns=tuple(keys),
                 drifted=tuple(drifted),
                 inputs=_find_inputs(connection, book, page),
                 suppressions=set_to[0] if set_to else None,
             )
+    if key_columns and dataset in known:
+        raise ConfigError(
+            f"no run of {dataset} tracked breaks under these key columns",
+            help="name them as the run had them, in its order",
+        )
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
+
+
+def _say_why_outdated(book: UUID, tracking: str | None, last_book: UUID | None) -> str:
+    """Why the last result left the breaks of a book as they were; empty if not so."""
+    if tracking is None:
+        return "it did not track breaks"
+    if last_book != book:
+        return "it has other key columns"
+    return UNCHANGED.get(Tracking(tracking), "")
+
+
+def describe_other_keys(
+    connection: psycopg.Connection, dataset: str, book: UUID
+) -> Iterator[str]:
+    """What is said of breaks of other books that are open and not accepted."""
+    for other, run_id, keys in connection.execute(OTHER_BOOKS, [dataset, book]):
+        values = {"book": other, "run": run_id}
+        [(count,)] = connection.execute(UNACCEPTED.encode(), values).fetchall()
+        if count:
+            listed = ",".join(quote_name(name, ",") for name in keys)
+            are = format_count(count, "break")
+            yield (
+                f"{are} under other keys {'are' if count > 1 else 'is'} open:"
+                f" recon breaks --keys {quoted(listed)}"
+            )
 
 
 def _find_inputs(
@@ -904,17 +966,16 @@ def read_breaks_of_run(
     if not last:
         return breaks, None
     return breaks, _listing(
-        connection, book, breaks.tracking, standing_as_of, tracked_run, None, limit
+        connection, book, standing_as_of, tracked_run, BreakFilter(), limit
     )
 
 
 def _listing(
     connection: psycopg.Connection,
     book: UUID,
-    tracking: Tracking,
     as_of: date,
     run_id: UUID | None,
-    wanted: BreakFilter | None,
+    wanted: BreakFilter,
     limit: int | None,
     key_texts: Sequence[str] = (),
 ) -> BreakPage:
@@ -923,7 +984,6 @@ def _listing(
     `run_id`: the run whose suppressions decide which of them are accepted. `key_texts`:
     other texts of the key of the filter.
     """
-    wanted = wanted or BreakFilter()
     values: dict[str, Any] = {"book": book, "as_of": as_of, "limit": limit}
     values |= {"run": run_id, **wanted.values}
     values["keys"] = [*values["keys"], *key_texts]
@@ -949,7 +1009,6 @@ def _listing(
         total,
         totals,
         as_of,
-        tracking,
         left_out=left_out,
         occurrences=tuple(row[-1] for row in rows),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -327,9 +327,13 @@ def load_result(
             Applied(**each) for _, each in sorted(summary["applied"].items())
         ),
     )
-    return result, load_facts(
+    facts = load_facts(
         connection, run_id, summary["dataset"], summary["run_ts"], options
     )
+    if counts.mismatched_rows and not result.sample and kept.get("detail_limit"):
+        # A purge keeps the names of the files that it deletes.
+        facts = replace(facts, files=None, deleted=True)
+    return result, facts
 
 
 def is_unsettled(connection: psycopg.Connection, run_id: UUID) -> bool:
@@ -359,7 +363,7 @@ def load_facts(
         started=started,
         options=options,
         past=list_runs(connection, dataset, TREND_RUNS, before=run_id, results=True),
-        breaks=_load_breaks(connection, run_id),
+        breaks=_load_breaks(connection, run_id, dataset),
         files=files,
     )
 
@@ -491,7 +495,9 @@ def _restore_new_names(
     return {own: new for own, new in theirs if own != new}
 
 
-def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | None:
+def _load_breaks(
+    connection: psycopg.Connection, run_id: UUID, dataset: str
+) -> OpenBreaks | None:
     with translate_database_errors():
         found = read_breaks_of_run(connection, run_id, OLDEST_SHOWN)
     if found is None:
@@ -499,6 +505,8 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
     became, listed = found
     if listed is None:
         return OpenBreaks(format_breaks(became))
+    # It may be the last run with its keys only.
+    is_last = find_run_id(connection, LATEST, dataset) == run_id
     oldest = (dict(zip(listed.names, row, strict=True)) for row in listed.rows)
     return OpenBreaks(
         format_breaks(became),
@@ -509,7 +517,7 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
         ),
         listed.as_of,
         listed.left_out,
-        describe_clean_state(connection, run_id),
+        describe_clean_state(connection, run_id) if is_last else "",
     )
 
 

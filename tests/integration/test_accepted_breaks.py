@@ -426,6 +426,14 @@ def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(
     assert (unknown.result.unaccepted_rows, unknown.breaks.unaccepted) == (None, None)
     page = history_page.render_history("claims", list(runs.values()))
     assert "Open breaks, 1 result: latest 42" in page
+    assert "Oldest break, 1 result: latest 0 days" in page
+
+
+def until(site: FolderSite) -> str:
+    """The first end of a suppression that the state of the last run names."""
+    with open_connection(site.database) as connection:
+        state, _ = history.describe_last_state(connection, "claims")
+    return state.partition("accepted, the first until ")[2]
 
 
 def test_a_break_that_is_not_seen_again_stays_accepted_while_the_suppression_holds(
@@ -438,6 +446,20 @@ def test_a_break_that_is_not_seen_again_stays_accepted_while_the_suppression_hol
     site.run(options=ACCEPTING)
     page = list_breaks(site.database, "claims")
     assert (page.total, page.left_out) == (8, 50)
+    assert until(site) == "2099-01-01"
+    # One that fits no open break, or after another one, ends nothing.
+    others = (
+        replace(IN_CASE, column="AMT", kind="text", until=date(2098, 1, 1)),
+        IN_CASE,
+        replace(IN_CASE, kind=None, until=date(2097, 1, 1)),
+    )
+    site.deliver(head + b"97,1,X\n", head + b"97,1,X\n", "20261126")
+    site.run(options=replace(ACCEPTING, suppressions=others))
+    assert until(site) == "2099-01-01"
+    one = replace(IN_CASE, keys=("7",), until=date(2096, 1, 1))
+    site.deliver(head + b"96,1,X\n", head + b"96,1,X\n", "20261127")
+    site.run(options=replace(ACCEPTING, suppressions=(one, IN_CASE)))
+    assert until(site) == "2096-01-01"
     # Its end is evaluated on each run.
     late = replace(IN_CASE, until=date(2026, 1, 1))
     site.deliver(head + b"98,1,X\n", head + b"98,1,X\n", "20261125")

@@ -41,10 +41,12 @@ from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.locations import Locations
+from recon_engine.postgres import history, run_log, stage
 from recon_engine.postgres import publish as database_module
-from recon_engine.postgres import run_log, stage
+from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.postgres.run_log import new_run, open_locked
+from recon_engine.report.history_page import render_history
 from recon_engine.status import RunStatus
 
 
@@ -507,8 +509,18 @@ def test_a_crash_after_publishing_is_finished_by_the_next_run(
             site.run()
     assert site.statuses() == ["RECONCILED"]
     assert len(site.names(site.inbound)) == 2
+    with open_connection(site.database) as connection:
+        [unfinished] = history.list_runs(connection, "claims", 1)
+        page = render_history("claims", [unfinished])
+    assert unfinished.seconds is None
+    assert "Rows that differ, 1 result" in page
+    assert "Duration, 1 result" not in page
     outcome = site.run()
     assert outcome.record.status is RunStatus.NO_FILES
+    # Not when the next run finished it, which may be a day later.
+    ended = "SELECT finished_ts, created_ts FROM metrics.pipeline_run_log"
+    [times] = site.rows(f"{ended} JOIN metrics.recon_summary USING (run_id)")
+    assert times["finished_ts"] == times["created_ts"]
     assert site.statuses() == ["SUCCEEDED", "NO_FILES"]
     assert site.names(site.inbound) == {}
     assert len(site.names(site.processed)) == 2
