@@ -82,17 +82,14 @@ RESULT = """
 SELECT run_id FROM metrics.pipeline_run_log
 WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
 """
-# The last published result of the files of a run, whatever the options, and its feed.
+# The last published result of files with the names of those of a run, whatever their
+# bytes and the options, and its feed.
 LAST_RESULT = """
 SELECT r.run_id, coalesce(r.config->>'feed', 'incremental')
 FROM metrics.pipeline_run_log own
     JOIN metrics.pipeline_run_log r USING (dataset, old_uri, new_uri)
     JOIN metrics.recon_summary s ON s.run_id = r.run_id
 WHERE own.run_id = %s
-    AND (coalesce(r.old_version, r.old_etag), r.old_size)
-        IS NOT DISTINCT FROM (coalesce(own.old_version, own.old_etag), own.old_size)
-    AND (coalesce(r.new_version, r.new_etag), r.new_size)
-        IS NOT DISTINCT FROM (coalesce(own.new_version, own.new_etag), own.new_size)
 ORDER BY s.created_ts DESC, r.run_id DESC LIMIT 1
 """
 
@@ -242,10 +239,10 @@ class RunLog:
         return row[0] if row else None
 
     def is_last(self, result: UUID) -> bool:
-        """Whether a recorded result is the last one of its pair, with this feed.
+        """Whether a recorded result is the last one of its names, with this feed.
 
-        If it is not, other settings have been applied to the pair since, and these are
-        to be applied again.
+        If it is not, other settings have been applied to the pair since, or other bytes
+        were delivered under its names: what was recorded is not the present state.
         """
         with translate_database_errors():
             row = self.connection.execute(LAST_RESULT, [result]).fetchone()

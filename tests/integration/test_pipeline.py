@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from recon_engine.pipeline.runner import Outcome
+
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 README_STATEMENTS = README.partition("```sql\n")[2].partition("```")[0].splitlines()
@@ -329,6 +331,26 @@ def test_earlier_settings_are_applied_again(folders: FolderSite) -> None:
     assert run(options=rule, feed=Feed.FULL) == ("SUCCEEDED", 3)
     assert run(options=rule, feed=Feed.FULL) == ("ALREADY_DONE", 1)
     assert run(options=rule) == ("SUCCEEDED", 4)
+
+
+def test_bytes_that_return_under_their_names_are_compared_again(
+    folders: FolderSite,
+) -> None:
+    """The last result is of other bytes, and says nothing of those in inbound."""
+
+    def run(new: bytes) -> Outcome:
+        folders.deliver(OLD, new)
+        return folders.run()
+
+    ended = [run(new) for new in (NEW, OLD, NEW, NEW, OLD)]
+    statuses = [each.record.status for each in ended]
+    done, again = RunStatus.SUCCEEDED, RunStatus.ALREADY_DONE
+    assert statuses == [done, done, done, again, done]
+    verdicts = [each.result and each.result.verdict for each in ended]
+    assert verdicts == ["differ", "agree", "differ", None, "agree"]
+    tracked = [each.breaks and each.breaks.tracking for each in ended]
+    # Breaks know the bytes: those of an earlier pair may have been copied back.
+    assert tracked == ["tracked", "tracked", "superseded", None, "tracked"]
 
 
 def test_earlier_settings_are_applied_again_after_a_crash(
