@@ -4,8 +4,9 @@ Two workers, of one dataset or of two, with the same settings or others, do the 
 the pipeline (`runner`), under its names. Between any two of them a worker may crash, a
 reply to COMMIT may be lost (and the COMMIT take effect later, or never), the connection
 that holds the lock may break, and a producer may write either input anew, or deliver a
-pair again. Every order of all that is tried, within a `Budget`, and each world that can
-be reached is held against the invariants:
+pair again; bytes that were written over do not return. Every order of all that is
+tried, within a `Budget`, and each world that can be reached is held against the
+invariants:
 
 I1  an input leaves inbound only after its metrics are committed
 I2  of two results of a pair, one after the other, the settings differ
