@@ -1,13 +1,15 @@
 """The run protocol as a small world that is explored whole: a specification to run.
 
-Two workers, of one dataset or of two, do the steps of the pipeline (`runner`), under
-its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
-(and the COMMIT take effect later, or never), the connection that holds the lock may
-break, and a producer may write either input anew. Every order of all that is tried,
-within a `Budget`, and each world that can be reached is held against the invariants:
+Two workers, of one dataset or of two, with the same settings or others, do the steps of
+the pipeline (`runner`), under its names. Between any two of them a worker may crash, a
+reply to COMMIT may be lost (and the COMMIT take effect later, or never), the connection
+that holds the lock may break, and a producer may write either input anew, or deliver a
+pair again; bytes that were written over do not return. Every order of all that is
+tried, within a `Budget`, and each world that can be reached is held against the
+invariants:
 
 I1  an input leaves inbound only after its metrics are committed
-I2  a pair has at most one result
+I2  of two results of a pair, one after the other, the settings differ
 I3  no input is lost, also when the producer replaces it meanwhile
 I4  what readers see in stage is all of one recorded run, and exactly its pair
 I5  artifacts are visible only when complete: the manifest is last, and before a result
@@ -29,6 +31,7 @@ import time
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 
@@ -77,6 +80,9 @@ class Row(NamedTuple):
     status: str
     read: Pair = NOTHING
     dataset: int = 0
+    settings: int = 0
+    revision: int = 1
+    order: int = 0  # of the results of its pair, by publication
 
     @property
     def ended(self) -> bool:
@@ -99,10 +105,15 @@ class Worker(NamedTuple):
     locked: bool = False
     run_log: bool = True  # the connection of lock and log
     dataset: int = 0
+    settings: int = 0
+    revision: int = 1
 
 
-# An idle worker of each dataset.
-IDLE: Final = (Worker(), Worker(dataset=1))
+# An idle worker of each dataset, with each settings.
+IDLE: Final = tuple(
+    tuple(Worker(dataset=dataset, settings=settings) for settings in (0, 1))
+    for dataset in (0, 1)
+)
 
 
 class World(NamedTuple):
@@ -123,6 +134,7 @@ class World(NamedTuple):
     cuts: int = 0
     breaks: int = 0
     writes: int = 0
+    again: int = 0
 
 
 # So many fields outlive the workers, who come next.
@@ -138,6 +150,7 @@ class Budget:
     breaks: int = 1
     writes: int = 1
     runs: int = 9
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,7 @@ class Protocol:
     publish_marks: bool = True
     claim_at_start: bool = True
     claim_at_publish: bool = True
+    last_result_decides: bool = True
 
     @functools.cached_property
     def plan(self) -> tuple[str, ...]:
@@ -216,22 +230,24 @@ def list_(_: Protocol, world: World, me: Worker) -> Next:
 
 
 def identify(protocol: Protocol, world: World, me: Worker) -> Next:
-    """Pinned to the listing; a pair that has a result is only archived."""
+    """Pinned to the listing; a pair whose last result is of these settings is done."""
     if world.inbound != me.pair:
         yield world, idle(me)
         return
-    earlier = result_of(world, me)
-    if earlier == NOBODY:
-        yield world, done(me)
+    results = results_of(world, me)
+    mine = [at for at in results if world.log[at].settings == me.settings]
+    if mine and (mine[-1] == results[-1] or not protocol.last_result_decides):
+        yield world, me._replace(todo=protocol.finish, home=mine[-1])
     else:
-        yield world, me._replace(todo=protocol.finish, home=earlier)
+        yield world, done(me, revision=1 + len(mine))
 
 
 def start(protocol: Protocol, world: World, me: Worker) -> Next:
     """Log that work begins, and claim both files; FILE_CLAIMED ends the attempt."""
     if any(share_a_file(world.log[run].pair, me.pair) for run, _ in world.committing):
         return  # the claim is locked until that COMMIT has taken effect, or not
-    row = Row(me.pair, STARTED if protocol.log_start else UNTOLD, dataset=me.dataset)
+    status = STARTED if protocol.log_start else UNTOLD
+    row = Row(me.pair, status, NOTHING, me.dataset, me.settings, me.revision)
     begun = world._replace(log=(*world.log, row), begun=world.begun + 1)
     run = begun.begun - 1
     if protocol.claim_at_start and is_claimed_elsewhere(begun, run):
@@ -272,7 +288,7 @@ def publish(protocol: Protocol, world: World, me: Worker) -> Next:
         if other.dataset == me.dataset or share_a_file(other.pair, me.pair):
             return  # one publication of a dataset at a time, and one of a file
     given_up = protocol.only_started_publishes and mine.status != STARTED
-    earlier = result_of(world, me) if protocol.unique_index else NOBODY
+    earlier = revision_of(world, me) if protocol.unique_index else NOBODY
     if earlier != NOBODY:
         yield world, me._replace(todo=protocol.finish, home=earlier)
     elif given_up:
@@ -387,7 +403,7 @@ def done(me: Worker, **learned: object) -> Worker:
 
 
 def idle(me: Worker) -> Worker:
-    return IDLE[me.dataset]
+    return IDLE[me.dataset][me.settings]
 
 
 def put(pair: tuple, side: int, value: object) -> tuple:  # type: ignore[type-arg]
@@ -402,10 +418,21 @@ def with_tables(world: World, dataset: int, tables: Tables) -> tuple[Tables, ...
     return (*world.stage[:dataset], tables, *world.stage[dataset + 1 :])
 
 
-def result_of(world: World, me: Worker) -> int:
-    """The run of this dataset that has recorded a result of this pair."""
-    for at, row in enumerate(world.log):
-        if (row.pair, row.dataset) == (me.pair, me.dataset) and row.status in RECORDED:
+def results_of(world: World, me: Worker) -> list[int]:
+    """The runs of this dataset that have recorded a result of this pair, in order."""
+    found = [
+        (row.order, at)
+        for at, row in enumerate(world.log)
+        if (row.pair, row.dataset) == (me.pair, me.dataset) and row.status in RECORDED
+    ]
+    return [at for _, at in sorted(found)]
+
+
+def revision_of(world: World, me: Worker) -> int:
+    """The run that has recorded the result that a worker is about to record."""
+    for at in results_of(world, me):
+        row = world.log[at]
+        if (row.settings, row.revision) == (me.settings, me.revision):
             return at
     return NOBODY
 
@@ -448,7 +475,11 @@ def committed(protocol: Protocol, world: World, run: int, read: Pair) -> World:
         world = claimed(world, run)
     row = world.log[run]
     status = RECONCILED if protocol.publish_marks else row.status
-    row = row._replace(status=status, read=read)
+    results = [each for each in world.log if each.read != NOTHING]
+    order = 1 + sum(
+        (each.pair, each.dataset) == (row.pair, row.dataset) for each in results
+    )
+    row = row._replace(status=status, read=read, order=order)
     tables = (run, read[OLD]), (run, read[NEW])
     return world._replace(
         log=(*world.log[:run], row, *world.log[run + 1 :]),
@@ -521,6 +552,11 @@ def mishaps(protocol: Protocol, world: World) -> Iterator[tuple[str, World]]:
             fewer = world._replace(breaks=world.breaks - 1)
             deaf = me._replace(locked=False, run_log=False)
             yield "lock breaks", with_worker(fewer, at, deaf)
+    if world.again and world.inbound == NOTHING:
+        yield (
+            "producer delivers again",
+            world._replace(inbound=world.written, again=world.again - 1),
+        )
     if world.writes:
         for side in SIDES:
             version = world.written[side] + 1
@@ -543,8 +579,10 @@ def broken(world: World) -> Iterator[str]:
         yield "I1"
     if not all(is_archived_by(world, *copied) for copied in world.processed):
         yield "I1"
-    results = [(row.dataset, row.pair) for row in world.log if row.read != NOTHING]
-    if len(set(results)) < len(results):
+    results = [row for row in world.log if row.read != NOTHING]
+    results.sort(key=lambda row: (row.dataset, row.pair, row.order))
+    kept = [(row.dataset, row.pair, row.settings) for row in results]
+    if any(one == other for one, other in pairwise(kept)):
         yield "I2"
     copies = {(side, version) for _, side, version in world.processed}
     if not world.removed <= copies:
@@ -595,12 +633,12 @@ def changes_an_end(before: World, after: World) -> bool:
     return any(one.ended and one != two for one, two in pairs)
 
 
-def settled(protocol: Protocol, world: World) -> World:
+def settled(protocol: Protocol, world: World, settings: int = 0) -> World:
     """The world after every worker died and one of each dataset ran, some times."""
     for _ in range(ROUNDS):
         before = world
         for dataset in range(len(world.stage)):
-            me = Worker(protocol.plan, dataset=dataset)
+            me = Worker(protocol.plan, dataset=dataset, settings=settings)
             world = world._replace(workers=(idle(me),))
             # Nothing that `steps` is for disturbs it: its journal is there.
             while me.todo:
@@ -635,10 +673,11 @@ def explore(
     workers: int = 2,
     until: str | None = None,
     datasets: int = 1,
+    settings: int = 1,
 ) -> Report:
     """Visit every reachable world, breadth first, or until an invariant breaks."""
     with _without_collections():
-        return _explore(protocol, budget, workers, until, datasets)
+        return _explore(protocol, budget, workers, until, datasets, settings)
 
 
 @contextmanager
@@ -654,16 +693,27 @@ def _without_collections() -> Iterator[None]:
 
 
 def _explore(
-    protocol: Protocol, budget: Budget, workers: int, until: str | None, datasets: int
+    protocol: Protocol,
+    budget: Budget,
+    workers: int,
+    until: str | None,
+    datasets: int,
+    settings: int,
 ) -> Report:
     began = time.monotonic()
     first = World(
         stage=World().stage * datasets,
-        workers=tuple(sorted(Worker(dataset=at % datasets) for at in range(workers))),
+        workers=tuple(
+            sorted(
+                Worker(dataset=at % datasets, settings=at % settings)
+                for at in range(workers)
+            )
+        ),
         crashes=budget.crashes,
         cuts=budget.cuts,
         breaks=budget.breaks,
         writes=budget.writes,
+        again=budget.again,
     )
     report = Report()
     came: dict[World, tuple[World, str] | None] = {first: None}

@@ -657,17 +657,16 @@ def show_break_totals(page: BreakPage, form: Format) -> None:
 
 def _note_breaks(page: BreakPage, shown: str) -> None:
     """Print on stderr which breaks were shown, as of when, and their states."""
-    from recon_engine.postgres.breaks import UNCHANGED
-
     states = page.totals.get("state", {})
     by_state = ", ".join(f"{state} {count:,}" for state, count in states.items())
     note = f"{shown}, as of {page.as_of}" + (f": {by_state}" if by_state else "")
-    if page.tracking in UNCHANGED:
-        note += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
+    if page.outdated:
+        note += f"; not updated by the last run: {page.outdated}"
     if page.left_out:
         more = format_count(page.left_out, "more open break", "are")
         note += f"; {more} accepted by a suppression: add --accepted to show them"
-    announce(note)
+    for line in (note, *page.others):
+        announce(line)
 
 
 def _format_value(value: object) -> str:

@@ -292,12 +292,14 @@ class _Counts:
                 self._cut_starts.count(old[: -len(new)], rows)
 
     def _add_values(self, old: str, new: str, kind: str, rows: int) -> None:
-        if kind in NUMBERS:
+        is_number = kind in NUMBERS
+        # The kind of a value that a rule does not read is that of both texts, of which
+        # one is a form here: `2` and `1` are `2` and `true` under `boolean`.
+        if (is_number or kind == TRUNCATED) and _is_number(old) and _is_number(new):
             self._add_numbers(old, new, rows)
-            if len(old) >= DAY_DIGITS <= len(new) and _may_be_days(old, new):
+            long = is_number and len(old) >= DAY_DIGITS <= len(new)
+            if long and _may_be_days(old, new):
                 self._add_times(old, new, rows, is_number=True)
-        elif kind == TRUNCATED and _is_number(old) and _is_number(new):
-            self._add_numbers(old, new, rows)
         elif kind == DATE or (":" in old and ":" in new):
             self._add_times(old, new, rows, is_day=kind == DATE)
 

@@ -119,7 +119,8 @@ def run_pipeline(
             if isinstance(pair, inbox.NoData):
                 return _log_empty_inbox(run_log, pair)
             earlier = run_log.results_of(pair)
-            if earlier and not config.recompute:
+            is_done = bool(earlier) and run_log.is_last(earlier[-1])
+            if is_done and not config.recompute:
                 return _archive_earlier_result(run_log, places, earlier[-1], pair)
             stop.check()
             attempt = run_log.start(pair, revision=1 + len(earlier))

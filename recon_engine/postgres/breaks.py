@@ -38,6 +38,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from recon_engine.command_line import quote_name, quoted
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
@@ -163,18 +164,26 @@ TOUCHED: Final = f"{FACTS} WHERE book = %(book)s AND as_of_run = %(last)s AND NO
 # All statements below run in the transaction that publishes a run. It holds the
 # advisory lock of the dataset (publish.ONE_AT_A_TIME): no other run changes this book.
 
-# The last observation of the book, whether it is of this pair, and the day on which
-# this pair was first observed.
+# One row: the last observation of the book, whether it is of this pair, the first day
+# of this pair in the dataset, tracked or not, whether the last observation is of a pair
+# that came after it, and the observation with whose rules those of this run are
+# compared: that of another pair, if there is one.
 # ADBC binds these values as text, so each is cast from text.
 LAST_OBSERVATION: Final = """
 WITH observation AS (
     SELECT * FROM metrics.break_summary
     WHERE book = ($1::text)::uuid AND tracking = 'tracked'
+), pairs AS (
+    SELECT DISTINCT ON (pair) pair, ordinal, coalesce(as_of, run_date)::text AS day
+    FROM metrics.break_summary WHERE dataset = $3::text ORDER BY pair, ordinal
 )
-SELECT run_id::text, pair = ($2::text)::uuid,
-    (SELECT coalesce(as_of, run_date)::text FROM observation
-     WHERE pair = ($2::text)::uuid ORDER BY ordinal LIMIT 1)
-FROM observation ORDER BY ordinal DESC LIMIT 1
+SELECT last.run_id::text, last.pair = this.pair, own.day, own.ordinal < pairs.ordinal,
+    (SELECT run_id::text FROM observation o
+     ORDER BY o.pair = this.pair, o.ordinal DESC LIMIT 1)
+FROM (SELECT ($2::text)::uuid AS pair) this
+    LEFT JOIN pairs own USING (pair)
+    LEFT JOIN (SELECT * FROM observation ORDER BY ordinal DESC LIMIT 1) last ON true
+    LEFT JOIN pairs ON pairs.pair = last.pair
 """
 # Undo the last observation, in two steps: delete the breaks that it created, and
 # restore the earlier state of those that it changed. `before` holds one step
@@ -356,11 +365,26 @@ LAST_TRACKED: Final = """(
     SELECT t.run_id FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
 )"""
+# Of a run, of a book, or else of the last run that tracked breaks.
 LATEST: Final = f"""
-SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKED}
+SELECT b.book, coalesce({AS_OF}, b.run_date), b.run_id, {LAST_TRACKED}
 FROM metrics.break_summary b
-WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
+WHERE b.dataset = %(dataset)s AND b.book = coalesce(%(book)s, b.book)
+ORDER BY b.run_id IS NOT DISTINCT FROM %(run)s DESC, b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
+# What the last result of the dataset made of which breaks; NULLs if it tracked none.
+LAST_RESULT: Final = """
+SELECT b.tracking, b.book
+FROM metrics.recon_summary s LEFT JOIN metrics.break_summary b USING (run_id)
+WHERE s.dataset = %s ORDER BY s.created_ts DESC, s.run_id DESC LIMIT 1
+"""
+# The other books of a dataset, with the last observation and the keys of each.
+OTHER_BOOKS: Final = """
+SELECT DISTINCT ON (b.book) b.book, b.run_id, s.keys
+FROM metrics.break_summary b JOIN metrics.recon_summary s USING (run_id)
+WHERE b.dataset = %s AND b.book <> %s AND b.tracking = 'tracked'
+ORDER BY b.book, b.ordinal DESC
+"""
 # The key of the breaks of a run, its options, and whether a column of the key is
 # masked: its values then find no row.
 KEY_OF_RUN: Final = """
@@ -417,6 +441,10 @@ LEFT_OUT: Final = f"""{JUDGED}
 SELECT count(*) FROM metrics.break
 WHERE book = %(book)s AND {{which}} AND {ACCEPTED}
 """  # noqa: S608 - constants above
+UNACCEPTED: Final = f"""{JUDGED}
+SELECT count(*) FROM metrics.break
+WHERE book = %(book)s AND open AND NOT {ACCEPTED}
+"""  # noqa: S608 - constants above
 COUNTED: Final = f"""{JUDGED}
 SELECT grouping(state, kind, column_name), state, kind, column_name, count(*)
 FROM metrics.break WHERE book = %(book)s AND {{which}}
@@ -425,11 +453,11 @@ ORDER BY 5 DESC, 2, 3, 4
 """  # noqa: S608 - constants above
 # What Postgres gives for `grouping`: a bit for each column that is not in the set.
 GROUPED_BY: Final = {7: "", 3: "state", 5: "kind", 6: "column"}
-# The observation of the book before that of a run.
+# The observation of the book before that of a run: of another pair, if there is one.
 PREVIOUS: Final = """(
     SELECT t.run_id FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' AND t.ordinal < b.ordinal
-    ORDER BY t.ordinal DESC LIMIT 1
+    ORDER BY t.pair = b.pair, t.ordinal DESC LIMIT 1
 )"""
 # Whether rows of a full feed were not compared.
 NOT_COMPARED: Final = """EXISTS (
@@ -612,20 +640,19 @@ def track_breaks(
         str(observation.run_id),
         observation.day.isoformat(),
     )
-    found = _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair))
-    match found:
-        case [(last, True, first)]:
-            # The same pair again: undo its first observation before it is made anew, or
-            # each difference would count as seen twice.
-            for statement in (FORGET, RESTORE):
-                cursor.execute(statement, (book, last))
-            seen_on = first
-        # Other pairs were observed since this one: only the last observation can be
-        # undone.
-        case [(_, _, str())]:
-            return Breaks(Tracking.SUPERSEDED, observation.differences)
-        case _:
-            seen_on = day
+    this = book, str(observation.pair), observation.dataset
+    [(last, again, first, followed, previous)] = _fetch_all(
+        cursor, LAST_OBSERVATION, *this
+    )
+    if again:
+        # The same pair again: undo its first observation before it is made anew, or
+        # each difference would count as seen twice.
+        for statement in (FORGET, RESTORE):
+            cursor.execute(statement, (book, last))
+    elif followed:
+        # Only the last observation can be undone.
+        return Breaks(Tracking.SUPERSEDED, observation.differences)
+    seen_on = first or day
     _ingest_breaks(cursor, breaks_seen)
     facts = str(observation.rejected), str(observation.complete)
     states = dict(
@@ -644,9 +671,8 @@ def track_breaks(
         accepted_appeared=appeared,
         oldest_unaccepted_days=oldest_unaccepted,
     )
-    changed = any(
-        _fetch_all(cursor, RULES_CHANGED, last, run_id) == [(True,)]
-        for last, *_ in found
+    changed = previous is not None and (
+        _fetch_all(cursor, RULES_CHANGED, previous, run_id) == [(True,)]
     )
     as_of = date.fromisoformat(seen_on)
     lacks_rows = observation.feed is Feed.FULL and observation.rejected
@@ -788,7 +814,8 @@ class BreakPage:
 
     `totals`: this number by `state`, by `kind` and by `column`, largest first; the
     column of a missing or extra row is None. `as_of`: the day of the last observation;
-    ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
+    ages count up to it. `outdated`: why the last run did not update them; empty if it
+    did. `others`: what is said of open breaks under other key columns. `keys`: the key
     columns; empty if a mask hides their values. `left_out`: the accepted breaks that
     fit the filter and are not listed. `inputs`: the URLs of the archived files that the
     first break was last seen in; empty if they are unknown. `suppressions`: those of
@@ -803,7 +830,8 @@ class BreakPage:
     total: int
     totals: Mapping[str, Mapping[str | None, int]]
     as_of: date
-    tracking: Tracking
+    outdated: str = ""
+    others: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     left_out: int = 0
     inputs: tuple[str, ...] = ()
@@ -818,26 +846,34 @@ def list_breaks(
     dataset: str,
     wanted: BreakFilter | None = None,
     limit: int | None = None,
+    key_columns: Sequence[str] = (),
 ) -> BreakPage:
     """The breaks of a dataset that fit a filter, or the open ones.
 
-    The book is that of the key columns of the dataset's last run. Raises ConfigError
-    for a dataset whose breaks have never been tracked.
+    The book is that of `key_columns`, or of the run of the filter, or else of the last
+    run that tracked breaks. Raises ConfigError for a dataset or key columns whose
+    breaks have never been tracked.
     """
+    wanted = wanted or BreakFilter()
+    asked = {
+        "dataset": dataset,
+        "book": book_of(dataset, key_columns) if key_columns else None,
+        "run": wanted.run,
+    }
     with open_connection(address) as connection, translate_database_errors():
-        latest = connection.execute(LATEST, [dataset]).fetchone()
+        latest = connection.execute(LATEST, asked).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
-            book, tracking, as_of, run_id, tracked_run = latest
+            book, as_of, run_id, tracked_run = latest
+            last = connection.execute(LAST_RESULT, [dataset]).fetchone()
             found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
             keys, options, masked, drifted = found or ((), {}, False, ())
             texts: list[str] = []
-            if keys and not masked and wanted is not None and wanted.key:
+            if keys and not masked and wanted.key:
                 texts = find_key_texts(connection, book, wanted.key, keys, options)
             page = _listing(
                 connection,
                 book,
-                Tracking(tracking),
                 as_of,
                 tracked_run,
                 wanted,
@@ -847,16 +883,48 @@ def list_breaks(
             set_to = connection.execute(SUPPRESSIONS_OF_RUN, [tracked_run]).fetchone()
             return replace(
                 page,
+                outdated=_say_why_outdated(book, *last or (None, None)),
+                others=tuple(describe_other_keys(connection, dataset, book)),
                 keys=() if masked else tuple(keys),
                 key_columns=tuple(keys),
                 drifted=tuple(drifted),
                 inputs=_find_inputs(connection, book, page),
                 suppressions=set_to[0] if set_to else None,
             )
+    if key_columns and dataset in known:
+        raise ConfigError(
+            f"no run of {dataset} tracked breaks under these key columns",
+            help="name them as the run had them, in its order",
+        )
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
+
+
+def _say_why_outdated(book: UUID, tracking: str | None, last_book: UUID | None) -> str:
+    """Why the last result left the breaks of a book as they were; empty if not so."""
+    if tracking is None:
+        return "it did not track breaks"
+    if last_book != book:
+        return "it has other key columns"
+    return UNCHANGED.get(Tracking(tracking), "")
+
+
+def describe_other_keys(
+    connection: psycopg.Connection, dataset: str, book: UUID
+) -> Iterator[str]:
+    """What is said of breaks of other books that are open and not accepted."""
+    for other, run_id, keys in connection.execute(OTHER_BOOKS, [dataset, book]):
+        values = {"book": other, "run": run_id}
+        [(count,)] = connection.execute(UNACCEPTED.encode(), values).fetchall()
+        if count:
+            listed = ",".join(quote_name(name, ",") for name in keys)
+            are = format_count(count, "break")
+            yield (
+                f"{are} under other keys {'are' if count > 1 else 'is'} open:"
+                f" recon breaks --keys {quoted(listed)}"
+            )
 
 
 def _find_inputs(
@@ -898,17 +966,16 @@ def read_breaks_of_run(
     if not last:
         return breaks, None
     return breaks, _listing(
-        connection, book, breaks.tracking, standing_as_of, tracked_run, None, limit
+        connection, book, standing_as_of, tracked_run, BreakFilter(), limit
     )
 
 
 def _listing(
     connection: psycopg.Connection,
     book: UUID,
-    tracking: Tracking,
     as_of: date,
     run_id: UUID | None,
-    wanted: BreakFilter | None,
+    wanted: BreakFilter,
     limit: int | None,
     key_texts: Sequence[str] = (),
 ) -> BreakPage:
@@ -917,7 +984,6 @@ def _listing(
     `run_id`: the run whose suppressions decide which of them are accepted. `key_texts`:
     other texts of the key of the filter.
     """
-    wanted = wanted or BreakFilter()
     values: dict[str, Any] = {"book": book, "as_of": as_of, "limit": limit}
     values |= {"run": run_id, **wanted.values}
     values["keys"] = [*values["keys"], *key_texts]
@@ -943,7 +1009,6 @@ def _listing(
         total,
         totals,
         as_of,
-        tracking,
         left_out=left_out,
         occurrences=tuple(row[-1] for row in rows),
     )

@@ -15,6 +15,8 @@ from recon_engine.postgres.breaks import (
     JUDGED,
     LAST_TRACKED,
     UNCHANGED,
+    book_of,
+    describe_other_keys,
 )
 from recon_engine.postgres.connection import translate_database_errors
 
@@ -29,16 +31,16 @@ if TYPE_CHECKING:
 DRIFTED_NAMED: Final = 4
 
 MEASURED: Final = """
-SELECT s.matched, s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new,
+SELECT s.dataset, s.keys, s.matched,
+    s.rejected_old + s.rejected_new + s.unpairable_old + s.unpairable_new,
     s.only_in_old || s.only_in_new,
     count(g.run_id), count(g.run_id) FILTER (WHERE NOT g.passed)
 FROM metrics.recon_summary s LEFT JOIN metrics.gate_result g USING (run_id)
 WHERE s.run_id = %s GROUP BY s.run_id
 """
-SUPPRESSED: Final = """
-SELECT count(*) FILTER (WHERE state IN ('expired', 'exceeded')),
-    min(until_date) FILTER (WHERE state = 'active')
-FROM metrics.suppression WHERE run_id = %s
+FAILED: Final = """
+SELECT count(*) FROM metrics.suppression
+WHERE run_id = %s AND state IN ('expired', 'exceeded')
 """
 # The suppressions of the last run that was tracked decide, as in `recon breaks`.
 BOOK: Final = f"""
@@ -52,25 +54,50 @@ SELECT count(*) FILTER (WHERE {ACCEPTED}),
     count(*) FILTER (WHERE NOT {ACCEPTED} AND column_name IS NOT NULL)
 FROM metrics.break WHERE book = %(book)s AND open
 """  # noqa: S608 - constants above
+# The first end of a suppression that accepts open breaks, seen by the last run or not.
+# Of those without keys and values, the first that fits decides. Of those with some, any
+# that fits by column and kind counts.
+UNTIL: Final = f"""{JUDGED}, accepted AS (
+    SELECT DISTINCT column_name, kind, break_id IN (SELECT break_id FROM narrow) AS one
+    FROM metrics.break WHERE book = %(book)s AND open AND {ACCEPTED}
+)
+SELECT min(until_date) FROM (
+    SELECT DISTINCT ON (a.column_name, a.kind, a.one, CASE WHEN a.one THEN ordinal END)
+        u.until_date
+    FROM accepted a JOIN metrics.suppression u ON u.narrow = a.one AND CASE
+        WHEN a.column_name IS NULL THEN u.what = a.kind
+        ELSE u.column_name = a.column_name
+            AND a.kind = ANY (coalesce(string_to_array(u.kind, ','), ARRAY[a.kind]))
+    END
+    WHERE u.run_id = %(run)s
+        AND (u.state = 'active' OR u.state = 'unused' AND u.run_date <= u.until_date)
+    ORDER BY a.column_name, a.kind, a.one, CASE WHEN a.one THEN ordinal END, ordinal
+) AS first_of_each
+"""  # noqa: S608 - constants above
 
 
 def describe_clean_state(connection: psycopg.Connection, run_id: UUID) -> str:
     """`clean: …` or `not clean: …` in one line; empty if the run has no result.
 
     The run is the last one of its dataset with a result: the table of breaks has the
-    present state.
+    present state. Open breaks under other keys are named, and do not decide.
     """
     with translate_database_errors():
         measured = connection.execute(MEASURED, [run_id]).fetchone()
-        [(failed, until)] = connection.execute(SUPPRESSED, [run_id])
+        [(failed,)] = connection.execute(FAILED, [run_id])
         book = connection.execute(BOOK, [run_id]).fetchone()
         accepted, *open_breaks = 0, 0, 0, 0
+        until = None
         if book is not None:
             values = {"book": book[1], "run": book[2]}
             [(accepted, *open_breaks)] = connection.execute(OPEN, values)
-    if measured is None:
-        return ""
-    matched, uncompared, drifted, gates, failing = measured
+            if accepted:
+                [(until,)] = connection.execute(UNTIL, values)
+        if measured is None:
+            return ""
+        dataset, keys, matched, uncompared, drifted, gates, failing = measured
+        own = book_of(dataset, keys)
+        others = list(describe_other_keys(connection, dataset, own))
     tracking = None if book is None else Tracking(book[0])
     problems = [
         *_describe_breaks(tracking, *open_breaks),
@@ -92,8 +119,9 @@ def describe_clean_state(connection: psycopg.Connection, run_id: UUID) -> str:
     passing = {0: "no gate is set", 1: "the gate passes"}.get(gates, "all gates pass")
     facts = problems or [f"no open break that is not accepted, {passing}"]
     if accepted:
-        end = f", the first until {until}" if until else ""
-        facts.append(f"{format_count(accepted, 'break', 'are')} accepted{end}")
+        are = format_count(accepted, "break", "are")
+        facts.append(f"{are} accepted, the first until {until}")
+    facts += others
     return f"{'not clean' if problems else 'clean'}: {' · '.join(facts)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -73,6 +73,8 @@ BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 # `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
 # no suppression failed. Without gates, active suppressions have to cover all that
 # differs. `clean` is `describe_clean_state` for the breaks as the run left them.
+# Results are in the order of their publication, by the clock of the database, which is
+# the order in which breaks follow each other.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -103,8 +105,9 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
         false
     ) OR EXISTS (
         SELECT FROM metrics.pipeline_run_log l
-            JOIN metrics.recon_summary USING (run_id)
-        WHERE l.dataset = r.dataset AND (l.run_ts, l.run_id) > (r.run_ts, r.run_id)
+            JOIN metrics.recon_summary later USING (run_id)
+        WHERE l.dataset = r.dataset
+            AND (later.created_ts, l.run_id) > (s.created_ts, r.run_id)
             AND (l.old_uri, l.new_uri, l.old_sha256, l.new_sha256)
                 = (r.old_uri, r.new_uri, r.old_sha256, r.new_sha256)
     )) AS replaced,
@@ -135,10 +138,10 @@ FROM metrics.pipeline_run_log r
     ) u
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
     AND (s.run_id IS NOT NULL OR NOT %(results)s)
-    AND r.run_ts < coalesce((
-        SELECT run_ts FROM metrics.pipeline_run_log WHERE run_id = %(before)s
+    AND coalesce(s.created_ts, r.run_ts) < coalesce((
+        SELECT created_ts FROM metrics.recon_summary WHERE run_id = %(before)s
     ), 'infinity')
-ORDER BY r.run_ts DESC, r.run_id DESC LIMIT %(limit)s
+ORDER BY coalesce(s.created_ts, r.run_ts) DESC, r.run_id DESC LIMIT %(limit)s
 """
 RESULT: Final = """
 SELECT s.*, r.run_ts, r.config, r.engine_version, r.old_uri, r.new_uri,
@@ -189,7 +192,8 @@ def list_runs(
 ) -> list[PastRun]:
     """Runs of a dataset that are not in progress, latest first, at most `limit`.
 
-    `before`: only runs that started before it. `results`: only runs with a result.
+    `before`: only results that were published before that of this run, if it has one.
+    `results`: only runs with a result.
     `replacing`: the result of a run that is not recorded yet: it takes the place of
     earlier ones of the same files.
     """
@@ -322,9 +326,13 @@ def load_result(
             Applied(**each) for _, each in sorted(summary["applied"].items())
         ),
     )
-    return result, load_facts(
+    facts = load_facts(
         connection, run_id, summary["dataset"], summary["run_ts"], options
     )
+    if counts.mismatched_rows and not result.sample and kept.get("detail_limit"):
+        # A purge keeps the names of the files that it deletes.
+        facts = replace(facts, files=None, deleted=True)
+    return result, facts
 
 
 def is_unsettled(connection: psycopg.Connection, run_id: UUID) -> bool:
@@ -354,7 +362,7 @@ def load_facts(
         started=started,
         options=options,
         past=list_runs(connection, dataset, TREND_RUNS, before=run_id, results=True),
-        breaks=_load_breaks(connection, run_id),
+        breaks=_load_breaks(connection, run_id, dataset),
         files=files,
     )
 
@@ -486,7 +494,9 @@ def _restore_new_names(
     return {own: new for own, new in theirs if own != new}
 
 
-def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | None:
+def _load_breaks(
+    connection: psycopg.Connection, run_id: UUID, dataset: str
+) -> OpenBreaks | None:
     with translate_database_errors():
         found = read_breaks_of_run(connection, run_id, OLDEST_SHOWN)
     if found is None:
@@ -494,6 +504,8 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
     became, listed = found
     if listed is None:
         return OpenBreaks(format_breaks(became))
+    # It may be the last run with its keys only.
+    is_last = find_run_id(connection, LATEST, dataset) == run_id
     oldest = (dict(zip(listed.names, row, strict=True)) for row in listed.rows)
     return OpenBreaks(
         format_breaks(became),
@@ -504,7 +516,7 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
         ),
         listed.as_of,
         listed.left_out,
-        describe_clean_state(connection, run_id),
+        describe_clean_state(connection, run_id) if is_last else "",
     )
 
 

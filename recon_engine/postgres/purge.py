@@ -58,7 +58,8 @@ SELECT run_id, count(*) FROM (
     {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUE_TABLES)}
 ) v WHERE run_id = ANY(%s) GROUP BY run_id
 """  # noqa: S608 - names above
-ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
+# As old as the run that ended it: if its pair is compared again, a break may be open.
+ENDED: Final = "metrics.break WHERE NOT open AND as_of_run = ANY(%s)"
 DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
 DELETE_BREAKS: Final = f"DELETE FROM {ENDED}"  # noqa: S608
 BREAKS: Final = f"SELECT dataset, count(*) FROM {ENDED} GROUP BY dataset"  # noqa: S608

@@ -65,7 +65,7 @@ UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s, error_code = %s
     error_message = %s, finished_ts = %s, step = %s
 WHERE run_id = %s AND status = ANY(%s)
 """
-VERDICT = "SELECT verdict FROM metrics.recon_summary WHERE run_id = %s"
+VERDICT = "SELECT verdict, created_ts FROM metrics.recon_summary WHERE run_id = %s"
 INSERT_PART = """
 INSERT INTO metrics.run_part (run_id, side, number, uri, name, version, etag, size)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -81,6 +81,16 @@ WHERE dataset = %s AND status = 'SUCCEEDED'
 RESULT = """
 SELECT run_id FROM metrics.pipeline_run_log
 WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
+"""
+# The last published result of files with the names of those of a run, whatever their
+# bytes and the options, and its feed.
+LAST_RESULT = """
+SELECT r.run_id, coalesce(r.config->>'feed', 'incremental')
+FROM metrics.pipeline_run_log own
+    JOIN metrics.pipeline_run_log r USING (dataset, old_uri, new_uri)
+    JOIN metrics.recon_summary s ON s.run_id = r.run_id
+WHERE own.run_id = %s
+ORDER BY s.created_ts DESC, r.run_id DESC LIMIT 1
 """
 
 
@@ -179,11 +189,17 @@ class RunLog:
         ]
 
     def finish(self, run: Run, warning: ReconError | None) -> RecoveredRun:
-        """Log that a run of `unfinished` is archived."""
+        """Log that a run of `unfinished` is archived.
+
+        It ended when its result was published, as far as is known: how long its worker
+        lived after that is not.
+        """
         record = self._judge(run, RunStatus.SUCCEEDED, warning)
+        verdict, published = self._read_verdict(run.run_id)
+        record = replace(record, finished=max(run.started, published or run.started))
         recovered = RecoveredRun(
             run.run_id,
-            self._read_verdict(run.run_id) or "no verdict",
+            verdict or "no verdict",
             # A warning decides the exit code, and hides that the result fails.
             self._fails(run.run_id) if warning else record.failed,
             warning.status if warning else None,
@@ -221,6 +237,16 @@ class RunLog:
                 RESULT, [fingerprint_work(self.config, pair, revision)]
             ).fetchone()
         return row[0] if row else None
+
+    def is_last(self, result: UUID) -> bool:
+        """Whether a recorded result is the last one of its names, with this feed.
+
+        If it is not, other settings have been applied to the pair since, or other bytes
+        were delivered under its names: what was recorded is not the present state.
+        """
+        with translate_database_errors():
+            row = self.connection.execute(LAST_RESULT, [result]).fetchone()
+        return row == (result, self.config.feed)
 
     def start(self, pair: FilePair, revision: int = 1) -> Run:
         """Log that work on a pair starts, and claim both files for the dataset.
@@ -366,16 +392,17 @@ class RunLog:
 
     def _fails(self, result: UUID) -> bool:
         """Whether a recorded result ends a run with exit code 1."""
-        if self._read_verdict(result) == "gates_failed":
+        verdict, _ = self._read_verdict(result)
+        if verdict == "gates_failed":
             return True
         with translate_database_errors():
             return self.config.fail_on_diff and is_unsettled(self.connection, result)
 
-    def _read_verdict(self, result: UUID) -> str | None:
-        """The verdict of a recorded result; None without one."""
+    def _read_verdict(self, result: UUID) -> tuple[str | None, datetime | None]:
+        """The verdict of a recorded result and its time; None without one."""
         with translate_database_errors():
             row = self.connection.execute(VERDICT, [result]).fetchone()
-        return row[0] if row else None
+        return row or (None, None)
 
     def _insert_parts(self, run_id: UUID, pair: FilePair) -> None:
         """Log the parts of each side, and the done files, if there are any."""

@@ -146,13 +146,17 @@ def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
             )
         )
     # Of the latest run that tracked breaks: a run over the limit has none.
-    breaks = next((run.breaks for run in runs if run.breaks), None)
-    if breaks:
-        # The ages and the counts are of the same breaks.
-        open_breaks = breaks.open if breaks.unaccepted is None else breaks.unaccepted
-        tiles.append(
-            _build_tile("Open breaks", f"{open_breaks:,}", _format_oldest(breaks))
-        )
+    for run in runs:
+        if breaks := run.breaks:
+            # The ages and the counts are of the same breaks.
+            known = breaks.unaccepted is not None
+            open_breaks = breaks.unaccepted if known else breaks.open
+            facts = [*_list_facts(breaks)]
+            if (run, run.result) not in results[:1]:
+                facts.append(f"as of {run.started:%Y-%m-%d}, not of the last result")
+            note = ", ".join(facts)
+            tiles.append(_build_tile("Open breaks", f"{open_breaks:,}", note))
+            break
     return tiles
 
 
@@ -170,21 +174,16 @@ def _build_tile(
     return {"name": name, "count": count, "note": note, "bad": bad}
 
 
-def _format_oldest(breaks: BreakCounts) -> str:
-    days, unseen = _oldest_of(breaks), breaks.unseen
-    age = None if days is None else f"the oldest is {_format_days(days)} old"
-    facts = (
-        age,
-        f"{unseen:,} unseen" if unseen else None,
-        f"{breaks.accepted:,} more accepted" if breaks.accepted else None,
-    )
-    return ", ".join(fact for fact in facts if fact)
-
-
-def _oldest_of(breaks: BreakCounts) -> int | None:
-    """The age of the oldest break that is not accepted, as far as that is known."""
+def _list_facts(breaks: BreakCounts) -> Iterator[str]:
+    """What is said of open breaks besides their number."""
     known = breaks.accepted is not None
-    return breaks.oldest_unaccepted_days if known else breaks.oldest_days
+    days = breaks.oldest_unaccepted_days if known else breaks.oldest_days
+    if days is not None:
+        yield f"the oldest is {_format_days(days)} old"
+    if breaks.unseen:
+        yield f"{breaks.unseen:,} unseen"
+    if breaks.accepted:
+        yield f"{breaks.accepted:,} more accepted"
 
 
 def _format_days(days: float) -> str:
@@ -236,7 +235,11 @@ def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
             "Oldest break",
             f"age of the oldest open break{without}",
             _format_days,
-            [(run, _oldest_of(breaks) or 0) for run, breaks in tracked],
+            [
+                (run, breaks.oldest_unaccepted_days or 0)
+                for run, breaks in tracked
+                if breaks.accepted is not None
+            ],
         ),
         Series(
             "Rows",
@@ -248,7 +251,7 @@ def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
             "Duration",
             "from the start of the run to the archive",
             "{:,.1f} s".format,
-            [(run, run.seconds or 0) for run, _ in results],
+            [(run, run.seconds) for run, _ in results if run.seconds is not None],
         ),
     )
     for each in series:

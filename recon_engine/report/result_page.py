@@ -75,6 +75,7 @@ EXAMPLE_CHARS: Final = 30
 # A month of daily runs.
 TREND_RUNS: Final = 30
 MIB: Final = 2**20
+DELETED: Final = "values were deleted (recon purge)"
 
 
 class OpenBreak(NamedTuple):
@@ -121,7 +122,8 @@ class PageFacts:
     `words`: the options of the command that repeats the comparison, if a configuration
     file has all of them. `limit_words`: those of the limits of the inputs that the file
     does not have. `before_recorded`: the page is written before its run is
-    recorded, and says where its state and its breaks are.
+    recorded, and says where its state and its breaks are. `deleted`: a purge has
+    deleted the values.
     """
 
     dataset: str | None = None
@@ -137,6 +139,7 @@ class PageFacts:
     title: str | None = None
     in_python: bool = False
     before_recorded: bool = False
+    deleted: bool = False
 
 
 NO_FACTS: Final = PageFacts()
@@ -194,7 +197,9 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         unmatched=_build_unmatched_totals(result),
         constants=_build_constants(result),
         patterns=_build_patterns(result),
-        sampled=_describe_sample(len(data["cellsOf"]), result.counts.mismatched_rows),
+        sampled=DELETED
+        if facts.deleted
+        else _describe_sample(len(data["cellsOf"]), result.counts.mismatched_rows),
         facts=list(_list_facts(result, facts)),
         command=repeat_command(result, facts),
         settings=write_settings(result, facts),

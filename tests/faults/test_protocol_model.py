@@ -100,6 +100,42 @@ def test_of_two_datasets_on_one_prefix_one_has_each_file(name: str) -> None:
     assert report.states > least
 
 
+TWO_SETTINGS = {
+    "a crash": (Protocol(), Budget(1, 0, 0, 0, runs=3, again=2), 2_500),
+    "a cut": (Protocol(), Budget(0, 1, 0, 0, runs=3, again=2), 1_500),
+    "a broken lock": (Protocol(), Budget(0, 0, 1, 0, runs=3, again=2), 5_000),
+    "no lock": (NO_LOCK, Budget(0, 0, 0, 0, runs=3, again=2), 100_000),
+}
+
+
+@pytest.mark.parametrize("name", TWO_SETTINGS)
+def test_of_two_settings_each_has_results_of_a_pair_by_turns(name: str) -> None:
+    protocol, budget, least = TWO_SETTINGS[name]
+    report = explore(protocol, budget, settings=2)
+    print(f"{name}: {report.states:,} states, {report.seconds:.1f} s")
+    assert report.broken == {}
+    assert report.states > least
+
+
+@pytest.mark.parametrize(
+    ("protocol", "results"),
+    [
+        (Protocol(), [(0, 1), (1, 1), (0, 2), (1, 2)]),
+        # It does not apply settings again: their result is not the present state.
+        (Protocol(last_result_decides=False), [(0, 1), (1, 1)]),
+    ],
+)
+def test_a_pair_that_is_delivered_again_is_compared_if_its_last_settings_differ(
+    protocol: Protocol, results: list[tuple[int, int]]
+) -> None:
+    world = World()
+    for settings in (0, 0, 1, 0, 0, 1, 1):
+        world = settled(protocol, world._replace(inbound=world.written), settings)
+        assert is_settled(world)
+        assert world.inbound == (0, 0)
+    assert [(row.settings, row.revision) for row in world.log] == results
+
+
 def test_an_undisturbed_run_archives_the_pair() -> None:
     end = settled(Protocol(), World())
     assert is_settled(end)

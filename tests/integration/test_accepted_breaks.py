@@ -9,8 +9,8 @@ import shlex
 import tomllib
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import polars as pl
@@ -43,13 +43,14 @@ from recon_engine.inputs.opening import open_input
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.options import Format
 from recon_engine.pipeline import runner
-from recon_engine.postgres import history
+from recon_engine.postgres import history, run_log
 from recon_engine.postgres.breaks import (
     BreakFilter,
     Observation,
     format_breaks,
     list_breaks,
 )
+from recon_engine.postgres.changed_settings import list_changed_settings
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.publish import Publication, publish_run
 from recon_engine.postgres.run_log import make_uuid7
@@ -57,6 +58,7 @@ from recon_engine.report import history_page, result_page
 
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
     from support.sites import FolderSite
@@ -424,6 +426,14 @@ def test_a_run_of_an_earlier_version_is_not_counted_as_accepted(
     assert (unknown.result.unaccepted_rows, unknown.breaks.unaccepted) == (None, None)
     page = history_page.render_history("claims", list(runs.values()))
     assert "Open breaks, 1 result: latest 42" in page
+    assert "Oldest break, 1 result: latest 0 days" in page
+
+
+def until(site: FolderSite) -> str:
+    """The first end of a suppression that the state of the last run names."""
+    with open_connection(site.database) as connection:
+        state, _ = history.describe_last_state(connection, "claims")
+    return state.partition("accepted, the first until ")[2]
 
 
 def test_a_break_that_is_not_seen_again_stays_accepted_while_the_suppression_holds(
@@ -436,6 +446,20 @@ def test_a_break_that_is_not_seen_again_stays_accepted_while_the_suppression_hol
     site.run(options=ACCEPTING)
     page = list_breaks(site.database, "claims")
     assert (page.total, page.left_out) == (8, 50)
+    assert until(site) == "2099-01-01"
+    # One that fits no open break, or after another one, ends nothing.
+    others = (
+        replace(IN_CASE, column="AMT", kind="text", until=date(2098, 1, 1)),
+        IN_CASE,
+        replace(IN_CASE, kind=None, until=date(2097, 1, 1)),
+    )
+    site.deliver(head + b"97,1,X\n", head + b"97,1,X\n", "20261126")
+    site.run(options=replace(ACCEPTING, suppressions=others))
+    assert until(site) == "2099-01-01"
+    one = replace(IN_CASE, keys=("7",), until=date(2096, 1, 1))
+    site.deliver(head + b"96,1,X\n", head + b"96,1,X\n", "20261127")
+    site.run(options=replace(ACCEPTING, suppressions=(one, IN_CASE)))
+    assert until(site) == "2096-01-01"
     # Its end is evaluated on each run.
     late = replace(IN_CASE, until=date(2026, 1, 1))
     site.deliver(head + b"98,1,X\n", head + b"98,1,X\n", "20261125")
@@ -470,6 +494,29 @@ def test_a_pair_that_is_compared_again_counts_once(site: FolderSite) -> None:
     assert page.count("(replaced)") == 1
 
 
+def test_results_are_in_the_order_of_publication_whatever_the_clock_of_a_worker(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=2)
+
+    run_day(site, 1, 20, 1, replace(ACCEPTING, suppressions=()))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_log, "datetime", Clock)
+        last = run_day(site, 1, 20, 1)
+    with open_connection(site.database) as connection:
+        runs = history.list_runs(connection, "claims", 10)
+        latest = history.find_run_id(connection, "latest", "claims")
+        settings = list_changed_settings(connection, last.record.run_id)
+        before = history.list_runs(connection, "claims", 10, before=latest)
+    assert [run.replaced for run in runs] == [False, True]
+    assert latest == runs[0].run_id == last.record.run_id
+    assert [run.run_id for run in before] == [runs[1].run_id]
+    assert settings == ["suppress"]
+
+
 def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
     run_day(site, 1, 20, 1, Options(keys=("ID",)))
     ruled = Options(keys=("ID",), rules={"STATUS": ("casefold",)})
@@ -488,6 +535,18 @@ def test_a_run_says_that_the_rules_changed(site: FolderSite) -> None:
         ]
     summaries = [each.breaks and each.breaks.summary for each in facts]
     assert summaries == [shown, format_breaks(third.breaks)]
+    # A pair that is compared again is compared with the other pair before it.
+    run_day(site, 4, 20, 1, Options(keys=("ID",)))
+    again = run_day(site, 4, 20, 1, ruled)
+    assert again.breaks is not None
+    assert not again.breaks.rules_changed
+    again = run_day(site, 4, 20, 1, Options(keys=("ID",)))
+    assert again.breaks is not None
+    assert again.breaks.rules_changed
+    with open_connection(site.database) as connection:
+        _, page = history.load_result(connection, again.record.run_id)
+    assert page.breaks is not None
+    assert page.breaks.summary == format_breaks(again.breaks)
 
 
 CODES = {"old": "PAID,paid", "new": "paid,PAID"}

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,14 +27,13 @@ from recon_engine.postgres.breaks import (
     list_breaks,
     read_breaks_of_run,
 )
+from recon_engine.postgres.clean_state import describe_clean_state
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.report import result_page
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.sites import FolderSite
 
 
@@ -187,6 +187,63 @@ def test_other_key_columns_are_a_book_of_their_own(site: FolderSite) -> None:
     }
 
 
+def test_open_breaks_under_other_keys_are_named(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    look(site, "2", "1,10,a", "2,21,b", "4,40,d", options=Options(keys=("NOTE", "ID")))
+    other = Options(keys=("ID", "NOTE"))
+    look(site, "3", "1,10,a", "2,20,b", "3,30,c", options=other)
+    log = "SELECT run_id, run_ts FROM metrics.pipeline_run_log ORDER BY run_ts"
+    first, _, last = [row["run_id"] for row in site.rows(log)]
+    named = {
+        "1 break under other keys is open: recon breaks --keys ID",
+        "3 breaks under other keys are open: recon breaks --keys NOTE,ID",
+    }
+    with open_connection(site.database) as connection:
+        state, *said = describe_clean_state(connection, last).split(" · ")
+    assert state == "clean: no open break that is not accepted, no gate is set"
+    assert {*said} == named
+    listed = ran(site, "breaks", "--dataset=claims")
+    note, *said = listed.stderr.splitlines()
+    assert note.startswith("0 of 0 breaks, as of ")
+    assert {*said} == named
+    for words in (("--keys=ID",), ("--run", str(first))):
+        listed = ran(site, "breaks", "--dataset=claims", *words)
+        assert "1,PAID,number,new" in listed.stdout
+        assert "not updated by the last run: it has other key columns" in listed.stderr
+        assert "next: recon explain" in listed.stderr
+    # The page of the last run with these keys says nothing of the present state.
+    for run, states in ((first, 0), (last, 1)):
+        page = tmp_path / "run.html"
+        ran(site, "report", str(run), "-o", str(page))
+        assert page.read_text().count("clean: ") == states
+    with pytest.raises(ConfigError, match="under these key columns"):
+        list_breaks(site.database, "claims", key_columns=("PAID",))
+    # What the documentation proposes for keys that were a mistake.
+    text = (Path(__file__).parents[2] / "docs" / "breaks.md").read_text()
+    [statement] = re.findall(r"DELETE FROM metrics.break b .*?;", text, re.DOTALL)
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute(statement.replace("ID,SEG", "NOTE,ID").encode())
+    assert list_breaks(site.database, "claims").others == (
+        "1 break under other keys is open: recon breaks --keys ID",
+    )
+
+
+def test_breaks_that_the_last_run_did_not_track_are_said_to_be_earlier(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    site.deliver(OLD, OLD, "2")
+    assert site.run(break_limit=0).breaks is None
+    said = "; not updated by the last run: it did not track breaks\n"
+    assert said in ran(site, "breaks", "--dataset=claims").stderr
+    page = tmp_path / "runs.html"
+    ran(site, "report", "--dataset=claims", "--history=9", "-o", str(page))
+    today = datetime.now(UTC)
+    assert f"as of {today:%Y-%m-%d}, not of the last result" in page.read_text()
+
+
 def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     before = states(site)
@@ -196,7 +253,8 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
     assert states(site) == before
     [summary] = site.rows("SELECT * FROM metrics.break_summary WHERE differences = 5")
     assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
-    assert list_breaks(site.database, "claims").tracking is Tracking.OVER_LIMIT
+    outdated = "its differences are over --break-limit"
+    assert list_breaks(site.database, "claims").outdated == outdated
     assert (
         "; not updated by the last run: its differences are over --break-limit\n"
         in ran(site, "breaks", "--dataset=claims").stderr
@@ -205,6 +263,24 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
         "recurring": 1,
         "open": 1,
     }
+
+
+def test_an_older_pair_that_was_over_the_limit_changes_no_break(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c", break_limit=1)
+    look(site, "2", "1,10,a", "2,20,b", "3,30,c")
+    found = look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    assert (found.tracking, states(site)) == (Tracking.SUPERSEDED, {})
+    # One that no other pair has followed is observed on its own day.
+    look(site, "3", "1,11,a", "2,21,b", "3,30,c", break_limit=1)
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE metrics.break_summary SET run_date = run_date - 3")
+    look(site, "2", "1,10,a", "2,20,b", "3,30,c")
+    found = look(site, "3", "1,11,a", "2,21,b", "3,30,c")
+    assert counted(found) == {"new": 2, "open": 2}
+    assert found.as_of == datetime.now(UTC).date() - timedelta(3)
 
 
 def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:

@@ -34,7 +34,7 @@ def changed_after(
     outcome = site.run(options=options, **run)
     assert outcome.error is None
     with open_connection(site.database) as connection:
-        return list_changed_settings(connection, outcome.record.run_id)
+        return list_changed_settings(connection, outcome.record.run_id, outcome.breaks)
 
 
 def test_the_settings_that_changed_are_named_without_values(site: FolderSite) -> None:
@@ -61,11 +61,32 @@ def test_the_settings_that_changed_are_named_without_values(site: FolderSite) ->
     ]
 
 
-def test_rules_are_said_by_the_line_of_breaks(site: FolderSite) -> None:
+def test_rules_are_named_unless_the_line_of_breaks_says_it(site: FolderSite) -> None:
     assert changed_after(site, 1, WITH_TRAILER) == []
     ruled = replace(WITH_TRAILER, rules={"PAID": ("decimal",)})
     assert changed_after(site, 2, ruled) == []
     assert changed_after(site, 3, ruled, feed=Feed.FULL) == ["feed"]
+    assert changed_after(site, 4, WITH_TRAILER, break_limit=0) == ["feed", "rules"]
+    of_old = replace(WITH_TRAILER.old, rules={"PAID": ("decimal",)})
+    assert changed_after(site, 5, replace(WITH_TRAILER, old=of_old)) == []
+    # Of a pair that is compared again, the line of breaks compares with another pair.
+    assert changed_after(site, 5, ruled) == ["rules", "old.rules"]
+    others = replace(WITH_TRAILER, keys=("ID", "NOTE"))
+    assert sorted(changed_after(site, 6, others)) == ["keys", "rules"]
+
+
+def test_a_code_table_is_a_rule_by_its_content(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    def changed(day: int, entry: str, name: str = "a") -> list[str]:
+        (tmp_path / name).write_text(f"CODE,IS\n{entry}\n")
+        rule = f"map(@{tmp_path / name},rest=same)"
+        ruled = replace(WITH_TRAILER, rules={"PAID": (rule,)})
+        return changed_after(site, day, ruled, break_limit=0)
+
+    assert changed(1, "10,10.00") == []
+    assert changed(2, "10,10.00", "b") == []
+    assert changed(3, "10,11.00") == ["rules"]
 
 
 def test_a_run_without_a_result_is_no_run_to_compare_with(site: FolderSite) -> None:

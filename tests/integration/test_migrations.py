@@ -49,6 +49,7 @@ ALL = (
     "0021_constants.sql",
     "0022_kinds.sql",
     "0023_counted_values.sql",
+    "0024_order.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

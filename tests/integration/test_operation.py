@@ -19,7 +19,7 @@ from support.s3_places import calls_of
 from support.sites import NEW, OLD, BucketSite, FolderSite
 
 from recon_engine.aws import task
-from recon_engine.config import Feed
+from recon_engine.config import Feed, Options
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.doctor import (
@@ -28,9 +28,11 @@ from recon_engine.pipeline.doctor import (
     _check_clock,
     examine_setup,
 )
-from recon_engine.postgres import purge
+from recon_engine.postgres import history, purge
+from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.embedded import server
 from recon_engine.postgres.publish import ONE_AT_A_TIME, name_publish_lock
+from recon_engine.report import result_page
 from recon_engine.status import RunStatus
 from recon_engine.storage.s3 import client as s3_client
 from recon_engine.storage.s3.prefix import S3Prefix
@@ -408,7 +410,19 @@ def test_what_is_old_is_reported_and_only_deleted_when_that_is_asked_for(
         "artifacts": written,
     }
     assert len(folders.names(folders.out)) == written
+
+    def draw_page() -> str:
+        [run] = folders.rows("SELECT run_id FROM metrics.recon_summary")
+        with open_connection(folders.database) as connection:
+            loaded = history.load_result(connection, run["run_id"])
+        return result_page.render_result(*loaded)
+
+    deleted, file = "values were deleted (recon purge)", "/missing.csv"
+    page = draw_page()
+    assert (deleted in page, file in page) == (False, True)
     assert [each["deleted"] for each in purge("--delete")] == [written, 4, 2]
+    page = draw_page()
+    assert (deleted in page, file in page) == (True, False)
     assert folders.names(folders.out) == {}
     assert folders.rows("SELECT * FROM metrics.mismatch_detail_sample") == []
     assert folders.rows("SELECT * FROM metrics.mismatch_pattern") == []
@@ -436,10 +450,23 @@ def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
     states = "SELECT state, count(*)::int AS n FROM metrics.break GROUP BY 1 ORDER BY 1"
     found = folders.rows(states)
     assert found == [{"state": "resolved", "n": 3}, {"state": "unseen", "n": 1}]
+    # Compared again without PAID, its break is open: it was not deleted.
+    assert purged() == []
+    folders.deliver(OLD, OLD)
+    folders.run(options=Options(keys=("ID",), ignore=("PAID",)))
+    assert folders.rows(states) == [
+        {"state": "resolved", "n": 2},
+        {"state": "unseen", "n": 2},
+    ]
+    folders.deliver(OLD, OLD)
+    folders.run()
+    aged(folders)
     assert purged() == [("breaks that have ended", "claims", 3)]
     assert folders.rows(states) == found[1:]
     folders.deliver(OLD, OLD + b"9,1,x\n", "20261125")
     folders.run(feed=Feed.FULL)
+    assert purged() == []
+    aged(folders)
     assert purged() == [("breaks that have ended", "claims", 1)]
     assert folders.rows(states) == [{"state": "new", "n": 1}]
 

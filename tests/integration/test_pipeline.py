@@ -22,6 +22,7 @@ from support.sites import NEW, OLD, REFUSED, BucketSite, FolderSite, Site
 
 from recon_engine.compare import local_engine
 from recon_engine.config import (
+    Feed,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -40,16 +41,20 @@ from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import runner
 from recon_engine.pipeline.locations import Locations
+from recon_engine.postgres import history, run_log, stage
 from recon_engine.postgres import publish as database_module
-from recon_engine.postgres import run_log, stage
+from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.postgres.run_log import new_run, open_locked
+from recon_engine.report.history_page import render_history
 from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+
+    from recon_engine.pipeline.runner import Outcome
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -298,6 +303,85 @@ def test_other_options_are_another_run(folders: FolderSite) -> None:
     assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 2
 
 
+def test_earlier_settings_are_applied_again(folders: FolderSite) -> None:
+    """What was recorded under other settings of a pair is not the present state."""
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+
+    def run(day: int = 23, **changes: Any) -> tuple[str, int]:
+        folders.deliver(day=f"202611{day}")
+        ended = folders.run(**changes)
+        of_run = f"WHERE run_id = '{ended.record.run_id}'"
+        log = f"SELECT status, revision FROM metrics.pipeline_run_log {of_run}"
+        [row] = folders.rows(log)
+        assert folders.names(folders.inbound) == {}
+        return row["status"], row["revision"]
+
+    assert run() == ("SUCCEEDED", 1)
+    assert run(options=rule) == ("SUCCEEDED", 1)
+    assert run() == ("SUCCEEDED", 2)
+    assert run() == ("ALREADY_DONE", 1)
+    [changed] = folders.rows(
+        "SELECT state FROM metrics.break WHERE column_name = 'PAID'"
+    )
+    assert changed == {"state": "new"}
+    assert run(options=rule) == ("SUCCEEDED", 2)
+    assert run(24, options=rule) == ("SUCCEEDED", 1)
+    # The last result of this pair is of these settings, whatever came later.
+    assert run(options=rule) == ("ALREADY_DONE", 1)
+    assert run(options=rule, feed=Feed.FULL) == ("SUCCEEDED", 3)
+    assert run(options=rule, feed=Feed.FULL) == ("ALREADY_DONE", 1)
+    assert run(options=rule) == ("SUCCEEDED", 4)
+
+
+def test_bytes_that_return_under_their_names_are_compared_again(
+    folders: FolderSite,
+) -> None:
+    """The last result is of other bytes, and says nothing of those in inbound."""
+
+    def run(new: bytes) -> Outcome:
+        folders.deliver(OLD, new)
+        return folders.run()
+
+    ended = [run(new) for new in (NEW, OLD, NEW, NEW, OLD)]
+    statuses = [each.record.status for each in ended]
+    done, again = RunStatus.SUCCEEDED, RunStatus.ALREADY_DONE
+    assert statuses == [done, done, done, again, done]
+    verdicts = [each.result and each.result.verdict for each in ended]
+    assert verdicts == ["differ", "agree", "differ", None, "agree"]
+    tracked = [each.breaks and each.breaks.tracking for each in ended]
+    # Breaks know the bytes: those of an earlier pair may have been copied back.
+    assert tracked == ["tracked", "tracked", "superseded", None, "tracked"]
+
+
+def test_earlier_settings_are_applied_again_after_a_crash(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that died makes no result, and one that is recorded is the last."""
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+    folders.deliver()
+    folders.run()
+    folders.deliver()
+    folders.run(options=rule)
+    folders.deliver()
+    for name in ("publish_run", "archive_inputs"):
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, name, crash)
+            with pytest.raises(SystemExit):
+                folders.run()
+    assert folders.run().record.status is RunStatus.NO_FILES
+    folders.deliver()
+    assert folders.run().record.status is RunStatus.ALREADY_DONE
+    results = folders.rows(
+        "SELECT revision FROM metrics.pipeline_run_log r"
+        " JOIN metrics.recon_summary s USING (run_id) ORDER BY s.created_ts"
+    )
+    assert [row["revision"] for row in results] == [1, 1, 2]
+
+
 def one_file(site: Site) -> None:
     site.put("claims.csv", OLD)
 
@@ -447,8 +531,18 @@ def test_a_crash_after_publishing_is_finished_by_the_next_run(
             site.run()
     assert site.statuses() == ["RECONCILED"]
     assert len(site.names(site.inbound)) == 2
+    with open_connection(site.database) as connection:
+        [unfinished] = history.list_runs(connection, "claims", 1)
+        page = render_history("claims", [unfinished])
+    assert unfinished.seconds is None
+    assert "Rows that differ, 1 result" in page
+    assert "Duration, 1 result" not in page
     outcome = site.run()
     assert outcome.record.status is RunStatus.NO_FILES
+    # Not when the next run finished it, which may be a day later.
+    ended = "SELECT finished_ts, created_ts FROM metrics.pipeline_run_log"
+    [times] = site.rows(f"{ended} JOIN metrics.recon_summary USING (run_id)")
+    assert times["finished_ts"] == times["created_ts"]
     assert site.statuses() == ["SUCCEEDED", "NO_FILES"]
     assert site.names(site.inbound) == {}
     assert len(site.names(site.processed)) == 2

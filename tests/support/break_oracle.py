@@ -146,18 +146,19 @@ def states(days: list[tuple[int, Day]]) -> tuple[dict[Key, Break], str, int, lis
     `days`: with their dates, in the order in which they were published.
     """
     looks: list[tuple[int, Day]] = []
+    first: dict[int, int] = {}
     said = ""
     for at, day in days:
-        pairs = [look.pair for _, look in looks]
+        first.setdefault(day.pair, at)
+        order = [*first]
+        last = looks[-1][1].pair if looks else day.pair
         if sum(map(len, day.seen().values())) > day.limit:
             said = "over_limit"
-        elif pairs and pairs[-1] == day.pair:
-            looks[-1] = looks[-1][0], day
-            said = "tracked"
-        elif day.pair in pairs:
+        elif order.index(day.pair) < order.index(last):
             said = "superseded"
         else:
-            looks.append((at, day))
+            looks[:] = [look for look in looks if look[1].pair != day.pair]
+            looks.append((first[day.pair], day))
             said = "tracked"
     breaks: dict[Key, Break] = {}
     touched: list[str] = []

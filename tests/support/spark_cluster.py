@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass

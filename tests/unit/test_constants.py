@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import openpyxl
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import oracle
 from support.compared_pairs import answer, expected
@@ -349,6 +349,7 @@ RULES = [
     ("decimal",),
     ("trim",),
     ("casefold",),
+    ("boolean",),
     ("decimal(comma)",),
     ("scale(2)",),
     (oracle.DAY_RULE,),
@@ -409,6 +410,18 @@ def told(
     return answer(d, pair.columns).constants
 
 
+@example(
+    pair=Pair(["id", "v", "w"], 1, [("1", "2", "7")], [("1", "1", "true")]),
+    rules={"v": ("boolean",), "w": ("boolean",)},
+    few=0,
+    singly=0,
+)
+@example(
+    pair=Pair(["id", "v", "w"], 1, [("1", "2", "7")], [("1", "1", "true")]),
+    rules={"v": ("boolean",), "w": ("boolean",)},
+    few=9,
+    singly=6,
+)
 @given(
     pair=planted(),
     rules=st.fixed_dictionaries({name: st.sampled_from(RULES) for name in "vw"}),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,11 +18,10 @@ from recon_engine.compare.explained_rows import differing_spans
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.postgres.migrations import schema_folder
-from recon_engine.terminal import UNSURE_NUMBER, _differing_places
+from recon_engine.terminal import _differing_places
 
 
 if TYPE_CHECKING:
-    from decimal import Decimal
     from pathlib import Path
 
 KEY = Options(keys=("ID",))
@@ -189,14 +189,38 @@ def test_numbers_and_dates_are_marked_by_their_places(
     assert _differing_places(old, new, kind) == expected
 
 
-@given(st.decimals(-(10**9), 10**9, places=3), st.decimals(-(10**9), 10**9, places=3))
-def test_digits_that_are_not_marked_are_equal(old: Decimal, new: Decimal) -> None:
+@st.composite
+def numbers_alike(draw: st.DrawFn) -> tuple[str, str]:
+    """Two numbers, of which the second often is the first with another digit."""
+    numbers = st.decimals(-(10**9), 10**9, places=2)
+    old, new = draw(numbers), draw(numbers)
+    if draw(st.integers(0, 3)):
+        new = old + Decimal(draw(st.integers(-9, 9))).scaleb(draw(st.integers(-2, 9)))
     # Without the sign of zero.
-    sides = [f"{each + 0:f}" for each in (old, new)]
-    marks = _differing_places(sides[0], sides[1], "number")
-    assert (old == new) == (marks == ([], [])) or any(
-        UNSURE_NUMBER.fullmatch(text) for text in sides
+    return f"{old + 0:f}", f"{new + 0:f}"
+
+
+@given(numbers_alike())
+def test_digits_that_are_not_marked_are_equal(sides: tuple[str, str]) -> None:
+    marks = _differing_places(*sides, "number")
+    assert (Decimal(sides[0]) == Decimal(sides[1])) == (marks == ([], []))
+    old, new = (
+        {
+            at - text.index("."): character
+            for at, character in enumerate(text)
+            if character.isdigit()
+            and not any(start <= at < end for start, end in marked)
+        }
+        for text, marked in zip(sides, marks, strict=True)
     )
+    assert all(old[place] == new[place] for place in old.keys() & new.keys())
+    # A digit is marked alone, not with its equal neighbours, under the same sign.
+    if len(sides[0]) == len(sides[1]) and (sides[0] < "0") == (sides[1] < "0"):
+        differing = {at for at, (a, b) in enumerate(zip(*sides, strict=True)) if a != b}
+        assert all(
+            {at for start, end in marked for at in range(start, end)} == differing
+            for marked in marks
+        )
 
 
 def test_long_texts_are_marked_without_being_compared_in_every_character() -> None:

@@ -13,10 +13,12 @@ from support.compared_pairs import answer, expected, rules_of_sides, written
 from support.strategies import Pair, pairs, plain_pairs
 from support.suppressed_pairs import DAY
 
+from recon_engine.compare import groups, whole_rows
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.pairing import find_differing_pairs, pair_unrepeated_keys
 from recon_engine.compare.whole_rows import compare_whole_rows
 from recon_engine.config import Options, SideOptions
+from recon_engine.inputs import scanned
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.scanning import start_validation
@@ -128,8 +130,9 @@ def test_what_rules_read_is_counted_of_all_rows_without_digests(tmp_path: Path) 
 def test_rows_in_any_order_and_in_groups_are_paired_without_digests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon_engine.inputs.scanned.RANGE_ROWS", 97)
-    monkeypatch.setattr("recon_engine.compare.groups.GROUP_CELLS", 500)
+    monkeypatch.setattr(scanned, "RANGE_ROWS", 97)
+    monkeypatch.setattr(whole_rows, "RANGE_ROWS", 97)
+    monkeypatch.setattr(groups, "GROUP_CELLS", 500)
     old, new = write_two_systems(tmp_path, 1_000)
     header, *lines = new.read_text().splitlines()
     new.write_text("\n".join([header, *reversed(lines)]) + "\n")

@@ -128,6 +128,15 @@ BreakSuppressions = Annotated[
         " be filled in.",
     ),
 ]
+BreakKeys = Annotated[
+    list[str] | None,
+    _filter_option(
+        "--keys",
+        "Show the breaks under these key columns, which earlier runs had.",
+        metavar="COL,…",
+        show_default="those of the last run that tracked breaks",
+    ),
+]
 BreakCount = Annotated[
     int, _limit_option("Largest number of breaks to print, oldest first.")
 ]
@@ -177,6 +186,7 @@ def breaks(
     key_value: BreakKey = None,
     not_column: WithoutColumns = None,
     not_kind: WithoutKinds = None,
+    keys: BreakKeys = None,
     accepted: WithAccepted = False,
     totals: BreakTotals = False,
     suppress: BreakSuppressions = False,
@@ -192,6 +202,7 @@ def breaks(
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
+        from recon_cli.parsing import parse_names
         from recon_engine.characters import readable
         from recon_engine.errors import ConfigError
         from recon_engine.formatting import write_ignore
@@ -218,7 +229,10 @@ def breaks(
                 if run is not None:
                     of_run = find_run_id(connection, run, dataset)
                     wanted = replace(wanted, run=of_run)
-            found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
+            most = 0 if totals else limit
+            found = list_breaks(
+                conninfo, dataset, wanted, most, parse_names(keys or [])
+            )
         filed = settings.suppressions_of(dataset)
         # With --dataset, the settings of the file are not read.
         path = settings["config"] or find_config_file()
@@ -240,7 +254,8 @@ def breaks(
                 f"not compared, on one side only: {readable(', '.join(drifted))};"
                 f" to leave out: {write_ignore(drifted)} in recon.toml, or --ignore"
             )
-        if None not in (filed, found.suppressions) and filed != found.suppressions:
+        known = None not in (filed, found.suppressions) and not found.outdated
+        if known and filed != found.suppressions:
             session.announce(
                 f"the suppressions of {settings.config_file} changed after the last"
                 " run; they apply from the next run; to apply them to the pair of the"

@@ -184,7 +184,9 @@ def _sum_up(clock: RunClock, config: RunConfig) -> None:
     # A result that is recorded is not an error because it cannot be summed up.
     with suppress(ReconError), open_connection(config.database) as connection:
         clock.clean_state = describe_clean_state(connection, run_id)
-        clock.changed_settings = list_changed_settings(connection, run_id)
+        clock.changed_settings = list_changed_settings(
+            connection, run_id, outcome.breaks
+        )
 
 
 def _page_facts(outcome: Outcome, config: RunConfig) -> PageFacts:
