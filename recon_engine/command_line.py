@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
-# Possessive (`*+`): a long name without a closing quote costs no backtracking.
 # What a name of --map is quoted for: @ begins the name of a file.
 MAP_CHARS: Final = ",=@"
 WORD_PARTS: Final = lazy_pattern(
@@ -31,6 +30,7 @@ WORD_PARTS: Final = lazy_pattern(
     r'|"(?P<double>[^"]*)"|(?P<bare>[^\s\'"$]+|\$)'
 )
 ESCAPES: Final = lazy_pattern(r"\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
+# Possessive (`*+`): a long name without a closing quote costs no backtracking.
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 

@@ -1,6 +1,7 @@
-"""The values that cross module borders: frozen, and without behaviour.
+"""The values that cross module borders: frozen.
 
-Grouped by subject: inputs, result, causes, acceptance, runs.
+What follows from the fields of a value alone is a property of it. Grouped by subject:
+inputs, result, causes, acceptance, runs.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 # They name a configuration file, or may have no value.
 LEFT_TO_TYPER: Final = frozenset({"config", "dataset", "save_hints"})
-INPUTS: Final = 2
 
 
 class PlainCommand(NamedTuple):

@@ -230,7 +230,7 @@ def _apply_config_file(
         ctx.default_map = {
             name: setting
             for name, setting in found.settings.items()
-            # Lists and tables are read by `signatures.Settings`, which merges them with
+            # Lists and tables are read by `settings.Settings`, which merges them with
             # flags.
             if isinstance(setting, str | int)
         }

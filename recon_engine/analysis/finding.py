@@ -71,8 +71,3 @@ class Finding(RecordTable[Record], Generic[Record]):
         """A record as plain values: by default its fields."""
         [row] = self.flatten(record)
         return {name: as_plain(value) for name, value in row.items()}
-
-
-def show_unchanged(records: tuple[Record, ...], _: ValueMasks) -> tuple[Record, ...]:
-    """The records themselves: the mask of a finding without values."""
-    return records

@@ -179,7 +179,7 @@ def cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
         text = _as_text(column.alias("")).fill_null("")
         columns.append(text.alias(column.name))
     table = pl.DataFrame(columns)
-    # Files cannot contain NUL either: `rules.NORMAL_PREFIX` relies on it.
+    # Files cannot contain NUL either: `rules.base.NORMAL_PREFIX` relies on it.
     for column in table.select(pl.all().str.contains("\0", literal=True).any()):
         if column.any():
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Render a result: HTML pages, charts, JUnit and the CSV and Parquet artifacts.
+"""Render a result: HTML pages, charts, workbook, JUnit, CSV and Parquet artifacts.
 
 Holds the templates. May import `verdict`, `result`, `analysis` and the vocabulary;
 never a cloud, a database or a terminal.

@@ -59,7 +59,11 @@ def test_a_diff_that_is_stopped_is_gone_within_a_second(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        deadline = time.monotonic() + 30
         while not list(tmp_path.iterdir()):  # its work folder: now it works
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail("the diff makes no work folder")
             time.sleep(0.01)
         time.sleep(seconds)
         process.send_signal(number)

@@ -278,6 +278,8 @@ def test_the_keys_are_those_of_an_exhaustive_search(
         )
         assert each.matched == len(set(olds) & set(news))
         assert each.repeats_old == len(olds) - len(set(olds))
+        assert each.repeats_new == len(news) - len(set(news))
+        assert each.blanks_old == sum("" in key for key in olds)
         assert each.blanks_new == sum("" in key for key in news)
 
 

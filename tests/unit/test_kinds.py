@@ -152,9 +152,8 @@ CHANGES: list[Callable[[str], str]] = [
     *map(in_format, oracle.FORMATS),
     *map(with_inserted, (" ", "\xa0", "\u200b", "\x01", "-", ".", ",", "é")),
 ]
-SPELLED_TWICE = st.tuples(
-    TEXTS, st.sampled_from([str, *CHANGES]), st.sampled_from(CHANGES)
-)
+SPELLINGS: list[Callable[[str], str]] = [str, *CHANGES]
+SPELLED_TWICE = st.tuples(TEXTS, st.sampled_from(SPELLINGS), st.sampled_from(CHANGES))
 # Two texts that are made of one, so that each kind occurs.
 NEAR = SPELLED_TWICE.map(lambda each: (each[1](each[0]), each[2](each[0])))
 
