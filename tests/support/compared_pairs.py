@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from support import oracle
-from support.strategies import Pair, csv_bytes
+from support.strategies import Pair, csv_bytes, find_rules
 
 
 if TYPE_CHECKING:
@@ -116,11 +116,27 @@ def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
     found: Rules = {}
     for name in (name for name in pair.names if name != "*"):
         chosen = draw(TWO_TEXTS)
-        if draw(st.booleans()):
+        own = [each for each in likely_rules(pair, name) if each not in chosen]
+        if own and draw(st.integers(0, 3)) > 0:
+            chosen.append(draw(st.sampled_from(own)))
+        elif draw(st.booleans()):
             chosen.append(draw(TYPED if name in pair.columns else TYPED_EXACT))
         if chosen:
             found[name] = _in_any_order(draw, chosen)
     return found
+
+
+def likely_rules(pair: Pair, name: str) -> list[str]:
+    """The rules without a tolerance that make two cells of a column equal."""
+    at = pair.names.index(name)
+    old, new = ({row[at] for row in side} for side in (pair.old, pair.new))
+    found = {
+        rule
+        for one, other in product(old, new)
+        if one != other
+        for rule in find_rules(one, other)
+    }
+    return sorted(found - oracle.NEAR.keys())
 
 
 def _in_any_order(draw: st.DrawFn, rules: list[str]) -> tuple[str, ...]:
@@ -175,10 +191,13 @@ def rules_of_sides(draw: st.DrawFn, pair: Pair) -> tuple[Rules, Rules, Rules]:
     found: tuple[Rules, Rules, Rules] = ({}, {}, {})
     for name in (name for name in pair.names if name != "*"):
         typed: tuple[list[str], ...] = ([], [], [])
-        if draw(st.integers(0, 2)):
+        likely = likely_rules(pair, name)
+        if likely and draw(st.integers(0, 3)) > 0:
+            typed = ([draw(st.sampled_from(likely))], [], [])
+        elif draw(st.integers(0, 2)):
             typed = typed_rules(draw, near=name in pair.columns)
         for rules, own in zip(found, typed, strict=True):
-            texts = draw(ONE_TEXT)
+            texts = [each for each in draw(ONE_TEXT) if each not in own]
             if texts or own:
                 rules[name] = _in_any_order(draw, [*texts, *own])
     return found

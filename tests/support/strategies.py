@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from support import oracle
 
 
 # Of a property whose example is several comparisons, of 50 ms each, and that is not the
@@ -13,24 +15,24 @@ from hypothesis import strategies as st
 # minutes on two cores; 2,000 in `make long`.
 FEWER = settings(max_examples=settings().max_examples * 2 // 5)
 
-CELLS = st.one_of(
-    st.sampled_from(
-        [
-            "", " ", "a", "A", "a ", "b", "0", "00", "1", "1.0", "1.00", "-1", "+1",
-            "10", "1,000", "1000", "00123", "123", "NULL", "NA", "\\N", "20200131",
-            "2020-01-31", "31/01/2020", "01/31/2020", "31-Jan-2020", "2020-02-01",
-            "9007199254740993", "9007199254740992", "12345678901234567890.10",
-            "12345678901234567890.20", 'q"q', '"', '""', ",", "a,b", "line\nbreak",
-            "cr\rlf\r\n", "$1,000", "(1.00)", "1E+03", "1.000,00", "1,5", "1-", "50%",
-            "true", "Y", "0", "J", "2020-1-31", "31JAN2020", "31-jan-20", '="00123"',
-            "'00123", "A-1", "a\u200b", "2020-01-31T05:00:00Z", "2020-01-31 00:00:00",
-            "2020-01-31T00:00:00.5-05:00", "2020-03-08 02:30:00",
-            "é", "é", "ß", "日本", "🙂", "~", "#", "'", "\ufeff",
-        ]
-    ),
-    st.text(st.sampled_from('abA01 ,"\n\r\t.é-'), max_size=4),
+CELL_TEXTS = (
+    "", " ", "a", "A", "a ", "b", "0", "00", "1", "1.0", "1.00", "-1", "+1",
+    "10", "1,000", "1000", "00123", "123", "NULL", "NA", "\\N", "20200131",
+    "2020-01-31", "31/01/2020", "01/31/2020", "31-Jan-2020", "2020-02-01",
+    "9007199254740993", "9007199254740992", "12345678901234567890.10",
+    "12345678901234567890.20", 'q"q', '"', '""', ",", "a,b", "line\nbreak",
+    "cr\rlf\r\n", "$1,000", "(1.00)", "1E+03", "1.000,00", "1,5", "1-", "50%",
+    "true", "Y", "0", "J", "2020-1-31", "31JAN2020", "31-jan-20", '="00123"',
+    "'00123", "A-1", "a\u200b", "2020-01-31T05:00:00Z", "2020-01-31 00:00:00",
+    "2020-01-31T00:00:00.5-05:00", "2020-03-08 02:30:00",
+    "é", "é", "ß", "日本", "🙂", "~", "#", "'", "\ufeff",
 )  # fmt: skip
-KEYS = st.sampled_from(["", "1", "01", "2", "a", "A", "a ", 'k"', "k,1", "k\n"])
+CELLS = st.one_of(
+    st.sampled_from(CELL_TEXTS),
+    st.text(st.sampled_from('abA01 ,"\n\r\t.é-'), max_size=4),
+)
+KEY_TEXTS = ("", "1", "01", "2", "a", "A", "a ", 'k"', "k,1", "k\n")
+KEYS = st.sampled_from(KEY_TEXTS)
 NAMES = [
     "id",
     "part",
@@ -102,11 +104,31 @@ def pairs(draw: st.DrawFn) -> Pair:
 def _change(
     draw: st.DrawFn, row: tuple[str, ...], width: int, *, change: bool
 ) -> tuple[str, ...]:
-    """The row, or if it has cells, the row with another of them."""
-    if len(row) == width or not change:
+    """The row, or the row with another cell, or its key in another spelling."""
+    if not change:
         return row
-    at = draw(st.integers(width, len(row) - 1))
-    return (*row[:at], draw(CELLS), *row[at + 1 :])
+    at = draw(st.integers(0, len(row) - 1))
+    is_key = at < width
+    spelled_otherwise = find_twins(row[at], KEY_TEXTS if is_key else CELL_TEXTS)
+    if spelled_otherwise and (is_key or draw(st.integers(0, 3))):
+        cell = draw(st.sampled_from(spelled_otherwise))
+    else:
+        cell = row[at] if is_key else draw(CELLS)
+    return (*row[:at], cell, *row[at + 1 :])
+
+
+@cache
+def find_twins(text: str, among: tuple[str, ...]) -> list[str]:
+    """The other texts that some rule makes equal to a text; random ones seldom are."""
+    return [each for each in among if each != text and find_rules(text, each)]
+
+
+@cache
+def find_rules(one: str, other: str) -> list[str]:
+    """The rules by themselves that make two texts equal."""
+    return [
+        rule for rule, normal in oracle.NORMAL.items() if normal(one) == normal(other)
+    ]
 
 
 @st.composite
