@@ -160,17 +160,22 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
 
 
 def _format_percent(gate: Gate, share: GateShare) -> str:
-    """The share with three digits, or as many as say whether it keeps the limit."""
+    """The share with three digits, or as many as say whether it keeps the limit.
+
+    One that three digits round to 100% is shown as `>99.9%` if that says it.
+    """
     from fractions import Fraction
 
     rate = Fraction(share.part, share.whole or 1)
     for digits in range(3, MOST_DIGITS):
         # Through a decimal number, which `f` writes without an exponent.
         percent = Decimal(f"{float(100 * rate):.{digits}g}")
-        if gate.holds(Fraction(percent) / 100) == gate.holds(rate):
+        shown, bounds = f"{percent:f}%", [Fraction(percent) / 100]
+        if bounds == [1] != [rate]:
+            shown, bounds = ">99.9%", [Fraction(999, 1000), Fraction(1)]
+        if all(gate.holds(each) == gate.holds(rate) for each in bounds):
             break
-    shown = f"{percent:f}%"
-    return ">99.9%" if shown == "100%" and rate != 1 else shown
+    return shown
 
 
 def _describe_accepted(share: GateShare) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -140,11 +140,13 @@ def would_be_part(path: Path, source: Path) -> bool:
     """
     if path.name.startswith(BESIDE):
         return False
-    folder = Path(os.path.realpath(path.parent))
     if source.is_dir():
-        return folder == Path(os.path.realpath(source))
-    pattern = Path(os.path.realpath(source.parent), source.name)
-    return (folder / path.name).match(str(pattern))
+        folders = [source]
+    elif fnmatchcase(path.name, source.name):
+        folders = [Path(each) for each in glob.iglob(str(source.parent))]  # noqa: PTH207
+    else:
+        return False
+    return any(path.absolute().parent.samefile(each) for each in folders)
 
 
 def no_parts(uri: str, *, is_folder: bool) -> ConfigError:

@@ -37,6 +37,8 @@ DIRECTIVE: Final = lazy_pattern(r"%([-_0]?)(.?)", re.DOTALL)
 DAY_DIRECTIVES: Final = frozenset("aAbBCdDeFgGhjmnqtuUvVwWxyY%")
 # Those that write a year of two digits, and those that write its century.
 SHORT_YEARS: Final = frozenset("yDgx")
+# A timestamp has no other directive of such a year.
+SHORT_YEARS_OF_INSTANTS: Final = frozenset("y")
 CENTURIES: Final = frozenset("CYGFv")
 # Two centuries, and months and days of one and of two digits: a format that loses any
 # of these cannot read all three back.
@@ -103,17 +105,18 @@ def expand_formats(spelled: str, pivot: int | None, rule: str) -> tuple[str, ...
     """
     every = (form for each in spelled.split("|") for form in PRESETS.get(each, (each,)))
     formats = tuple(dict.fromkeys(every))
+    short = SHORT_YEARS if rule == "date" else SHORT_YEARS_OF_INSTANTS
     for form in formats:
         if "%" not in form:
             raise ValueError
-        if pivot is None and _lacks_century(form):
+        if pivot is None and _lacks_century(form, short):
             raise ConfigError(
                 f"rule {rule}: the format {form} has a year of two digits",
                 why="it does not say the century",
                 help=f"such as: {rule}({spelled},pivot=30), by which 30 is 1930 and 29"
                 " is 2029; or %Y for four digits",
             )
-    if pivot is not None and not any(map(_lacks_century, formats)):
+    if pivot is not None and not any(_lacks_century(form, short) for form in formats):
         raise ConfigError(
             f"rule {rule}: pivot={pivot:02} has no year of two digits to read",
             help="remove the pivot, or write %y in the format",
@@ -240,10 +243,10 @@ def parts_of(form: str) -> Iterator[tuple[str, str]]:
         yield "", form[at:]
 
 
-def _lacks_century(form: str) -> bool:
+def _lacks_century(form: str, short: frozenset[str] = SHORT_YEARS) -> bool:
     """Whether a format has a year of two digits, and nothing that says its century."""
     letters = {letter[-1:] for letter, _ in parts_of(form)}
-    return bool(letters & SHORT_YEARS) and letters.isdisjoint(CENTURIES)
+    return bool(letters & short) and letters.isdisjoint(CENTURIES)
 
 
 def is_beside_digits(parts: Sequence[tuple[str, str]], at: int) -> bool:

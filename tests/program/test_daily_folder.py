@@ -94,6 +94,11 @@ def test_a_configuration_keeps_its_history_from_any_folder(
     variables = {"RECON_CONFIG": str(config), "RECON_DATASET": "claims"}
     listed = recon("breaks", "-f", "table", cwd=elsewhere, **variables)
     assert f" --config {config} --dataset claims" in listed.stderr
+    # A file that sets nothing for the dataset is not named.
+    config.write_text("[dataset.another]\n")
+    wanted = ("breaks", "--dataset", "claims", "-f", "table", "--config", str(config))
+    listed = recon(*wanted, cwd=elsewhere)
+    assert re.search(r"next: recon explain (?!.*--config)", listed.stderr)
     # A database of the working directory that exists is not left behind silently.
     shutil.copytree(folder / ".recon", elsewhere / ".recon")
     both = recon("history", "--config", config, "-f", "json", cwd=elsewhere)

@@ -149,7 +149,12 @@ def test_a_path_that_no_file_can_have_is_an_error_of_usage(
 
 @pytest.fixture
 def files_in_use(tmp_path: Path) -> Path:
-    """A folder with files that commands read, under several names."""
+    """A folder with files that commands read, under several names.
+
+    Its own name would be a pattern.
+    """
+    tmp_path /= "a [x]"
+    tmp_path.mkdir()
     texts = {
         "old.csv": "ID,P\n1,5\n2,6\n",
         "new.csv": "ID,P\n1,5\n2,7\n",
@@ -171,6 +176,7 @@ def files_in_use(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(text)
     (tmp_path / "second.csv").hardlink_to(tmp_path / "new.csv")
     (tmp_path / "link.csv").symlink_to("old.csv")
+    (tmp_path / "linked").symlink_to("parts")
     return tmp_path
 
 
@@ -282,13 +288,17 @@ RUN = (
             (
                 "diff",
                 "new.csv",
-                "HERE/p*/*.csv",
+                "p*/*.csv",
                 "-k",
                 "ID",
                 "--rejects",
                 "parts/d.csv",
             ),
             "--rejects parts/d.csv: the path is in a folder whose files are inputs",
+        ),
+        (
+            ("diff", "lin*/*.csv", "new.csv", "-k", "ID", "-o", "parts/d.csv"),
+            "-o parts/d.csv: the path is in a folder whose files are inputs",
         ),
     ],
 )

@@ -473,6 +473,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rules": {"V": "timestamp(%Y-%m-%d %H:%M:%S)"}}, "no offset, and there is no"),
     ({"rules": {"V": "timestamp(%Y-%m-%d,zone=Europe/Berln)"}}, "mean Europe/Berlin"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %H,%q,zone=UTC)"}}, "%q in the format"),
+    ({"rules": {"V": "timestamp(%D %H:%M,zone=UTC)"}}, "%D in the format"),
     ({"rules": {"V": "timestamp(%H:%M,zone=UTC)"}}, "is not complete"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %H,zone=UTC)"}}, "is not complete"),
     ({"rules": {"V": "timestamp(%Y-%m-%d %I %p,zone=UTC)"}}, "is not complete"),

@@ -10,6 +10,7 @@ import typer
 
 from recon_cli import database, session
 from recon_engine.config_place import find_config_file
+from recon_engine.errors import ConfigError
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
 
@@ -204,7 +205,6 @@ def breaks(
         from recon_cli import render
         from recon_cli.parsing import parse_names
         from recon_engine.characters import readable
-        from recon_engine.errors import ConfigError
         from recon_engine.formatting import write_ignore
         from recon_engine.postgres.breaks import BreakFilter, list_breaks
         from recon_engine.postgres.connection import open_connection
@@ -245,8 +245,8 @@ def breaks(
             before = found.suppressions if filed is None else filed
             suppression_draft.print_suppressions(found, dataset, path, before or [])
         else:
-            named = ("--config", str(path), "--dataset", dataset) if path else ()
-            render.show_breaks(found, form, settings.file_words or named)
+            named = settings.file_words or _name_settings(path, dataset)
+            render.show_breaks(found, form, named)
         if wanted.key and not found.total + found.left_out:
             session.announce(_say_key_is_not_found(wanted))
         if drifted := [name for name in wanted.columns if name in found.drifted]:
@@ -261,6 +261,19 @@ def breaks(
                 " run; they apply from the next run; to apply them to the pair of the"
                 " last run, put its two files into inbound again and start recon run"
             )
+
+
+def _name_settings(path: Path | None, dataset: str) -> tuple[str, ...]:
+    """The flags by which a command has what a file sets for a dataset, if it does."""
+    if path is None:
+        return ()
+    from recon_engine.config_file import load_configuration
+
+    try:
+        load_configuration(path, dataset)
+    except ConfigError:
+        return ()
+    return "--config", str(path), "--dataset", dataset
 
 
 def _say_key_is_not_found(wanted: BreakFilter) -> str:
