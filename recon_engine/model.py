@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SIDES: Final = ("old", "new")
 # The rows without a partner, of each side, that a page shows whatever the detail limit.
 UNMATCHED_ROWS: Final = 200
+# The differing cells that a page holds, however wide the rows and long the cells, so
+# that a browser can open it.
+PAGE_CELLS: Final = 200_000
 # The places of both in every pair.
 OLD, NEW = 0, 1
 # No number of rows or bytes that a user sets is larger: sums of some fit 64 bits.

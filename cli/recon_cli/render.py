@@ -39,6 +39,7 @@ from recon_engine.formatting import (
     format_share,
     markdown_row,
 )
+from recon_engine.model import PAGE_CELLS
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -290,10 +291,8 @@ def next_step(
         return "writes " + ", ".join(str(path) for path, _ in targets)
     if result.agrees:
         return ""
-    from recon_engine.report.page_data import MAX_CELLS
-
     n = result.counts
-    sampled = len(result.sample) < n.mismatched_rows or n.mismatched_cells > MAX_CELLS
+    sampled = len(result.sample) < n.mismatched_rows or n.mismatched_cells > PAGE_CELLS
     then = "next: add -o report.html"
     if not (n.missing or n.extra or sampled):
         then += " for all differences"

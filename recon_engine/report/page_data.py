@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from recon_engine.formatting import ACCEPTED_WORDS
 from recon_engine.kinds import REWRITING_KINDS
-from recon_engine.model import UNMATCHED_ROWS, Suppressible
+from recon_engine.model import PAGE_CELLS, UNMATCHED_ROWS, Suppressible
 from recon_engine.result_frames import put_key_first
 
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation, SampleRow
 
 
-# These limits bound the size of the page, however wide the rows and long the cells, so
-# that a browser can open it.
-MAX_CELLS: Final = 200_000
 # Without scripts the page shows the first rows of each list, up to so many cells.
 FIRST_ROWS: Final = 50
 FIRST_CELLS: Final = 500
@@ -49,7 +46,7 @@ def build_page_data(
     whether suppressions accept cell `i`, and in `missing` and `extra` a row: 1, 0, or
     null if that is not known. They are null if none accepts any.
     """
-    rows = take_rows_up_to(result.sample, MAX_CELLS)
+    rows = take_rows_up_to(result.sample, PAGE_CELLS)
     accepts = result.acceptances.accepts_cell if result.accepted_cells else None
     accepted: list[int | None] = []
     differing = (each.name for each in result.by_column if each.mismatched)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+import recon_cli.render
 from recon_cli.late_bars import LateBars
 from recon_cli.progress_bars import ProgressBars
 from recon_cli.render import next_step
@@ -26,7 +27,7 @@ import recon_engine as rx
 from recon_engine import terminal
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline.demo import KEYS, write_pair
-from recon_engine.report import page_data, result_page
+from recon_engine.report import result_page
 from recon_engine.terminal import print_breaks, print_result, print_table
 
 
@@ -108,7 +109,7 @@ def test_the_next_step_promises_what_the_file_will_hold(
     whole: bool,
     then: str,
 ) -> None:
-    monkeypatch.setattr(page_data, "MAX_CELLS", most)
+    monkeypatch.setattr(recon_cli.render, "PAGE_CELLS", most)
     sides = [
         pl.DataFrame({"ID": list("12"[: len(each)]), "A": list(each)})
         for each in ("ab", new)

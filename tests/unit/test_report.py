@@ -292,7 +292,7 @@ def test_a_joined_text_has_no_blank_beside_it() -> None:
 def test_the_page_says_how_many_rows_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     found = pair(list("abc"), list("xyz"))
     assert "all 3 rows that differ" in result_page.render_result(found)
-    monkeypatch.setattr(page_data, "MAX_CELLS", 2)
+    monkeypatch.setattr(page_data, "PAGE_CELLS", 2)
     text = result_page.render_result(found)
     assert "a stable sample of 2 of 3 rows that differ" in text
 
