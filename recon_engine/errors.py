@@ -35,7 +35,9 @@ No message, field or cause of these errors ever holds the value of a cell.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -159,7 +161,8 @@ class MalformedInput(InputError):
     status = "MALFORMED_INPUT"
 
 
-class Trial(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Trial:
     """An encoding that decodes a sample.
 
     Bytes of the sample, characters outside ASCII.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, HintKind, SuppressionState
+from recon_engine.records import dataclass
 from recon_engine.suggestions import join_names, shown
 from recon_engine.toml_text import write_value
 
@@ -214,7 +215,8 @@ def format_kinds(column: Column) -> str:
     return ", ".join(words for _, words in list_kinds(column))
 
 
-class ChangedSums(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ChangedSums:
     """The sums of both sides over some cells of a column, which `cells` describes."""
 
     cells: str
@@ -237,13 +239,12 @@ def list_changed_sums(total: Total, column: Column) -> list[ChangedSums]:
     differ = conjugate(column.mismatched, "differ")
     differing = f"{format_count(column.mismatched, 'cell')} that {differ}"
     equal = f"{format_count(column.tolerated, 'cell')} equal by a rule"
-    every = ChangedSums("changed cells", total.old, total.new)
     if not column.tolerated:
-        return [every]
+        return [ChangedSums("changed cells", total.old, total.new)]
     if not column.mismatched:
-        return [every._replace(cells=equal)]
+        return [ChangedSums(equal, total.old, total.new)]
     if total.differing is None:
-        return [every._replace(cells=f"{differing} and {equal}")]
+        return [ChangedSums(f"{differing} and {equal}", total.old, total.new)]
     mine = ChangedSums(differing, *total.differing)
     rest = ChangedSums(
         equal,

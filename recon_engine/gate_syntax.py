@@ -9,7 +9,7 @@ compared as a fraction of integers, never as a float.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
@@ -73,7 +73,8 @@ class TakesColumn(StrEnum):
     OPTIONAL = "optional"
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Metric:
     """A quantity that a gate can limit. A rate is a share, from 0 to 1 or 100%."""
 
     takes_column: TakesColumn

@@ -12,7 +12,6 @@ from typing import (
     Any,
     Final,
     Literal,
-    NamedTuple,
     Protocol,
     overload,
 )
@@ -283,7 +282,8 @@ class Frames:
 WrittenKey = tuple[str, tuple[str, ...]]
 
 
-class SameKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SameKey:
     """A key of a difference that rules let be written in several ways.
 
     `first`: the first of the ways in which differences of this result write it; `open`:

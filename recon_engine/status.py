@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from recon_engine.errors import Interrupted
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class RunStatus(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
-class Meaning(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Meaning:
     """What a status means for the caller.
 
     `retryable`: whether the same command can be repeated safely. It may end alike.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import MAX_PREC, Context, Decimal
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.formatting import (
     conjugate,
@@ -51,7 +51,8 @@ QUARANTINED: Final = "are quarantined"
 MATCHED_ROW: Final = "matched row"
 
 
-class GateShare(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GateShare:
     """A count, the whole it is a part of (None if there is none), and what both are.
 
     `noun`: what is counted, in the singular; `predicate`: what is true of it, in the

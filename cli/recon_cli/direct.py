@@ -10,7 +10,7 @@ means the same to both, which the tests compare.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import session
 from recon_cli.commands.compare import diff
@@ -19,6 +19,7 @@ from recon_cli.settings import call_command
 from recon_engine.config_place import find_config_file
 from recon_engine.model import MOST_COUNT
 from recon_engine.options import Option, Shape, options_of
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 LEFT_TO_TYPER: Final = frozenset({"config", "dataset", "save_hints"})
 
 
-class PlainCommand(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PlainCommand:
     """A parsed command line: its inputs, and the value of each option.
 
     `given`: the names of the options that have a flag in it.
@@ -45,7 +47,8 @@ class PlainCommand(NamedTuple):
     given: frozenset[str]
 
 
-class _Source(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Source:
     name: str
 
 

@@ -26,7 +26,7 @@ import functools
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -37,6 +37,7 @@ from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, SIDES, ChangeForm, Constant
 from recon_engine.record_table import Field
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def _add_blanks(found: Constant, count_cells: Callable[[str, str], int]) -> Cons
     return replace(found, rows=found.rows + cells)
 
 
-class _Counted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Counted:
     """A change of some cells, and the most decimal places of its numbers."""
 
     cells: int

@@ -16,7 +16,7 @@ import hmac
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -57,7 +57,8 @@ PURPOSE: Final = b"locator\0"
 PURPOSE_OF_NEW: Final = b"locator of new\0"
 
 
-class OpenKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenKey:
     """A key as its break shows it; its locator if `hmac` masks it, else None.
 
     `side`: the one that writes the key: "new" for an extra row, "old" for all else.

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -145,7 +145,8 @@ def _read_mask_key() -> bytes:
     )
 
 
-class ShownValues(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ShownValues:
     """The parts of a result that hold values of cells, or that reveal them."""
 
     sample: tuple[SampleRow, ...]

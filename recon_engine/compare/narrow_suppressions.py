@@ -8,7 +8,7 @@ are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from recon_engine.config import Mask
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_key
 from recon_engine.model import NEW, OLD, SIDES, Sha256, Suppressible
+from recon_engine.records import dataclass
 from recon_engine.rules.chains import normal_form
 from recon_engine.suppressions import count_coverage, count_narrow_rows
 
@@ -37,7 +38,8 @@ NARROW: Final = "narrow"
 OF_KIND: Final = "of_kind"
 
 
-class Fits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fits:
     """What suppressions fit among the differences of some buckets."""
 
     coverage: tuple[Coverage, ...]

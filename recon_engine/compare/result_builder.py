@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -83,7 +83,8 @@ REJECTS: Final = {
 UNPAIRABLE: Final = dict.fromkeys(("side", "reason", "row"), pl.String)
 
 
-class ReadBy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReadBy:
     """How both sides were read.
 
     `strategy`: by which digests were taken; `kernel`: "native" or "numpy", None if
@@ -96,7 +97,8 @@ class ReadBy(NamedTuple):
     counts_cells: bool = False
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Samples:
     """Rows of a comparison that were chosen by their content.
 
     `shown`: the differing rows to show, of `sample_differing_rows`. `of_sides`: the

@@ -328,7 +328,7 @@ def find_encoding_at(path: Path, offset: int) -> Encoding | None:
     with path.open("rb") as file:
         file.seek(max(offset - HEAD_BYTES // 2, 0))
         trial = tried(file.read(HEAD_BYTES))
-    return trial and Encoding(trial.encoding)
+    return Encoding(trial.encoding) if trial else None
 
 
 def show_delimiter(delimiter: str) -> str:

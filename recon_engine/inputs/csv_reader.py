@@ -23,7 +23,7 @@ import os
 import re
 from bisect import bisect_right
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from recon_engine.config import OnBadRow
 from recon_engine.errors import MalformedInput
@@ -259,7 +259,8 @@ class ReaderCounts:
         return {"LF": self.lf, "CRLF": self.crlf}
 
 
-class _ScannedBlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _ScannedBlock:
     """A block, its index if it is regular, and the findings of the examination."""
 
     data: bytes

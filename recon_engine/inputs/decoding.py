@@ -32,11 +32,6 @@ from recon_engine.runtime.progress import ignore_advance
 from recon_engine.suggestions import did_you_mean, join_names
 
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
     import zipfile
     from collections.abc import Callable, Iterator, Mapping
@@ -45,8 +40,16 @@ if TYPE_CHECKING:
     from recon_engine.config import Limits, Options
     from recon_engine.inputs.translation import Translation
     from recon_engine.model import Compression
+
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 else:
     zipfile = LazyModule("zipfile")
+    zstd = LazyModule(
+        "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    )
 
 
 # zlib and Python's own zstd report where a stream ends or breaks. pyarrow's stream and
@@ -419,7 +422,7 @@ class _Unpacker:
         """Decompress one more piece of a member."""
         try:
             yield from self.form.unpack(member, data)
-        except self.form.error:
+        except self.form.errors():
             corrupt = True
         else:
             corrupt = False
@@ -483,14 +486,15 @@ class _CompressedFormat:
     """A compressed stream format and the library that reads it.
 
     `unpack` yields the decompressed bytes in pieces of at most `CHUNK_BYTES`, because a
-    few bytes may expand to gigabytes.
+    few bytes may expand to gigabytes. `new` and `errors` are functions: a library is
+    imported for a stream of its format only.
     """
 
     name: Compression
     magics: tuple[bytes, ...]
     new: Callable[[], Any]
     unpack: Callable[[Any, bytes], Iterator[bytes]]
-    error: tuple[type[Exception], ...]
+    errors: Callable[[], tuple[type[Exception], ...]]
 
 
 def _unpack_gzip(member: Any, data: bytes) -> Iterator[bytes]:
@@ -542,7 +546,7 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
         (b"\x1f\x8b",),
         lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
         _unpack_gzip,
-        (zlib.error,),
+        lambda: (zlib.error,),
     ),
     "zstd": _CompressedFormat(
         "zstd",
@@ -551,12 +555,16 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
             ZSTD_MAGIC,
             *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)),
         ),
-        zstd.ZstdDecompressor,
+        lambda: zstd.ZstdDecompressor(),  # noqa: PLW0108 - imported when called
         _unpack_by_need,
-        (zstd.ZstdError,),
+        lambda: (zstd.ZstdError,),
     ),
     "bzip2": _CompressedFormat(
-        "bzip2", (b"BZh",), bz2.BZ2Decompressor, _unpack_by_need, (OSError, ValueError)
+        "bzip2",
+        (b"BZh",),
+        bz2.BZ2Decompressor,
+        _unpack_by_need,
+        lambda: (OSError, ValueError),
     ),
     "xz": _CompressedFormat(
         "xz",
@@ -564,7 +572,7 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
         # As much as a window of zstd may take, and the tables beside it.
         lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW_BYTES),
         _unpack_by_need,
-        (lzma.LZMAError,),
+        lambda: (lzma.LZMAError,),
     ),
 }
 

@@ -7,10 +7,11 @@ therefore decide what an error says, never whether a file is read.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from recon_engine.errors import MalformedInput
 from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
 
 
 AS_A_FRAME: Final = (
@@ -20,7 +21,8 @@ AS_CSV: Final = "save it as CSV in UTF-8"
 REPACKED: Final = "unpack it with {}, or compress it as .csv.gz or .csv.zst"
 
 
-class FileKind(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FileKind:
     """A file format: its name in errors, and the remedy.
 
     `is_text`: whether files of this format are text, in any encoding.

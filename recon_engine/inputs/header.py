@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import (
     AS_DEFAULT,
@@ -81,7 +81,8 @@ MOST_CUT: Final = 3
 log = logging.getLogger(__name__)
 
 
-class WideText(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WideText:
     """The first bytes of text in 16 or 32 bits a character.
 
     `encoding`: the one to propose; None if it cannot be read.

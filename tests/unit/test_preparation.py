@@ -81,7 +81,8 @@ def check_sought_rows(
 ) -> None:
     """The rows of the keys of `ask_for_keys` are those that were compared."""
     assert d.looked_up.rows
-    for at, (key, side, _) in enumerate(ask_for_keys(d.keys).keys):
+    for at, asked in enumerate(ask_for_keys(d.keys).keys):
+        key, side = asked.values, asked.side
         named = [(chains[name], text) for name, text in zip(d.keys, key, strict=True)]
         if all(oracle.is_listed(chain, side, text) for chain, text in named):
             form = tuple(oracle.form(chain, side, text) for chain, text in named)
