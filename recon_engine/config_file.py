@@ -378,7 +378,7 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
-    return merge_tables(read_toml(path), path, dataset)
+    return merge_tables(read_toml(path, required=True), path, dataset)
 
 
 def merge_tables(
@@ -454,8 +454,12 @@ def _validate_table(table: Mapping[str, Any], path: Path) -> BaseModel:
     )
 
 
-def read_toml(path: Path) -> Mapping[str, Any]:
-    """The tables of a TOML file; raises ConfigError with the place of a mistake."""
+def read_toml(path: Path, *, required: bool = False) -> Mapping[str, Any]:
+    """The tables of a TOML file; of pyproject.toml those in [tool.recon].
+
+    Raises ConfigError with the place of a mistake, and with `required` if there is no
+    [tool.recon].
+    """
     try:
         with path.open("rb") as stream:
             table = tomllib.load(stream)
@@ -486,7 +490,17 @@ def read_toml(path: Path) -> Mapping[str, Any]:
     if path.name != PYPROJECT:
         return table
     tools = table.get("tool")
-    own = tools.get("recon", {}) if isinstance(tools, dict) else {}
+    own = tools.get("recon") if isinstance(tools, dict) else None
+    if own is None:
+        # A misspelled table would leave every setting at its default without a word.
+        if required:
+            raise ConfigError(
+                "there is no table [tool.recon]",
+                file=str(path),
+                help="add [tool.recon] with the settings, or name another file with"
+                " --config",
+            )
+        return {}
     return own if isinstance(own, dict) else {"tool.recon": own}
 
 

@@ -14,6 +14,7 @@ from support.program import recon
 
 from recon_engine.config import OnBadRow
 from recon_engine.config_file import Accepted, File, load_configuration
+from recon_engine.config_place import find_config_file
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.migrations import schema_folder
@@ -435,12 +436,36 @@ def test_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.recon]\nkeys = ["ID"]\n[project]\nname = "x"\n')
     assert load_configuration(path).settings["keys"] == ("ID",)
-    path.write_text("tool = 1  # [tool.recon\n")
+    path.write_text("[tool.recon]\n")
     assert load_configuration(path, None).settings == {"suppressions": ()}
+    for other in ("tool = 1", "[tool]", "[tool.recno]", "[[tool]]\nrecon = 1"):
+        assert refusal(path, other).message == "there is no table [tool.recon]"
     error = refusal(path, "[tool.recon]\nkeyz = 1\n[project]\n")
     assert error.message.startswith("tool.recon.keyz: ")
     assert "recon" in refusal(path, "[tool]\nrecon = 1\n").message
     assert "[[suppress]]" in refusal(path, "[tool.recon]\nsuppress = 1\n").message
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("[tool.recon]", True),
+        ("  [ tool . recon ]  # ours", True),
+        ("[[tool.recon.suppress]]", True),
+        ("[tool.recon.dataset.claims]", True),
+        ("[tool.reconcile]", False),
+        ("# [tool.recon]", False),
+    ],
+)
+def test_pyproject_is_the_configuration_if_it_has_the_table(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    found: bool,  # noqa: FBT001 - expected
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "x"\n\n{line}\n')
+    assert (find_config_file() is not None) == found
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
