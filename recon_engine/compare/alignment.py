@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
+# From the mask that shows least: nothing of a value, then a token by which equal values
+# are found, then four characters.
 STRONGEST_FIRST: Final = (Mask.REDACT, Mask.HMAC, Mask.LAST4)
 # What a refusal proposes: the first that pairs all names.
 MATCH_NAMES: Final = (
@@ -150,6 +152,8 @@ def align_columns(
     def hint() -> str | None:
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
+    # By the headers as they are in the files: a derived column would hide that a file
+    # was read as one column.
     one_column = min(len(old), len(new)) == 1
     of_files, derived = ({*old}, {*new}), derive_columns(old, new, options)
     old, new = (
@@ -166,6 +170,8 @@ def align_columns(
     keys = tuple(map(names.find, options.keys))
     files = _Files(uris, heads, options, hint, split, renames, propose_parts)
     _check_keys(keys, old, renamed, files)
+    # The number of rows of a key derives from no column. `--compare-only` keeps it,
+    # because without it folding both sides hides a row that one side repeats.
     counts = [
         n for each in derived[0] if not each.derivation.sources for n in each.names
     ]
@@ -177,6 +183,7 @@ def align_columns(
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
     both = [(name, renames.get(name, name)) for name in keys]
+    # A derived column is in neither file, and `measure` reads the files.
     left, right = (
         tuple(name for name in only if name in known)
         for known, only in zip(of_files, (only_old, only_new), strict=True)
@@ -415,6 +422,8 @@ def _rules_by_column(
         # False sorts before True: the rules of `*` are applied first.
         for spelled in sorted(rules, key=lambda name: name != ALL_COLUMNS):
             name = names.find(spelled)
+            # A column that only a filter tests is not compared, but the filter reads
+            # its values by its rules.
             if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
                 raise ConfigError(
                     f"{OPTIONS[side]} {spelled}: no compared column has that name"
@@ -500,6 +509,8 @@ def _masks_by_column(
                     sorted(columns), quotable=looks_like_header(columns)
                 ),
             )
+        # Two spellings name one column: its name in OLD, its name in NEW, or another
+        # form of either (`--match-names`).
         if name in own:
             raise ConfigError(
                 f"--mask {spelled}: the column is masked already", help="mask it once"

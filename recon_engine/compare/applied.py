@@ -44,6 +44,7 @@ def describe_applied(
 
 def describe_text_filters(layout: Alignment) -> tuple[str, ...]:
     """A sentence for each filter that orders the texts of numbers."""
+    # `--where` has a test on either side. As keys of a dict both are one.
     tests = {
         (test.flag, test.label): None
         for side in layout.prepared
@@ -88,6 +89,7 @@ def _derivations(
         texts = options.side(side).derive
         if not texts:
             continue
+        # A quarantined row is in no row group, so nothing is derived in it.
         rows = facts[at].rows - facts[at].rejected
         old, new = (rows, 0) if side == SIDES[0] else (0, rows)
         flags = " ".join(f"--{side}-derive {text}" for text in texts)

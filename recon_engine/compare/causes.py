@@ -105,6 +105,8 @@ def _analyze_few_cells(
     found = {}
     for at, place, rows, shown, sums in every:
         name = names[at]
+        # `few_cells` adds up the texts as plain numbers. A column in another notation
+        # is added up by its rules.
         of_texts = not has_notations(name, plan)
         amounts = sums if of_texts else sum_amounts(name, changes[place], plan)
         if name in plan.layout.rules or len(rows) > constants.FEW_CHANGES:
@@ -152,6 +154,7 @@ def summarize_unmatched(
 
     `rows`: of a side, with the column ids of the plan; a blank is "".
     """
+    # Keys and compared columns have the same ids on both sides (`assign_ids`).
     names = plan.names[OLD]
     if rows.is_empty():
         sums = dict.fromkeys(names.columns, ZERO_SUM)

@@ -56,6 +56,7 @@ class NamePairs:
         A name that no column has is returned as it is.
         """
         back = self.back
+        # The name in OLD comes first: with `--map A=B,B=A` both files have both names.
         if name in self.old:
             return name
         if name in back or name in self.new:
@@ -96,11 +97,13 @@ def pair_names(
         spell_as(ours, old, forms): spell_as(theirs, new, forms)
         for ours, theirs in options.renames.items()
     }
+    # Two spellings of one column became one key of the dict.
     if len(renames) < len(options.renames):
         raise ConfigError(
             "--map maps one column of OLD twice", help="map each column once"
         )
     _check_renames(old, new, renames, hint, retry)
+    # A form has one name here: `_refuse_equal_forms` has refused a side with two.
     theirs_by_form = {
         fold_name(name, forms): name
         for name in (new if forms else ())

@@ -172,6 +172,8 @@ def _is_of_result(
     keys = found.keys[found.cells["pair"]]
     keys.columns = list(layout.keys)
     names = pl.Series(sorted(layout.columns), dtype=pl.String)
+    # `mask_cells` sorts by the kind. It follows from the column and both texts, so it
+    # is not found again, and not compared.
     cells = pl.DataFrame(
         [
             keys.to_struct("key"),
@@ -183,6 +185,7 @@ def _is_of_result(
     before = result.frames.mismatches.drop("kind")
     if before.height == result.counts.mismatched_cells:
         return shown.equals(before.sort(*shown.columns))
+    # A cell of the result that is not found again leaves a negative sum.
     both = [shown.with_columns(n=pl.lit(1)), before.with_columns(n=pl.lit(-1))]
     left = pl.concat(both).group_by(shown.columns).agg(pl.col("n").sum())
     return bool((left["n"] >= 0).all())

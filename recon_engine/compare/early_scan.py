@@ -115,6 +115,7 @@ def columns_by_bytes(
     """
     if not (_are_read_alike(layout) and _are_prepared_alike(layout)):
         return None
+    # `headers` lacks a side that is a frame. `scan_aligned` drops these columns then.
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
     compared = {*layout.keys, *layout.columns}
     return [
@@ -135,6 +136,7 @@ def columns_to_fold(
     if not any(folds) or any(side.places for side in layout.prepared):
         return None
     counts = {name for side in layout.prepared for name in side.new_names}
+    # In one order: the kernel pairs the numbers of both sides by their places.
     sums = sorted({name for side in layout.prepared for name in side.sums} - counts)
     numbers = [layout.rules[n] for n in (*sums, *counts) if n in layout.rules]
     if not _are_read_alike(layout) or not all(
@@ -172,6 +174,8 @@ def _are_prepared_alike(layout: Alignment) -> bool:
     old, new = layout.prepared
     known = {*layout.keys, *layout.columns}
     steps = [[each.derivation for each in side.derived] for side in (old, new)]
+    # `judged` of OLD is that of NEW, since both derive alike and neither has a filter
+    # of its own. A key has to be in the file: the kernel derives nothing.
     return not (
         old.either_folds
         or any(side.own or side.codes for side in (old, new))
@@ -212,6 +216,8 @@ def scan_for_keys(sides: Sequence[object], layout: Alignment) -> Scanning | None
             scanning = scan_aligned(sides, layout, joins=False)
             if scanning is not None:
                 return scanning
+    # A budget that is too small for digests is no error here: without them the rows of
+    # the key are found by parsing all.
     except (ReconError, KernelRefusal):
         pass
     return start_validation(sides)

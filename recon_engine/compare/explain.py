@@ -72,9 +72,11 @@ def explain_key(
 
 
 def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
+    # With one key column the text is the value, also if it is JSON.
     if len(values) == 1 < len(keys):
         try:
             values = [str(each) for each in json.loads(values[0])]
+        # Text that is no JSON, a number, or arrays that are nested too deeply.
         except (ValueError, TypeError, RecursionError):
             values = ()
     if len(values) != len(keys):

@@ -280,6 +280,7 @@ def _take_rows(
     lines = [
         1 + _count_newlines(file, 0, file.source.start_of(int(row))) for row in numbers
     ]
+    # The rows were found by the digest of the key, which another key may have.
     of_key = (
         pl.col(name) == pl.lit(value)
         for name, value in zip(names.keys, key, strict=True)
@@ -308,6 +309,7 @@ def _offsets_in_file(
     starts: NDArray[np.int64], gaps: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Convert offsets without quarantined ranges to offsets with them."""
+    # Ascending: an offset is compared with a gap when it has all gaps before it.
     for first, last in gaps:
         starts = np.where(starts >= first, starts + (last - first), starts)
     return starts
@@ -402,6 +404,7 @@ class _Explainer:
                     self.layout.rules.get(name, NO_CHAIN), old[v].item(), new[v].item()
                 )
                 for at, (name, v) in enumerate(zip(names, ours.columns, strict=True))
+                # Not of a masked column: a factor says something of its values.
                 if kinds.get(at) == Kind.SCALE and self.masks.value(name, "1") == "1"
             },
         )
@@ -425,6 +428,7 @@ class _Explainer:
         own = tuple(step.text for step in chain.steps)
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
+        # Of the shown texts: spans of masked values would say where they differ.
         return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))
 
     def explain_row(self, side: int, row: pl.DataFrame) -> ExplainedRow:
@@ -456,11 +460,13 @@ def differing_spans(
 ) -> tuple[tuple[CharSpan, ...], tuple[CharSpan, ...]]:
     """The characters of each text that the other lacks, as half-open spans."""
     start = _common_prefix_length(old, new)
+    # Of what the prefix leaves: `aa` and `aaa` would have one `a` in both.
     end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     left, right = old[start : len(old) - end], new[start : len(new) - end]
     if max(len(left), len(right)) > MAX_MATCHED_CHARS:
         blocks = [(0, len(left), 0, len(right))]
     else:
+        # By default, frequent characters are ignored in a text of 200 or more.
         matcher = SequenceMatcher(None, left, right, autojunk=False)
         blocks = [code[1:] for code in matcher.get_opcodes() if code[0] != "equal"]
     return (

@@ -45,6 +45,8 @@ KEY: Final = "\0key"
 NUMBER: Final = "\0number"
 PLACES: Final = "\0places"
 FIRST: Final = "\0first"
+# A row that fails `--where` may become the partner of a kept one, so it is folded as
+# well. One that the filter of its side leaves out is not.
 FOLDABLE: Final = (Place.KEPT, Place.FAILING)
 
 
@@ -69,6 +71,8 @@ def find_unfoldable(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
     by, texts = key_forms(names), list[str]()
     # The number of the first check that a row fails; null if it fails none.
     failed = pl.lit(None, pl.UInt32)
+    # Backwards: each `when` encloses the one before it, so the first column that fails
+    # decides.
     for at, name in reversed([*enumerate(names.columns)]):
         shown = names.user_names[name]
         if _is_sum(name, names):
@@ -136,6 +140,7 @@ def fold_rows(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias(WEIGHT),
         pl.col(equal).first(),
         *(
+            # Of texts that rules make equal the least, whatever the order of rows.
             pl.col(name).min()
             for name in kept
             if name in compared and name in names.rules
@@ -165,7 +170,10 @@ class _Sum:
         """The summands of some rows."""
         forms = rows.select(_number_form(name, names)).to_series().alias("number")
         shift = max_decimal_places(forms)
+        # The sum of n numbers has at most as many more digits as n has.
         digits = max_integer_digits(forms) + shift + len(str(len(forms)))
+        # The normal form has no zeros at its end, and a sum is shown with the places of
+        # the file.
         written = rows[name] if _is_plain(name, names) else forms
         places = (
             written.alias("text")
@@ -193,6 +201,7 @@ class _Sum:
                 for each, most in zip(totals, places, strict=True)
             ]
             return pl.Series(texts, dtype=pl.String)
+        # One digit at least is before the point.
         digits = pl.col("total").abs().cast(pl.String).str.zfill(self.shift + 1)
         whole = pl.col("digits").str.len_chars() - self.shift
         # A number may be written with more places than its exact value has.

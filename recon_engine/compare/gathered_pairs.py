@@ -61,6 +61,7 @@ def compare_gathered(
     extra = pairs.filter(pl.col("old").is_null())["new"]
     paired = _PairedRows(old, new, names, keys, pairs.drop_nulls())
     height = paired.pairs.height
+    # At least one group: the first has the rows without a partner.
     groups = [
         slice(at, at + group_pairs) for at in range(0, max(height, 1), group_pairs)
     ]

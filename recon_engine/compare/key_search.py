@@ -210,6 +210,8 @@ def propose_keys(
         derived = derive_columns(sides[0].columns, sides[1].columns, options)
         names, columns = _pair_common_columns(*sides, options, derived)
         rules = _rules(columns, names, options)
+        # Values of such columns are equal without equal forms, so they do not join. A
+        # comparison refuses them as keys, too.
         columns = [
             name
             for name in columns
@@ -365,6 +367,7 @@ def _rank_proposal(
         not proposal.is_key,
         proposal.overlap < ENOUGH_OVERLAP,
         measures.has_any(proposal.columns),
+        # In whole percent: a few more matched rows do not outrank a smaller set.
         -proposal.overlap if exact else -int(100 * proposal.overlap),
         proposal.repeats_old + proposal.repeats_new,
         len(proposal.columns),
@@ -602,6 +605,7 @@ class _KeySearch:
 
     def _share_rows(self, columns: ColumnSet) -> bool:
         """Whether the samples have a row of these columns in common."""
+        # Less than the sum of both samples: a row is in both.
         hashes = pl.concat([_hash_rows(sample, columns) for sample in self.samples])
         return count_distinct(hashes) < self._count_distinct(columns)
 
@@ -622,6 +626,8 @@ class _KeySearch:
             found = counts.get(columns)
             if columns in unique:
                 counted = None if columns in counts else self._count_by_kernel(columns)
+                # The hashes of these rows do not repeat, so no key does. What the
+                # kernel saw repeat is two keys with one digest.
                 if counted is None or counted.has_repeats:
                     counted = self._count_unique(columns)
                 yield columns, self._as_proposal(columns, counted)
@@ -689,6 +695,7 @@ class _KeySearch:
             and side.rules.keys().isdisjoint(columns)
             and not side.derived
         ]
+        # The kernel holds the digests of all rows at once.
         if len(headers) < len(self.sides) or len(self.shares) > 1:
             return None
         try:

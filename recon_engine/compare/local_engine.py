@@ -207,6 +207,8 @@ def read_tables(
     refused = False
     with ExitStack() as stack:
         try:
+            # Only the path in Python writes several buckets. What a caller forces is
+            # about that path, too.
             if scanning is None and count == 1 and not (strategy or buckets):
                 scanning = scan_both(unread, plan.layout)
             if scanning is not None and scanning.joins:
@@ -234,11 +236,15 @@ def read_tables(
         ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
         check_sums(unread, tables, options)
+        # The files are valid, but a record spans lines, so digests of raw lines are not
+        # those of records. The first buckets are closed: the budget is for one set.
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(open_buckets(expected, count))
             chosen = choose_strategy(unread, names, "columns")
             _run_side_by_side(_digest_table, tables, chosen, digests, progress)
+        # The reader has accepted what the kernel has refused, without a quarantined row
+        # that would explain it. The result is right, and the kernel has a bug.
         if refused and not any(table.rejects.count for table in tables):
             log.warning("native_kernel_refused")
         yield ReadTables(
@@ -368,6 +374,7 @@ def compare_tables(
     every = [
         _find_undecided_in_bucket(reading, at, wanted) for at in range(reading.buckets)
     ]
+    # The kernel leaves no buckets, so `every` is empty before.
     if reading.matched is not None:
         every = [
             _find_undecided_by_kernel(
@@ -468,6 +475,7 @@ def _find_undecided_in_bucket(
     old, new = reading.digests
     names = reading.plan.names
     whole, judged = all_is_compared(names), are_judged(names)
+    # A piece has all rows of a row digest. To fold takes all rows of a key.
     cut = not names[0].prepared.either_folds
     if cut and isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
         count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
@@ -497,6 +505,7 @@ def _find_undecided_by_kernel(
     rows have places: all that are not identical, and identical ones that are listed as
     unpairable.
     """
+    # First: it needs the digests, which are freed before pairs are compared.
     old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
     matched.forget_digests()
     if placed is not None:
@@ -525,6 +534,7 @@ def _find_undecided_by_places(
     All that are not identical, without those that fail the filter like their partner,
     and identical ones that are listed as unpairable.
     """
+    # Before `take_repeated` frees lists that tell which rows are identical.
     unkept = [placed.find_unkept(at) for at in (OLD, NEW)]
     unpairable = [rows.filter(pl.col("place") == Place.UNPAIRABLE) for rows in unkept]
     found, suspects = find_undecided(
@@ -611,6 +621,7 @@ def _compare_matched(
         else:
             yield part
     yield pairs.unmatched_rows(matched, names)
+    # Last, because `more` is complete only after all pairs were compared.
     old, new = (pl.concat(digests) for digests in more)
     if old.height or new.height:
         repeat = any(digests.height for digests in left.left)
@@ -635,6 +646,8 @@ def _differing(
     return Differing(
         rows=sum(rows for rows, _ in every),
         text=sum(int(rows * row_bytes) for rows, row_bytes in every),
+        # The rows of a key are paired at once. Up to the size of a group that costs no
+        # more than any group.
         of_key=of_key if of_key * columns > groups.GROUP_CELLS else 0,
         columns=columns,
     )
@@ -647,6 +660,7 @@ def _compare_batch(
 
     `repeat`: whether keys are known to repeat.
     """
+    # Ascending, as `take` requires. The keys below have the same order.
     left = [
         pl.concat(digests).sort("number")
         for digests in zip(*(each.left for each in batch), strict=True)

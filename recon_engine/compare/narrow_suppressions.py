@@ -64,6 +64,7 @@ def count_fits(difference: Difference, plan: ComparisonPlan) -> Fits:
                 rows.select(plan.names[side].keys), plan.layout.keys
             )
             keys = _read_keys(shown, side, plan)
+            # The first suppression that fits a row accepts it.
             first = _join_keyed(keys, keyed, side, plan).group_by("row").min()
             narrow += count_narrow_rows(what, first[NARROW], suppressions)
     return Fits(coverage, narrow)
@@ -79,6 +80,7 @@ def list_spellings(
     """
     every = _list_keyed(plan)
     masked = plan.masks.by_column
+    # Otherwise a key has one spelling. A token of `hmac` is not read by rules.
     ruled = any(
         name in plan.layout.rules and name not in masked for name in plan.layout.keys
     )
@@ -195,6 +197,7 @@ def _fit_cells(difference: Difference, plan: ComparisonPlan) -> pl.DataFrame | N
     if keyed:
         pairs = cells["pair"].unique()
         shown = plan.masks.rows(difference.keys[pairs], plan.layout.keys)
+        # The key of a pair is shown as OLD writes it.
         keys = _read_keys(shown, OLD, plan).with_columns(pair=pairs)
         cells = cells.join(keys, on="pair")
         listed = _list_keys(keyed, OLD, plan)
@@ -208,9 +211,11 @@ def _fit_cells(difference: Difference, plan: ComparisonPlan) -> pl.DataFrame | N
     parts = []
     for on, some in shapes.items():
         wanted = facts.filter(pl.col(NARROW).is_in(some))
+        # A suppression of keys becomes one row for each of its keys.
         if {*on} - {*facts.columns}:
             wanted = wanted.join(listed, on=NARROW)
         fitted = cells.lazy().join(wanted.lazy().select(*on, NARROW, OF_KIND), on=on)
+        # Null: a suppression without kinds fits all of them.
         same_kind = kind.is_null() | (kind == pl.col("kind").cast(pl.String))
         parts.append(fitted.filter(same_kind).select("pair", "column", NARROW))
     first = pl.concat(parts).group_by("pair", "column").agg(pl.col(NARROW).min())

@@ -120,6 +120,8 @@ def _make_tally(chain: Chain, judging: Judging) -> Tally:
         for side in SIDES:
             if step.of(side) is not None:
                 row[READ[side]] = counts[READ[side]]
+    # `equal_with_forms` credits the first typed rule, unless it is implied: then the
+    # last.
     place = len(tally) - 1 if chain.steps[0].implied else 0
     tally[place, MADE_EQUAL] = judging.equal
     return tally

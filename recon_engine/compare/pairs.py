@@ -129,6 +129,7 @@ def _compare_group(
         keys=old.frame(ours.all, ours.keys),
         cells=cells,
         tolerated=tolerated,
+        # The kernel pairs keys of equal bytes, which no rule has made equal.
         tolerated_keys=0,
         tallies=tallies,
         sums=sums,

@@ -64,6 +64,8 @@ class PlacedFiles:
         fail = [self._find_failing(at, rows) for at, rows in enumerate(pairs)]
         listed, left_out = [], []
         for at, (ours, theirs) in enumerate(zip(pairs, alone, strict=True)):
+            # The lists of pairs have one order, so a place is a pair. It is left out
+            # only if both of its rows fail.
             kept = ours.filter(~(fail[0] & fail[1]))
             others = theirs.filter(~self._find_failing(at, theirs))
             listed.append(pl.concat([kept, others]))
@@ -83,6 +85,7 @@ class PlacedFiles:
         places = self.sides[at].places
         unkept = places != Place.KEPT
         if unkept.any():
+            # A row that is in no list of the kernel is identical to its partner.
             for which in (PAIRED[at], UNMATCHED[at], REPEATED[at]):
                 unkept[self.matched.numbers(which)] = False
         numbers = np.flatnonzero(unkept)
@@ -106,6 +109,8 @@ def find_places(matched: MatchedFiles, names: Sequence[ColumnIds]) -> PlacedFile
 def as_unpairable(numbers: pl.Series) -> pl.DataFrame:
     """Rows by their numbers as digests, none of which finds a partner."""
     frame = numbers.cast(DIGESTS["number"]).to_frame("number")
+    # No digest of these rows is used: their places are found again from their cells,
+    # and without a partner they may be in any group of keys.
     zeros = (pl.lit(0, kind).alias(n) for n, kind in DIGESTS.items() if n != "number")
     return frame.with_columns(zeros).select(*DIGESTS)
 

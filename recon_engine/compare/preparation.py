@@ -276,6 +276,8 @@ class Preparation:
         """The `Place` (u8) of each row; `cells` have the columns of `judged`."""
         if not (self.own or self.both or self.derived or self.codes):
             return pl.repeat(Place.KEPT, cells.height, dtype=pl.UInt8, eager=True)
+        # As docs/pairing.md says: a false condition leaves a row out even if another
+        # one cannot be evaluated.
         place = (
             pl.when(
                 _any(_fails(test) & ~self._is_unmade(test.column) for test in self.own)
@@ -319,6 +321,8 @@ class Preparation:
         reason: Any = pl.lit("")
         for failed, text in reversed(checks):
             reason = pl.when(failed).then(pl.lit(text)).otherwise(reason)
+        # The column gives the reason its height: of literals alone Polars makes one
+        # row.
         columns = [pl.col(self.judged[0]).alias(PLACE), reason.alias(REASON)]
         return rows.select(columns)[REASON]
 

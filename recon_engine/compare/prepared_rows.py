@@ -210,6 +210,8 @@ def _fold_sides(
             if each.prepared.fold
             else foldable.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))
         )
+        # A row that is left out is only counted, or found as a partner: it stays as it
+        # is.
         out = others.filter(~pl.col(PLACE).is_in(FOLDABLE))
         every = pl.concat([whole, out.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))])
         side = PreparedRows(
@@ -289,6 +291,7 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
                 {"old": nothing.extend_constant(None, len(extra)), "new": extra}
             ),
         ],
+        # Numbers of NumPy have 64 bits, the empty column has 32.
         how="vertical_relaxed",
     ).cast(pl.UInt32)
     return PairedRows(

@@ -357,6 +357,7 @@ class _ResultBuilder:
         """The gates and suppressions, with the spellings that break tracking needs."""
         plan, sought = self.plan, self.sought
         judged = evaluate_gates(measured, plan.options, today)
+        # With more differences no break is tracked (`Lookup`).
         if sought is None or self.whole.differences > sought.limit:
             return judged
         suppressed = list(judged.suppressed)
@@ -446,6 +447,8 @@ class _ResultBuilder:
             if not chain.steps:
                 continue
             tally = tallies.get(ids[column], no_tally(chain.steps))
+            # Columns that both sides read alike are read by rules only in cells whose
+            # bytes differ, all others in every row (`Chain.is_reflexive`).
             of: Literal["keys", "cells", "values"] = "keys"
             if column not in layout.keys:
                 of = "cells" if chain.is_reflexive else "values"
@@ -471,6 +474,8 @@ class _ResultBuilder:
         found, chains = dict(self.found.tallies), self.plan.names[OLD].chains
         for name, tally in found.items():
             if name in chains and not (self.counts_cells or chains[name].is_reflexive):
+                # What was read in pairs is part of what was read in all rows, which
+                # `tallies` has. The copy keeps the tallies of the difference.
                 found[name] = tally.copy()
                 found[name][:, :MADE_EQUAL] = 0
         return found
@@ -533,6 +538,8 @@ class _ResultBuilder:
             new_names={ours: theirs for theirs, ours in layout.new_names.items()},
             taken={*plan.files[OLD], *plan.files[NEW], *layout.new_names},
             derive=tuple(
+                # A list on a command line grows by what is added, so a hint repeats
+                # only what another place sets.
                 () if "derive" in each.flags.typed else each.derive
                 for each in map(plan.options.side, SIDES)
             ),

@@ -21,6 +21,8 @@ TURN: Final = pl.int_range(pl.len(), dtype=pl.UInt32)
 # Of so few cells all turns are taken by one query.
 FEW_CELLS: Final = 1 << 12
 WORD_BYTES: Final = 8
+# SplitMix64 has these shifts and factors. The prime is that of FNV-1a in 64 bits, the
+# odd number 2**64 divided by the golden ratio. `kernel.c` has the same.
 _MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _LAST: Final = 31
 _PRIME: Final = 0x100000001B3

@@ -129,6 +129,7 @@ class ScannedDigests:
         key, is_sampled, tallies = digest_keys(cells, self)
         forms, of_forms = find_apart_forms(cells, self, readings)
         digests = {"row": words[:, ROW], "check": words[:, CHECK]}
+        # `find_apart_forms` appends the forms behind the cells.
         mixed = forms.select(*self.mixed, *forms.columns[cells.width :])
         if mixed.width:
             # Each part has a secret of its own, so rows that differ in both differ.
@@ -144,6 +145,7 @@ class ScannedDigests:
     def _describe_apart(self) -> dict[str, Reading]:
         """How the kernel reads columns that are read apart, for those that it can."""
         names = self.names
+        # Keys are read as text, by `digest_keys`.
         in_file = {*self._columns} - {*names.keys}
         return {
             name: reading

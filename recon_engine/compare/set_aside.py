@@ -54,6 +54,7 @@ NOTHING_ASIDE: Final = SetAside()
 
 def merge_set_aside(parts: Sequence[SetAside]) -> SetAside:
     """What is set aside of disjoint sets of rows as one."""
+    # Without options that set rows aside, all parts are this one object.
     if all(part is NOTHING_ASIDE for part in parts):
         return NOTHING_ASIDE
     old, new = (

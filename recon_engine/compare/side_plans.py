@@ -197,6 +197,7 @@ def prepare_sides(
     tests: dict[str, list[RowTest]] = {}
     for flag, condition, name in _conditions(options, names):
         chain = rules.get(name, NO_CHAIN)
+        # The side is in the name of the option: `--old-where`.
         for side in SIDES if flag == "--where" else (flag[2:5],):
             test = make_test(condition, name, chain.of(side), flag)
             tests.setdefault(f"{side} {flag}", []).append(test)
@@ -209,6 +210,7 @@ def prepare_sides(
         )
         for side in SIDES
     }
+    # `count` has no source that could be unfit.
     can_fail = [
         each.derivation.function != "count" for side in derived for each in side
     ]
@@ -217,6 +219,7 @@ def prepare_sides(
         dict(zip(names.new, names.renamed, strict=True)),
     )
     folds = options.old.fold or options.new.fold
+    # `derive_columns` appends the number of rows last.
     counted = [name for each in derived[0] for name in each.names][-1:]
     counts = tuple(counted) if options.old.fold and options.new.fold else ()
     old, new = (

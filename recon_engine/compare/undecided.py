@@ -68,6 +68,7 @@ def find_undecided(
     sides = list(map_ordered(digests_of, (OLD, NEW)))
     if by_cells:
         return _keep_all(sides, wanted, judged=judged)
+    # Before keys are counted: a row that is not kept repeats none.
     others = _take_others(sides) if judged else None
     old, new = map_ordered(_suspects, sides)
     found = _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted)
@@ -81,6 +82,7 @@ def _keep_all(
     left = sides[OLD], sides[NEW]
     kept = list(sides)
     if judged:
+        # A row that is not kept neither repeats a key nor is sought.
         _take_others(kept)
     old, new = map_ordered(_suspects, kept)
     ours, theirs = (_with_keys(side, wanted) for side in kept)
@@ -153,6 +155,8 @@ def find_undecided_in_pieces(
         piece = [side.piece(at, number, count) for side in sides]
         if judged:
             others.append(_take_others(piece))
+        # Whether a key repeats in a piece is not known. As if one does is right in both
+        # cases.
         parts.append(_dropped(piece, (True, True), whole, wanted))
     old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
     ours, theirs = (

@@ -92,6 +92,7 @@ class KeyDigests:
         drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
         self.sampled.append(drawn + np.uint32(first))
         self.counted.append(tallies)
+        # `by_keys` leaves all rows undecided, so these are never compared.
         zero = np.zeros(cells.height, np.uint64)
         return pl.DataFrame({"row": zero, "check": zero, **key})
 

@@ -36,6 +36,7 @@ class FileKind:
 # The first match decides. Marks of plain letters also need a byte that no text has.
 _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
     (
+        # `PARE` begins a file whose footer is encrypted.
         rb"PAR[1E][\x00-\x08\x0e-\x1f]",
         FileKind("a Parquet file", "rename it to .parquet"),
     ),
@@ -44,6 +45,7 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         FileKind("an Arrow IPC file", "rename it to .arrow"),
     ),
     (
+        # A mark, then the length of the schema as a little-endian number: below 16 MiB.
         rb"\xff{4}...\0",
         FileKind("an Arrow IPC stream", "rename it to .arrow"),
     ),
@@ -61,6 +63,8 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         FileKind("a zstd stream", "rename it to .csv.zst, or decompress it"),
     ),
     (
+        # The level, then the mark of a block, or that of the end if the stream is
+        # empty.
         rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
         FileKind("a bzip2 stream", "rename it to .csv.bz2, or decompress it"),
     ),
@@ -77,6 +81,7 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         FileKind("a tar archive", "unpack it with tar; one CSV file is one input"),
     ),
     (
+        # Before the zip archive: a workbook is one.
         rb"PK\x03\x04(?=.*(\[Content_Types\]\.xml|xl/))",
         FileKind("an Excel workbook (.xlsx)", f"{AS_CSV}: Excel calls it CSV UTF-8"),
     ),
@@ -109,11 +114,13 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         FileKind("XML or HTML", "write its records as CSV, one record a line", True),
     ),
     (
+        # The byte behind ISA separates elements, of which the first has two characters.
         rb"ISA[^\w\s].{2}[^\w\s]",
         FileKind("an X12 interchange", "write its segments as CSV", True),
     ),
     (rb"MSH\|\^", FileKind("an HL7 message", "write its segments as CSV", True)),
     (
+        # Before JSON: a line of it begins likewise.
         rb"\s*\{[^\n]*\}\s*\n\s*\{",
         FileKind("JSON lines", AS_A_FRAME.format("polars.read_ndjson"), True),
     ),

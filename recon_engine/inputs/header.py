@@ -674,6 +674,7 @@ def complete_names(
         for at, name in enumerate(names):
             if not name.strip():
                 number(at, f"c{at + 1}", "blank_names")
+    # After blank names: of two blank ones, the second would become `.2`.
     if frame.repeat_names is NameStyle.NUMBER:
         seen = Counter[str]()
         for at, name in enumerate(tuple(found)):

@@ -128,10 +128,13 @@ def _open_columnar(
             help="name them for the other file only, such as"
             f" --{'new' if side == 'old' else 'old'}-skip-lines",
         )
+    # The text that is written has commas, whatever `--delimiter` says.
     target, size = folder / f"{side}.columns.csv", path.stat().st_size
     with path.open("rb") as stream:
         state = state_of(stream.fileno())
     with (
+        # Nothing is read by this descriptor: the writer and the hash open the file
+        # themselves, and its state is compared after both.
         open_unchanged(path, uri, state),
         progress.step(f"convert {side}", total=size, unit="bytes") as advance,
     ):
@@ -174,6 +177,7 @@ def _translate(
             uri=uri,
         )
         stream.seek(0)
+        # Any delimiter will do: only what is before the table is read.
         reader = HeaderReader(uri, ord(","), limits, frame, found.end)
         reader.open_table(stream)
         syntax = Syntax(
@@ -190,6 +194,7 @@ def _translate(
         def write() -> int:
             return translation.write(target, advance)
 
+        # A decoded file was hashed as it was delivered, while it was decoded.
         if origin is None:
             unwrapped, sha256 = hash_beside(source, write)
             origin = DecodedFrom(size, sha256, None, Encoding.UTF_8)

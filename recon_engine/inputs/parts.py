@@ -80,6 +80,7 @@ def open_parts(
                 first = header
                 head = b"" if _has_no_header(header) else header.raw[header.start :]
                 stream.write(head and _ended(head))
+                # A header without a newline is written with one.
                 line += head.count(b"\n") or int(bool(head))
             is_translated = header.origin and header.origin.translation
             found = file.rejects.sample if is_translated else ()
@@ -98,6 +99,7 @@ def open_parts(
             for option, count in header.found_frame.items():
                 counts[option] = counts.get(option, 0) + count
             advance(file.bytes)
+            # At once, so that the disk holds one decoded part at a time.
             _remove(own)
     assert first is not None  # noqa: S101 - there is a part
     origin = DecodedFrom(
@@ -114,6 +116,8 @@ def open_parts(
         limits=limits,
         origin=origin,
         on_bad_row=options.on_bad_row,
+        # What surrounds the table of a part was read with the part. The joined file has
+        # none of it.
         frame=first.frame.without_surroundings(),
     )
     return dataclasses.replace(joined, written=first.written, found_frame=counts)

@@ -126,6 +126,8 @@ class _RecordParser:
         self.field = number
         start, line = self.at, self.line
         value = self.read_quoted() if self.peek() == QUOTE else self.read_unquoted()
+        # Each field by itself: what ends one is ASCII, and no byte of a longer
+        # character is.
         self.check_utf8(value, start, line)
         return value
 
@@ -146,6 +148,7 @@ class _RecordParser:
                 self.read_after_quote()
                 self.check_length(start, line)
                 return self.data[start + 1 : self.at - 1].replace(b'""', b'"')
+            # The second quote of a doubled one.
             self.at += byte == QUOTE
             self.line += byte == LF
             self.check_length(start, line)

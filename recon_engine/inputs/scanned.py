@@ -58,6 +58,8 @@ REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 # No byte of UTF-8 is one of these.
 MASKED_SEPARATOR: Final = b"\xff"
 KEY_END: Final = b"\xfe"
+# As `entry` in `kernel.c`: a row has 96 bits, so its `check` has 32 here, and 64 in
+# frames, as on the other path.
 ENTRY: Final = (
     ("key", "<u8"),
     ("row", "<u8"),
@@ -141,6 +143,7 @@ class GatheredRows:
 
     def picked(self, numbers: NDArray[np.int64]) -> GatheredRows:
         """The rows of these numbers."""
+        # Numbers ascend without repeats (`Rows.picked`), so these are all.
         if len(numbers) == self.rows:
             return self
         edges = np.frombuffer(self.offsets.view, np.uint64, self.rows + 1)
@@ -238,6 +241,7 @@ class ScannedFile:
         header, kernel = self.scanned.header, self.scanned.side.kernel
         start, size = int(ends[0]), int(ends[-1] - ends[0])
         offsets = ends - ends[0]
+        # One byte more: the last line of a file may lack its newline.
         text = Memory(kernel, size + 1)
         with open_unchanged(header.path, header.uri, header.state) as descriptor:
             have = 0
@@ -328,6 +332,7 @@ class ScannedFile:
     def _row_groups(self, facts: binding.Facts) -> Iterator[RowGroup]:
         side = self.scanned.side
         kernel, pointer = side.kernel, side.pointer
+        # A run has at least this size, but for the last one.
         room = 2 + facts.end // ROW_GROUP_BYTES
         first = (ctypes.c_uint32 * room)()
         count = kernel.side_runs(pointer, ROW_GROUP_BYTES, first, room)
@@ -415,6 +420,7 @@ class MatchedFiles(MatchedDigests):
         start, stop, _ = part.indices(self.count(which))
         numbers = (ctypes.c_uint32 * (stop - start))()
         self.kernel.found_numbers(self.found, which, start, stop, numbers)
+        # Lists of OLD have even numbers (`Matched`).
         return self.sides[which % 2].gather(numbers, stop - start)
 
     @property

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # 256 KiB: with the masks of a block, what is read stays in the cache of a core.
 BLOCK: Final = 1 << 18
+# A block that is hashed is a turn of a loop in Python: larger ones wait for the
+# interpreter lock less often.
 HASHED_BLOCK: Final = 1 << 20
 # Fewer bytes are read sooner than a thread starts.
 INLINE_BYTES: Final = 1 << 22
@@ -185,6 +187,7 @@ class Scanning:
 
     def close(self) -> None:
         """End a pass under way, and free everything."""
+        # The thread ends before anything is freed: the kernel writes to it until then.
         self._cancel.value = 1
         if self._thread is not None:
             self._thread.join()
@@ -249,6 +252,7 @@ class Scanning:
         room = min(HASHED_BLOCK, max(0, end - at) + 1)
         buffer = bytearray(room + slack)
         while not self._cancel.value:
+            # Anew in each turn: the buffer is replaced where a record exceeds it.
             address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
             stop = min(room, have + max(0, end - at))
             with memoryview(buffer) as whole, whole[have:stop] as view:

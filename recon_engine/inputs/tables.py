@@ -247,6 +247,8 @@ def open_side(
     elif are_parts(uri):
         from recon_engine.inputs.parts import list_parts, open_parts
 
+        # `folder` exists only if the name of the parts, or an option, requires a copy.
+        # Parts are joined to one in any case.
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
         with (
             translate_disk_errors(uri),
@@ -267,6 +269,7 @@ def open_side(
             path = _spool(uri, folder / "piped", advance)
     else:
         path = local_path(uri)
+        # For people: the path was made of the name as it is.
         uri = escape_bytes(uri)
     with translate_disk_errors(uri):
         if not path.is_file():

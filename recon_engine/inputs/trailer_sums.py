@@ -81,6 +81,8 @@ def _sum_file(header: Header, file: CsvFile, options: Options) -> Mapping[str, D
     if source is not None and all(_is_plain(name, header, options) for name in names):
         read = zip(names, source.read_totals(), strict=True)
         known = {name: total for name, total in read if total is not None}
+        # Otherwise a value has too many digits for the kernel, or is no number: the
+        # rules decide.
         if len(known) == len(names):
             return known
     if source is None:

@@ -83,6 +83,7 @@ class _TailReader:
                 found = self._cut(read(size - start, start), start)
                 if found is not None:
                     return found
+                # Four times as many bytes: what is read again stays below what is read.
                 window *= 4
         except MalformedInput as error:
             error.line = line_of(read, error.byte_offset or 0)
@@ -99,6 +100,8 @@ class _TailReader:
         # Blank lines at the end of a file are allowed, with a trailer before them too.
         end = _without_newlines(data, stop)
         for prefix in reversed(self.frame.trailers):
+            # A trailer is one line, so the newline before it is the last one, whatever
+            # quotes are in it.
             begin = data.rfind(b"\n", 0, end) + 1
             if not begin and start:
                 if len(data) < MOST_TAIL_BYTES:
@@ -128,6 +131,8 @@ class _TailReader:
         self, line: bytes, prefix: str, delimiter: str
     ) -> tuple[bytes, ...]:
         """The fields of a trailer in which quotes are ordinary characters."""
+        # What the reader refuses in any record: a byte that is not UTF-8, NUL, a
+        # carriage return.
         if line.decode(errors="replace").encode() != line or {0, 13} & set(line):
             return ()
         fields = tuple(line.split(delimiter.encode()))

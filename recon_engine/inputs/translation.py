@@ -195,6 +195,8 @@ class _Delimited(_Translator):
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         mark = re.escape(self.syntax.delimiter)
+        # Possessive: a doubled quote is not taken apart to end a field that is never
+        # closed.
         quoted = rb'"(?:[^"]|"")*+"'
         parts = [rb"(?P<quoted>" + quoted + rb")"]
         if self.syntax.excel:

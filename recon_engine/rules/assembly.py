@@ -126,6 +126,7 @@ def _find_typed(spelled: Spelled) -> _Typed | None:
         for rule in [parse_rule(text)]
         if rule.family
     ]
+    # False sorts before True: a rule of the column comes before one of `*`.
     return min(found, key=lambda each: each.every, default=None)
 
 
@@ -162,6 +163,7 @@ def _complete(
         if one.rule.family == "number":
             plain = _Typed(one.every, "decimal", Number(), implied=True)
             return old or plain, new or plain
+        # The codes of one side are compared with the texts of the other.
         if one.rule.family == "code":
             return old, new
         side = "new" if new is None else "old"

@@ -331,6 +331,7 @@ def equal_with_forms(
             rule = step.of(side)
             if rule is not None:
                 texts[side], *tally[at, READ[side]] = apply(rule, texts[side])
+        # Typed rules of both sides are two steps: values are compared after the second.
         if step.is_typed and at + 1 < len(chain.steps):
             continue
         last = at + 1 == len(chain.steps)
@@ -339,6 +340,8 @@ def equal_with_forms(
         if chain.steps[place].implied:
             place = at
         since[(now & ~same).to_numpy()] = place
+        # A pair that a later rule tells apart again is credited to the rule that makes
+        # it equal for good.
         same = now
     made = since[(same & unlike).to_numpy()]
     tally[:, MADE_EQUAL] = np.bincount(made, minlength=len(tally))

@@ -119,6 +119,8 @@ class Instant:
             # A day has every directive of a date, also those without a pattern.
             local = parse_day(text, form, self.pivot).cast(pl.Datetime("us"))
         else:
+            # Microseconds hold the years 1000 to 9999, nanoseconds those from 1677 to
+            # 2262. The fraction is read apart.
             local = text.str.to_datetime(remaining, strict=False, time_unit="us")
             if "y" in letters and self.pivot is not None:
                 local = choose_century(local, self.pivot)
@@ -137,12 +139,14 @@ class Instant:
         nanosecond = utc.mod(DAY_SECONDS) * 10**9 + pl.col("fraction")
         written = NORMAL_PREFIX + day.cast(pl.String) + "T"
         return read.select(
+            # The last nanosecond of a day, 86,399,999,999,999, has 14 digits.
             (written + nanosecond.cast(pl.String).str.zfill(14)).alias(f"\0{form}")
         ).to_series()
 
     def _to_utc(self, local: pl.Series) -> pl.Series:
         """UTC seconds of local ones; null if a local time does not exist once."""
         known = local.is_not_null()
+        # Any number will do for a null, which is null again below.
         found, once = load_zone(self.zone).to_utc(local.fill_null(0).to_numpy())
         utc = pl.Series(found)
         return utc.set(~(known & pl.Series(once)), None)
@@ -244,6 +248,7 @@ def _offset_seconds(offset: pl.Expr) -> pl.Expr:
 def as_nanoseconds(form: pl.Expr) -> pl.Expr:
     """A normal form as one number of 128 bits."""
     parts = form.str.split_exact("T", 1)
+    # 64 bits hold the nanoseconds of 584 years only.
     day, nanosecond = (
         parts.struct.field(f"field_{at}").cast(pl.Int128) for at in (0, 1)
     )

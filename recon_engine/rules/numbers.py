@@ -263,6 +263,7 @@ class WrittenNumber(Amount):
             bare = bare.str.replace(self.money, "", literal=True)
         if self.money or self.percent:
             bare = bare.str.replace_all(GAPS, "")
+        # Groups first: with a decimal comma they have the point that the comma becomes.
         bare = bare.str.replace_all(group, "", literal=True)
         return bare if point == "." else bare.str.replace(point, ".", literal=True)
 
@@ -293,6 +294,7 @@ class ImpliedPoint(Amount):
 
 def read_number(form: pl.Expr) -> pl.Expr:
     """A normal number as people write it: `-12.5`."""
+    # Behind the NUL, the sign and the zero.
     digits = form.str.slice(3).str.strip_suffix(".")
     whole = pl.when(digits.str.starts_with(".") | (digits == "")).then(pl.lit("0"))
     sign = pl.when(form.str.slice(1, 1) == "-").then(pl.lit("-")).otherwise(pl.lit(""))

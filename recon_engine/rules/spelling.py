@@ -167,6 +167,7 @@ def _make_number(inner: str) -> Rule:
         raise ValueError
     money = settings.pop("money", "")
     least, share = _parse_tolerance(settings)
+    # Of the text: `money=` has no sign, and is refused as well.
     if "money" in inner and not MONEY_PATTERN.fullmatch(money):
         raise ConfigError(
             "the currency sign of rule decimal is not usable",

@@ -207,6 +207,8 @@ class SummedColumn(ctypes.Structure):
     @property
     def value(self) -> Decimal:
         """The sum, if it is `exact`."""
+        # In two's complement: the high half has the sign, the low half is added as it
+        # is.
         digits = int(self.high) << 64 | int(self.low)
         return EXACT.scaleb(Decimal(digits), -self.places)
 
@@ -473,6 +475,7 @@ def transcode_file(
     """
     kernel, table, at = load_library(), _find_high_characters(codec), 0
     size = PIECE_BYTES if kernel is not None else -1
+    # A shorter piece is the last one; a negative number is a refusal.
     while kernel is not None and size == PIECE_BYTES:
         size = kernel.transcode(source, at, PIECE_BYTES, table, target)
         at += size
@@ -482,6 +485,7 @@ def transcode_file(
 
 def _find_high_characters(codec: str) -> ctypes.Array[c_uint32]:
     """For each byte from 128 on its UTF-8, with the number of its bytes above it."""
+    # A byte that is no character becomes 0, at which the kernel stops.
     texts = [bytes([at]).decode(codec, "ignore").encode() for at in range(128, 256)]
     return make_numbers(
         [len(text) << 24 | int.from_bytes(text, "little") for text in texts]
@@ -541,6 +545,7 @@ class Side:
         self.kernel = kernel
         self.separator = plan.separator
         self.bits = plan.bits
+        # `side_new` copies all that is passed, so these objects live until it returns.
         text = ctypes.create_string_buffer(plan.random, len(plan.random))
         settings = SideSettings(
             delimiter=plan.delimiter,

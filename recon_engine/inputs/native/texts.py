@@ -58,6 +58,8 @@ class ArrowExport:
         """Capsules of the schema and of the array; the consumer takes the memory."""
         del requested_schema
         return (
+            # A capsule keeps the address of its name: a literal lives as long as this
+            # code.
             _make_capsule(ctypes.addressof(self._schema), b"arrow_schema", None),
             _make_capsule(ctypes.addressof(self._array), b"arrow_array", None),
         )
@@ -155,6 +157,7 @@ def open_table(frame: pl.DataFrame) -> Iterator[KernelTable | None]:
     if kernel is None or not frame.width:
         yield None
         return
+    # `table_new` takes all batches over, so the stream itself is not needed later.
     stream = frame.__arrow_c_stream__()
     pointer = kernel.table_new(_open_capsule(stream, b"arrow_array_stream"))
     try:
