@@ -507,6 +507,8 @@ class Constant:
         return f'{whole} = "{by}" + {part}'
 
 
+# A negative number or span is written as a subtraction of its size. A factor keeps its
+# sign: it is `by`.
 _FORMULAS: Final = {
     ChangeForm.SHIFT: "new = old {sign} {size}",
     ChangeForm.ADD: "new = old {sign} {size}",
@@ -667,6 +669,7 @@ class Sha256(str):
     @classmethod
     def of(cls, text: str) -> Sha256:
         """The digest of a text; a digest stays as it is."""
+        # `public` of a suppression without values applies `without_values` once more.
         if isinstance(text, cls):
             return text
         from hashlib import sha256

@@ -131,6 +131,7 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     total = next((each for each in measured.totals if each.column == column), None)
     from fractions import Fraction
 
+    # There is one: `compare.alignment` has refused a gate of any other column.
     [facts] = (each for each in measured.by_column if each.name == column)
     # Without a changed cell the sum is unchanged, even of a column that is not summed.
     if total is None and facts.mismatched + facts.tolerated:
@@ -172,6 +173,7 @@ def _format_percent(gate: Gate, share: GateShare) -> str:
         # Through a decimal number, which `f` writes without an exponent.
         percent = Decimal(f"{float(100 * rate):.{digits}g}")
         shown, bounds = f"{percent:f}%", [Fraction(percent) / 100]
+        # Chained: three digits round the rate to 100%, and it is less.
         if bounds == [1] != [rate]:
             shown, bounds = ">99.9%", [Fraction(999, 1000), Fraction(1)]
         if all(gate.holds(each) == gate.holds(rate) for each in bounds):
