@@ -37,6 +37,7 @@ class _WithSides(Protocol):
     def new(self) -> Side: ...
 
 
+# Of hints and of constants, in Markdown and in a notebook. The JSON has all.
 LINES_SHOWN: Final = 8
 
 # Of fewer things, counts say more than shares.

@@ -93,6 +93,7 @@ DATE_FORMATS: Final = (
 DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
 # Anything but visible ASCII: the hidden differences consist of such characters.
 ODD: Final = r"[^!-~]"
+# A text of ASCII alone has no letter that an encoding could damage.
 FOREIGN: Final = r"[^\x00-\x7f]"
 # Punctuation and symbols; and everything but letters, digits and their marks.
 MARK: Final = r"[\p{P}\p{S}]"

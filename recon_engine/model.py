@@ -544,6 +544,8 @@ class Total:
     @property
     def is_whole(self) -> bool:
         """Whether no amount has a fraction: such a column may hold counts or codes."""
+        # A sum has as many places as the amounts: 1.50 and 2.50 make 4.00, which is not
+        # whole here.
         return all(each.as_tuple().exponent == 0 for each in self.parts().values())
 
     def parts(self) -> dict[str, Decimal]:

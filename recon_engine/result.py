@@ -1077,6 +1077,7 @@ class Reconciliation:
         more = (*self._uncertain(), *ineffective)
         if self.counts.matched:
             return more
+        # Without a pair, only two sides without rows agree.
         return NOTHING if self.agrees else NO_PAIR, *more
 
     def _uncertain(self) -> Iterator[str]:

@@ -120,6 +120,7 @@ def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
         return GateResult(gate.text, passed, share.part, _describe_share(gate, share))
     # Of nothing, the rate is 0.
     rate = Fraction(share.part, share.whole or 1)
+    # The fraction decides, as a float may round to the limit.
     return GateResult(
         gate.text, gate.holds(rate), float(rate), _describe_share(gate, share)
     )
@@ -198,6 +199,8 @@ def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
     metric = gate.metric.removesuffix("_rate")
     if gate.column is not None:
         return _share_of_column(metric, gate.column, measured)
+    # `mismatch_rate` without a column is of rows. All other rates have the name of
+    # their count.
     return SHARES["mismatched_rows" if metric == "mismatch" else metric](measured)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Table = np.ndarray[tuple[int, int], np.dtype[Any]]
 
 
+# As many as the reader in Python takes at a time (docs/design.md).
 BLOCK_BYTES: Final = 1 << 22
 # Bits: a place has those of the characters of all lines. 1 alone is blank in every
 # line.
@@ -56,6 +57,7 @@ CLASSES: Final = np.array(
 FEW_LINES: Final = 20
 # Of the first lines; the reader refuses the others, at their places.
 LEAST_SAME: Final = 0.98
+# As many as `reading.MOST_LINES`.
 MOST_LEADING: Final = 20
 MOST_SHOWN: Final = 5
 WORD: Final = re.compile(r"\S+")

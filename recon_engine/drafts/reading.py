@@ -56,6 +56,7 @@ SOME_LINES: Final = 10
 CANDIDATES: Final = (*DELIMITERS, "~", "^", "\x1f", "\x01")
 # A preamble is short: a longer one has to be named with --skip-lines.
 MOST_LINES: Final = 20
+# The codec `utf-16` reads both orders, by this mark.
 WIDE_BOMS: Final = {b"\xff\xfe": Encoding.UTF_16, b"\xfe\xff": Encoding.UTF_16}
 
 
