@@ -27,6 +27,8 @@ __all__ = [
     "load_config",
 ]
 
+# The type checker reads the imports above, which do not run. This table is for what
+# runs, and has the same names.
 _HOMES = {
     "diff": "recon_engine.api",
     "draft": "recon_engine.drafts.arguments",

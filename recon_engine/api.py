@@ -112,6 +112,8 @@ def guard_for_python(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
         try:
             return work(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - a panic of Rust is one
+            # Kept, and raised behind the handler: there the original, which may quote a
+            # cell, is no `__context__`.
             refusal = _name_arguments(to_recon_error(error))
         raise refusal
 
@@ -121,6 +123,7 @@ def guard_for_python(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
 def _name_arguments(error: ReconError) -> ReconError:
     """The error with arguments of `diff` in the place of flags."""
     error.message = write_for_python(error.message)
+    # `repr` and pickle read `args`, not `message`.
     error.args = (error.message,)
     error.why = error.why and write_for_python(error.why)
     error.help = error.help and write_for_python(error.help)
@@ -221,6 +224,8 @@ def diff(
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
     if options.keys == NO_KEY:
         raise propose_key(old, new, options, budget, limits)
+    # Before they are compared: `rows(context=…)` of the result refuses an input that
+    # was replaced since.
     inputs = Inputs.pin(old, new, options, limits)
     try:
         result = compare_inputs(
@@ -236,6 +241,8 @@ def diff(
     except (ConfigError, KeyMissing) as error:
         lists = {"keys": keys, "ignore": ignore, "compare_only": compare_only}
         listed = _explain_list(error, lists)
+        # A remedy that gives both files the key stays: a draft takes seconds, and may
+        # find another key.
         if isinstance(error, KeyMissing) and not (listed or error.is_settled):
             proposed = _propose_arguments(old, new, options, options.keys, limits)
             error.help = proposed.help if proposed else error.help
@@ -248,6 +255,7 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
     """The options that arguments of `diff` set; ConfigError for a wrong one."""
     sided = arguments.keys() - inspect.signature(diff).parameters.keys()
     refuse_unknown_arguments({name: arguments[name] for name in sided})
+    # `old`, `new` and `sided` have none, and no option has their names.
     defaults = {n: p.default for n, p in inspect.signature(diff).parameters.items()}
     return _make_options({**defaults, **arguments}, None, None)
 
@@ -255,6 +263,7 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
 def _make_options(given: Mapping[str, Any], old: object, new: object) -> Options:
     """The options of a comparison; `given`: all arguments of `diff` by their names."""
     for option in OPTIONS.values():
+        # `read_keys` checks the keys: a pandas index has an error of its own.
         if option.in_python in given and option.in_python != "keys":
             _check_argument(option, given[str(option.in_python)])
     by = read_keys(given["keys"], old, new)
@@ -377,6 +386,8 @@ def read_keys(
     for side, source in zip(SIDES, (old, new), strict=True):
         index = getattr(getattr(source, "index", None), "names", None) or ()
         for name in by:
+            # pandas names an index without a name so when `reset_index` makes it a
+            # column.
             if name in (*index, "index") and name not in getattr(
                 source, "columns", (name,)
             ):
@@ -483,6 +494,7 @@ def _check_argument(option: Option, value: Any) -> None:
     No value is quoted: it may be a cell or a frame.
     """
     name = str(option.in_python)
+    # `read_suppressions` checks these, field by field.
     if value is None or option.name == "suppressions":
         return
     if option.name in PAIRED and isinstance(value, tuple | list):
@@ -539,6 +551,7 @@ def _is_table(is_value: Callable[[Any], bool]) -> Callable[[Any], bool]:
 # Whether a value has the type, and such a value, by type and by shape.
 TYPES: Final[Mapping[type, tuple[Callable[[Any], bool], str]]] = {
     bool: (lambda value: isinstance(value, bool), "True"),
+    # Not `isinstance`: True is an instance of int, and no number.
     int: (lambda value: type(value) is int, "a whole number"),
 }
 SHAPES: Final = {
@@ -612,6 +625,7 @@ def _read_argument(option: Option, value: Any) -> Any:
 
 
 def _parse_policy(policy: type[Policy], text: str) -> Policy:
+    # A set, because Python 3.11 raises TypeError for a text `in` an enumeration.
     if text not in set(policy):
         raise ConfigError(
             f"{text} is none of " + ", ".join(policy), help=policy.__doc__

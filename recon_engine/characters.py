@@ -22,8 +22,10 @@ INVISIBLE: Final = (
     "\U000e0000-\U000e0fff]"
 )
 UNSEEN: Final = lazy_pattern(INVISIBLE)
+# Of U+0020 only. To Python, no other space is printable, so `escapes` has escaped it.
 OUTER_BLANKS: Final = lazy_pattern("^ +| +$")
 SHORT: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+# The last code point that `\u` and four digits can write.
 FOUR_DIGITS: Final = 0xFFFF
 
 
@@ -34,8 +36,11 @@ def escaped(text: str) -> str:
 
 def escapes(text: str) -> list[str]:
     """The characters of a text, each as itself or as its escape."""
+    # Most texts are such, and need no test of each character.
     if text.isascii() and text.isprintable() and "\\" not in text:
         return list(text)
+    # A composed text can hold marks, too. There is no composed letter for them, so no
+    # other text is shown alike.
     apart = not unicodedata.is_normalized("NFC", text)
     return [
         r"\\"

@@ -73,7 +73,10 @@ def _read_pairs(path: str) -> Iterator[tuple[int, str, str]]:
     import csv
 
     try:
+        # Excel writes a byte order mark before CSV in UTF-8.
         with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            # Without `strict`, a quote that is never closed takes all later lines as
+            # one name, and there is no error.
             reader = csv.reader(stream, strict=True)
             # The line of a record is known before it is read.
             line = 1

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # What a name of --map is quoted for: @ begins the name of a file.
 MAP_CHARS: Final = ",=@"
+# `shlex.quote` writes a single quote as `'"'"'`, so a word can have all forms.
 WORD_PARTS: Final = lazy_pattern(
     r"(?P<space>\s+)|\$'(?P<escaped>(?:[^'\\]|\\.)*)'|'(?P<single>[^']*)'"
     r'|"(?P<double>[^"]*)"|(?P<bare>[^\s\'"$]+|\$)'
 )
+# As `characters.escapes` writes them.
 ESCAPES: Final = lazy_pattern(r"\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 # Possessive (`*+`): a long name without a closing quote costs no backtracking.
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
@@ -162,10 +164,14 @@ def option_words(options: Options | Limits, command: str = "diff") -> Iterator[s
     `command`: the one that takes them.
     """
     for option in options_of(command):
+        # Rules and filters of both sides are fields of `Options`; all other sided
+        # options are fields of the sides only.
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
         if option.sided and isinstance(options, Options):
             old, new = (getattr(options.side(side), option.field) for side in SIDES)
+            # Equal rules of OLD and of NEW are not those of both sides: each keeps its
+            # flag.
             if old == new and not option.adds:
                 yield from _words(option, old)
             else:

@@ -42,6 +42,7 @@ class Limits:
 
     field_bytes: int = 1 << 20
     field_lines: int = 100
+    # `inputs.decoding` lets any text of up to 16 MiB pass, whatever its ratio.
     ratio: int = 200
 
     def __post_init__(self) -> None:
@@ -274,6 +275,7 @@ def _check_syntax_options(options: SideOptions) -> None:
 DEFAULT_DELIMITER: Final = ","
 
 
+# Cached, because `delimiter_of` parses the text at each call.
 @functools.lru_cache(maxsize=64)
 def split_delimiters(text: str) -> tuple[str, str]:
     r"""The delimiters of OLD and NEW: `;`, `OLD:NEW`, `||`, `\\t`, `\\x1f`.
@@ -297,6 +299,7 @@ def split_delimiters(text: str) -> tuple[str, str]:
 
 def write_delimiters(old: str, new: str) -> str:
     """The text from which `split_delimiters` reads these two."""
+    # A colon separates OLD and NEW, so that of a delimiter is written as an escape.
     pair = [each.replace(":", "\\x3a").replace("\t", "\\t") for each in (old, new)]
     return pair[0] if old == new else ":".join(pair)
 
@@ -316,6 +319,7 @@ class FixedColumn:
     stop: int
 
 
+# Cached, because `SideOptions.columns` parses the text at each access.
 @functools.lru_cache(maxsize=64)
 def split_layout(text: str, flag: str = "--fixed") -> tuple[FixedColumn, ...]:
     """The columns of `ID:1-4,PAID:5-13`; characters count from 1, both included.
@@ -532,6 +536,8 @@ class SideOptions:
         prefix, colon, number = text.rpartition(":")
         if not colon and len(self.trailers) == 1:
             prefix = self.trailers[0]
+        # `isdigit` alone accepts digits of other scripts, and superscripts, which int()
+        # does not read.
         if prefix not in self.trailers or not number.isascii() or not number.isdigit():
             raise ConfigError(
                 f"{text} names no field of a trailer",
@@ -578,6 +584,8 @@ def _as_tuples(value: Any) -> Any:
 AS_DEFAULT: Final = SideOptions()
 OLD_DEFAULT: Final = AS_DEFAULT.of_side("old")
 NEW_DEFAULT: Final = AS_DEFAULT.of_side("new")
+# A table with a schema has none of these. Filters, rules, `derive` and `fold` apply to
+# it as to text. The other options of a trailer need `trailers`.
 TEXT_OPTIONS: Final = (
     *("skip_lines", "comment_prefix", "no_header", "names", "repeat_names"),
     *("blank_names", "trailing_delimiter", "trailers", "eof_mark", "quote", "fixed"),
@@ -692,6 +700,7 @@ class Options:
     def public(self) -> dict[str, object]:
         """The options as JSON values; of the sides only what is not by default."""
         values: dict[str, object] = asdict(self)
+        # What `recon.toml` says of columns that are left out decides no result.
         del values["set_aside"]
         values["suppressions"] = [each.public for each in self.suppressions]
         # Left out, so that the digests of runs from before an option was added stay.
@@ -777,6 +786,8 @@ class RunConfig:
     engine: EngineName = DEFAULT_ENGINE
     stage: bool | None = None
     stage_loader: StageLoader = StageLoader.ADBC
+    # So many breaks add 2 s to the publication, a million half a minute and more
+    # (docs/breaks.md).
     break_limit: int = 100_000
     feed: Feed = Feed.INCREMENTAL
     limits: Limits = field(default_factory=Limits)
@@ -813,6 +824,7 @@ class RunConfig:
     @property
     def part_counts(self) -> tuple[int | None, int | None]:
         """How many files OLD and NEW have; None for any number."""
+        # A done file says that all parts are there, so their number need not be known.
         any_number = None if self.done_files else 1
         old, new = (
             of_side or self.parts or any_number
@@ -929,6 +941,7 @@ def check_suppression(suppression: Suppression) -> None:
 def _check_key_values(suppression: Suppression, keys: tuple[str, ...]) -> None:
     """Raise ConfigError for a key of another number of columns than `keys`."""
     counts = {len(key) for key in suppression.key_values} - {len(keys)}
+    # Without a key, its number of columns is not known yet.
     if counts and keys != NO_KEY:
         raise ConfigError(
             f"the suppression of {suppression.name} lists a key with another number of"
@@ -946,6 +959,7 @@ def parse_encodings(text: str) -> Encodings:
 
 def write_encodings(encodings: Encodings) -> str:
     """The text from which `parse_encodings` reads them."""
+    # One name if both are equal: a dict has it once.
     return ":".join(dict.fromkeys(encodings))
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# As `storage.urls` finds a scheme: a malformed `s3:bucket` stays, and is refused there;
+# a name of a folder may hold a colon.
 URL_SCHEME: Final = re.compile(r"(?:s3|file):|[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -43,6 +45,7 @@ def list_map_files(table: Mapping[str, Any]) -> list[str]:
 def _resolve_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(section)
     for name, value in section.items():
+        # `[old]` and `[new]` name files by the same settings, such as `fixed`.
         if name in SIDES and isinstance(value, dict):
             found[name] = _resolve_section(value, folder)
         elif name in RESOLVED:
@@ -51,6 +54,7 @@ def _resolve_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]
 
 
 def _resolve(name: str, folder: Path) -> str:
+    # An absolute name stays as it is: `/` of pathlib drops the folder before it.
     return (folder / name).as_posix()
 
 

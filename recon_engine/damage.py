@@ -16,6 +16,8 @@ from recon_engine.lazy import lazy_pattern
 MARKS: Final = frozenset("?\ufffd")
 ASCII: Final = 0x7F
 BYTE: Final = 0xFF
+# A run of letters outside ASCII, or of marks: how many marks a letter has depends on
+# its bytes.
 LOST: Final = lazy_pattern("[?\x80-\U0010ffff]+")
 # The bytes that are characters in cp1252 and controls in Latin-1. Five of them are
 # undefined in cp1252.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Greedy up to the last parenthesis: a separator in quotes may hold one.
 CALL: Final = lazy_pattern(r"(split|join|slice)\s*\((.*)\)\s*", re.DOTALL)
 # A text or a quoted name, or a bare word, up to a comma or `=`.
 ITEM: Final = lazy_pattern(r'\s*("(?:[^"]|"")*+"|[^",=()]+)\s*')
@@ -89,6 +90,7 @@ def _take_names(text: str) -> tuple[tuple[str, ...], int]:
         found = ITEM.match(text, at)
         if found is None:
             raise _MalformedError("it does not begin with the names of new columns")
+        # Not split at commas first: a quoted name may hold a comma or `=`.
         names.append(_unquoted(found[1]))
         at = found.end() + 1
         match text[found.end() : at]:

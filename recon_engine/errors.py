@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 class ReconError(Exception):
     """What went wrong, where, why, and how to fix it."""
 
+    # A text: `RunStatus` is in `status`, which imports this module.
     status: ClassVar[str] = "INTERNAL_ERROR"
 
     def __init__(
@@ -293,6 +294,7 @@ class Interrupted(ReconError):
             why = "the result may be recorded, and its inputs may not be archived"
             remedy = "run again: that finishes a recorded result, or begins anew"
         super().__init__(f"stopped by {number.name}", why=why, help=remedy)
+        # As shells report a process that a signal has ended.
         self.exit_code = 128 + number
 
 
@@ -311,6 +313,7 @@ PATH_HELP = "check the spelling of its folders and of the file"
 def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
     """The error for an errno of the operating system."""
     why = errno.errorcode.get(number or 0, "an unnamed error")
+    # EDQUOT: the quota of the user is used up, which needs the same remedy.
     if number in {errno.ENOSPC, errno.EDQUOT}:
         text = "the disk is full"
         return DiskFull(text, file=file, why=why, help="free some space and run again")

@@ -37,11 +37,12 @@ class _WithSides(Protocol):
     def new(self) -> Side: ...
 
 
+# Of hints and of constants, in Markdown and in a notebook. The JSON has all.
 LINES_SHOWN: Final = 8
 
-# For one thing, every other verb gets an s.
 # Of fewer things, counts say more than shares.
 FEW: Final = 20
+# For one thing, every other verb gets an s.
 SINGULAR_VERBS: Final = {
     "are": "is",
     "carry": "carries",
@@ -72,6 +73,7 @@ NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
 
+# `<` and `&` begin HTML, which Markdown passes on. `~~` strikes a text out on GitHub.
 MARKDOWN_CHARS: Final = lazy_pattern(r"[\\`*<\[&~]")
 
 
@@ -173,6 +175,7 @@ def unused_frame_options(result: _WithSides) -> Iterator[str]:
 
 def format_key(values: Sequence[str]) -> str:
     """A key for people: the value of one column, a JSON array of several."""
+    # An array, because a value may hold any separator.
     return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
@@ -192,6 +195,7 @@ def list_kinds(column: Column) -> list[tuple[str, str]]:
     up to 100.
     """
     found = [(kind, count) for kind, count in column.kinds.items() if count]
+    # Ties by name, so that the order depends on nothing else.
     found.sort(key=lambda item: (-item[1], item[0]))
     if len(found) == 1:
         [(kind, _)] = found
@@ -341,6 +345,7 @@ def format_rate(part: float, whole: float = 1, places: int = 2) -> str:
     least = 10**-places
     if 0 < share < least:
         return f"<{least:.{places}f}%"
+    # The rounded text decides: a share below 1 may be written as `100.00%`.
     shown = f"{share:.{places}f}%"
     if part < whole and shown == f"{100:.{places}f}%":
         return f">{100 - least:.{places}f}%"

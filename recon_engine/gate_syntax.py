@@ -26,6 +26,7 @@ NAME_PATTERN: Final = lazy_pattern(r"\s*(\w*)\s*")
 QUOTED_PATTERN: Final = lazy_pattern(r'\s*"((?:[^"]|"")*)"\s*')
 # Also of operators that do not exist, so that an error can quote them whole.
 OPERATOR_PATTERN: Final = lazy_pattern(r"[<>=!~]*")
+# Without a sign: counts, rates and absolute changes are at least 0.
 LIMIT_PATTERN: Final = lazy_pattern(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
 # Digits before and after the point together. Python refuses to parse integers of more
 # than 4,300 digits; 100 are more than any limit needs.
@@ -238,6 +239,8 @@ class _GateParser:
                 f"gate on {metric}: the number has {len(found[1]):,} characters",
                 help=f"use at most {MOST_DIGITS} characters",
             )
+        # Lazy: most comparisons have no gate, and the import takes one to three
+        # milliseconds.
         from fractions import Fraction
 
         number, percent = Fraction(found[1]), bool(found[2])

@@ -97,6 +97,7 @@ def list_toml(
     """
     places: dict[tuple[str, ...], list[tuple[str, Any]]] = {table: []}
     for name, value in settings.items():
+        # `old.rules` is the setting `rules` of the table `[old]`.
         *sides, own = str(OPTIONS[name].in_file).split(".")
         place = (*table, *sides)
         written = _write_names(value, OPTIONS[name].shape)
@@ -179,6 +180,8 @@ def _add_value(found: Settings, option: Option, text: str) -> None:
             [head, *_] = split_list(text, "=")
             [name] = split_names(head, "=")
             rules = found.setdefault(option.name, {}).setdefault(name, [])
+            # The first `=` outside of quotes ends the name. A rule may hold more of
+            # them, as `decimal(abs=0.01)` does.
             rules.append(text[len(head) + 1 :].strip())
         case Shape.VALUES:
             found.setdefault(option.name, []).append(text)
@@ -190,4 +193,5 @@ def _shorten(value: Any) -> Any:
     """A list of one item as the item, in a table by column."""
     if isinstance(value, dict):
         return {name: _shorten(each) for name, each in value.items()}
+    # The schema of the file takes a text for a list of one (`config_file.OneOrMore`).
     return value[0] if isinstance(value, list) and len(value) == 1 else value

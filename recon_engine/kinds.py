@@ -89,9 +89,11 @@ DATE_FORMATS: Final = (
     (r"^[0-9]{2}\.[0-9]{2}\.[12][0-9]{3}$", "%d.%m.%Y"),
     (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
 )
+# Two formats share a pattern. A dict has it once.
 DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
 # Anything but visible ASCII: the hidden differences consist of such characters.
 ODD: Final = r"[^!-~]"
+# A text of ASCII alone has no letter that an encoding could damage.
 FOREIGN: Final = r"[^\x00-\x7f]"
 # Punctuation and symbols; and everything but letters, digits and their marks.
 MARK: Final = r"[\p{P}\p{S}]"

@@ -507,6 +507,8 @@ class Constant:
         return f'{whole} = "{by}" + {part}'
 
 
+# A negative number or span is written as a subtraction of its size. A factor keeps its
+# sign: it is `by`.
 _FORMULAS: Final = {
     ChangeForm.SHIFT: "new = old {sign} {size}",
     ChangeForm.ADD: "new = old {sign} {size}",
@@ -542,6 +544,8 @@ class Total:
     @property
     def is_whole(self) -> bool:
         """Whether no amount has a fraction: such a column may hold counts or codes."""
+        # A sum has as many places as the amounts: 1.50 and 2.50 make 4.00, which is not
+        # whole here.
         return all(each.as_tuple().exponent == 0 for each in self.parts().values())
 
     def parts(self) -> dict[str, Decimal]:
@@ -667,6 +671,7 @@ class Sha256(str):
     @classmethod
     def of(cls, text: str) -> Sha256:
         """The digest of a text; a digest stays as it is."""
+        # `public` of a suppression without values applies `without_values` once more.
         if isinstance(text, cls):
             return text
         from hashlib import sha256

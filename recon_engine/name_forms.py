@@ -63,6 +63,8 @@ def parse_match_names(text: str) -> tuple[NameForm, ...]:
             raise ConfigError(
                 f"--match-names {text}: {word} is given twice", help="give it once"
             )
+    # In the order of the class: the digest of the options of a run must not depend on
+    # the order of the words.
     return tuple(form for form in NameForm if form in words)
 
 

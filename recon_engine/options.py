@@ -132,10 +132,12 @@ class Option:
 
         For OLD: `--old-…`, its own variable, `[old]`, and `old_…=` in Python.
         """
+        # A short flag has no form for one side.
         spelled = (f.replace("--", f"--{side}-") for f in self.flags if f[:2] == "--")
         return dataclasses.replace(
             self,
             name=f"{side}_{self.name}",
+            # Each help ends with a full stop, which a test checks.
             help=f"{self.help[:-1]}; of {side.upper()} only.",
             flags=tuple(spelled),
             env=self.env and self.env.replace("RECON_", f"RECON_{side.upper()}_", 1),
@@ -162,6 +164,7 @@ class Option:
         if self.shape is not Shape.VALUE or field.default is dataclasses.MISSING:
             return None
         if self.parse is None or field.default is None:
+            # A blank text is no default that help and file can show.
             return field.default or None if self.value_type is str else field.default
         return self.write(field.default)
 
@@ -172,6 +175,8 @@ class Option:
         return long.partition("/")[0]
 
 
+# `keys` reads rows and compares none. `explain` reads only the rows of one key, so what
+# is about whole files is not for it.
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
@@ -180,10 +185,13 @@ SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "stat
 
 def _parse_delimiter(text: str) -> str:
     r"""A delimiter, in which a tab may be written `\t`."""
+    # Other escapes are read by `split_delimiters`, once it has split OLD:NEW: `\x3a` is
+    # a colon.
     return text.replace("\\t", "\t")
 
 
 def _parse_memory(text: str) -> Budget:
+    # Lazy: few command lines name a budget.
     from recon_engine.runtime.memory import parse_budget
 
     return parse_budget(text)

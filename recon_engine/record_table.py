@@ -84,6 +84,8 @@ class RecordTable(Generic[Record]):
             # The columns of `order` number the records, and the rows within a record if
             # there may be several.
             for place, row in enumerate(self.flatten(record)):
+                # Not strict: a table with one row for each record has no second column
+                # for `place`.
                 yield dict(zip(self.order, (ordinal, place), strict=False)) | {
                     each.sql_name: _as_column(row[each.name]) for each in stored
                 }

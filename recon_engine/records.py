@@ -70,10 +70,13 @@ def _make_record(cls: type, *, slots: bool, kw_only: bool) -> type:
     if "__init__" not in given:
         added["__init__"] = init
     if slots:
+        # These descriptors are of the class that is replaced, and do not work in
+        # another.
         for name in ("__dict__", "__weakref__"):
             given.pop(name, None)
         has = {n for base in cls.__mro__[1:] for n in getattr(base, "__slots__", ())}
         added["__slots__"] = tuple(name for name in fields if name not in has)
+        # Slots are laid out while a class is made, so it is made anew.
         made = type(cls)(cls.__name__, cls.__bases__, {**given, **added})
         made.__qualname__ = cls.__qualname__
         cls = made
@@ -120,6 +123,7 @@ class _LazyInit:
         self._positional: tuple[str, ...] = ()
 
     def __get__(self, record: object, cls: type) -> Init:
+        # Without a lock: a count that threads lose only delays the compilation.
         self._made += 1
         if record is not None and self._made <= FEW_INSTANCES:
             return functools.partial(self._set_fields, record)
@@ -153,6 +157,7 @@ class _LazyInit:
             self._compile()(record, *args, **kwargs)
             return
         for name, value in values.items():
+            # The class refuses assignments, also to a record that is being made.
             object.__setattr__(record, name, value)
         if hasattr(record, "__post_init__"):
             record.__post_init__()
@@ -245,6 +250,8 @@ METHODS: dict[str, Any] = {
     "__hash__": _hash,
     "__setattr__": _refuse_to_set,
     "__delattr__": _refuse_to_delete,
+    # pickle restores slots by `setattr`, which these classes refuse, so they have a
+    # state of their own.
     "__getstate__": _state,
     "__setstate__": _restore,
 }

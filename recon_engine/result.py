@@ -224,6 +224,7 @@ class Totals(tuple["Total", ...]):  # noqa: SLOT001 - a tuple cannot have slots
         return "\n".join(map(self._describe, self)) or NO_SUM
 
     def __getnewargs__(self) -> tuple[tuple[Total, ...], Mapping[str, Column]]:
+        # copy and pickle call `__new__` with these.
         return tuple(self), self._columns
 
     def _describe(self, total: Total) -> str:
@@ -413,6 +414,7 @@ class Reconciliation:
             == sum(c.mismatched for c in self.by_column),
             "mismatched rows = the sum over signatures": n.mismatched_rows
             == sum(s.rows for s in self.signatures),
+            # Without suppressions there is no coverage (`suppressions.count_coverage`).
             "mismatched rows = the sum over suppressed and other ones": not (
                 self.coverage
             )
@@ -452,6 +454,7 @@ class Reconciliation:
     @property
     def accepted_columns(self) -> frozenset[str]:
         """The columns of which active suppressions cover each differing cell."""
+        # Without suppressions nothing is accepted: every column counts as open below.
         left = self.left.mismatches if self.suppressed else {}
         return frozenset(
             each.name
@@ -608,6 +611,8 @@ class Reconciliation:
         parts: tuple[list[SampleRow], list[SampleRow]] = [], []
         for row in self.sample:
             key = row.key_text
+            # False and True are the indices of the two lists. `all` takes an unknown
+            # cell, None, for one that is open.
             parts[all(accepts(n, key, cell) for n, cell in row.cells.items())].append(
                 row
             )
@@ -619,6 +624,7 @@ class Reconciliation:
         It is unknown in part if suppressions name keys, and rules make keys equal.
         """
         accept, cells = self.acceptances, self.frames.mismatches
+        # Few combinations, however many cells: each is judged once in Python.
         kinds = cells.select("column", "kind").unique()
         words = [
             ACCEPTED_WORDS[accept.accepts_all(*each)] for each in kinds.iter_rows()
@@ -766,6 +772,8 @@ class Reconciliation:
             "column": pl.String,
             "cells": pl.Int64,
         }
+        # With a schema, so that a result without a compared column has the same
+        # columns.
         return pl.DataFrame(rows, schema=schema)
 
     def summary(self) -> dict[str, object]:
@@ -1069,6 +1077,7 @@ class Reconciliation:
         more = (*self._uncertain(), *ineffective)
         if self.counts.matched:
             return more
+        # Without a pair, only two sides without rows agree.
         return NOTHING if self.agrees else NO_PAIR, *more
 
     def _uncertain(self) -> Iterator[str]:
@@ -1138,6 +1147,7 @@ class Reconciliation:
         (of which a hint says `as the key`) are not among them: each is another way.
         With them, the differences that the hints count are gone: read the hints first.
         """
+        # Of the hints that set `keys` only the first: the next would replace it.
         proposed: list[Hint] = []
         has_key = False
         for hint in self.hints_to_show:
@@ -1202,6 +1212,7 @@ class Reconciliation:
         hints first.
         """
         hinted = merge_settings(self.hints_to_show)
+        # `_given_rules` has the rules of both, of OLD and of NEW in this order.
         of_side = {
             side: merge_value(rules, hinted.get(name, {}), name) or {}
             for (name, rules), side in zip(
@@ -1222,6 +1233,7 @@ class Reconciliation:
             name: {} for name in ("rules", "old_rules", "new_rules")
         }
         for each in self.rules:
+            # It follows again from the rule of the other side.
             if each.implied:
                 continue
             name = "rules" if each.side == "both" else f"{each.side}_rules"
@@ -1284,6 +1296,7 @@ class Reconciliation:
             return text
         from recon_engine.storage.base import replace_at_end
 
+        # If the disk is full, the page that is there stays.
         with replace_at_end(Path(path)) as part:
             part.write_text(text, encoding="utf-8")
         return None
@@ -1318,6 +1331,7 @@ class Reconciliation:
 
         from recon_engine.terminal import render_text
 
+        # Without a terminal, as in a notebook, a line has 100 cells.
         text = render_text(self, get_terminal_size((100, 24)).columns)
         return "\n".join([text, *self._say_in_python()])
 

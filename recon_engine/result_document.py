@@ -80,6 +80,7 @@ def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
     for text in result.reading():
         lines += [escape_markdown(spell(text)), ""]
     for warning in (*result.warnings(), *describe_drift(SIDES, result.drift)):
+        # The headline has some of them: each is printed once.
         if warning not in result.headline():
             lines += [f"Warning: {escape_markdown(spell(warning))}", ""]
     if result.counts.mismatched_cells:
@@ -170,6 +171,7 @@ def _advise_python(hint: Hint) -> str:
 def _unpairable_sample(result: Reconciliation) -> dict[str, object]:
     """The first rows that could not be paired; empty without any."""
     rows = result.frames.unpairable.head(result.detail_limit).to_dicts()
+    # The frame has the row as JSON. As a text it would be quoted twice.
     listed = [each | {"row": json.loads(each["row"])} for each in rows]
     return {"unpairable_sample": listed} if listed else {}
 
@@ -200,6 +202,7 @@ def _side_facts(side: Side) -> dict[str, Any]:
 
 
 def _rule(each: RuleCount) -> dict[str, object]:
+    # `asdict` keeps named tuples, which JSON writes as lists without names.
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
     codes = None if each.codes is None else each.codes._asdict()
     return asdict(each) | sides | {"codes": codes}

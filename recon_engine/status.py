@@ -62,6 +62,7 @@ class Meaning:
 
 
 _Status = RunStatus
+# 70 is EX_SOFTWARE of sysexits.h, 143 is 128 and the number of SIGTERM.
 STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
     {
         _Status.STARTED: Meaning(4, True, "the run is under way, or its worker died"),

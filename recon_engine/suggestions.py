@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# What begins with a digit, is longer, or has other characters may be the value of a
+# cell, which no error quotes.
 NAME_PATTERN = lazy_pattern(r"[^\W\d][\w .:/#()-]{0,126}")
 
 
@@ -38,6 +40,7 @@ def looks_like_header(names: Iterable[str]) -> bool:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the closest known name, `. Did you mean CLM_ID?`, or ""."""
+    # Lazy: only an error needs it.
     from difflib import get_close_matches
 
     names = (each for each in known if NAME_PATTERN.fullmatch(each.strip()))

@@ -109,6 +109,7 @@ def _read_what(value: Any) -> Suppressible:
 def read_day(value: Any) -> date:
     """The last day of a suppression: a day, that of a moment, or an ISO text."""
     try:
+        # Before `date`, of which it is a subclass: its time of day must not stay.
         if isinstance(value, datetime):
             # By its parts: the moment that pandas has for none is no day.
             return date(value.year, value.month, value.day)
@@ -148,6 +149,8 @@ def _read_kinds(value: Any) -> str | tuple[str, ...] | None:
 def _read_count(value: Any) -> int | None:
     if value is None:
         return None
+    # `index` reads integers of other libraries, such as NumPy, and refuses floats; but
+    # it reads True as 1.
     if not isinstance(value, bool):
         try:
             return index(value)

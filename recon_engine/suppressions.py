@@ -72,11 +72,13 @@ def count_coverage(
     counts = NarrowCounts()
     if narrow is not None:
         general, ours = pl.col("by"), pl.col("narrow")
+        # Not the smaller index alone: NO_SUPPRESSION is below all of them.
         comes_first = (general == NO_SUPPRESSION) | (ours < general)
         fitted = (
             fitted.join(narrow.lazy(), on=["pair", "column"], how="left")
             .with_columns(pl.when(comes_first).then(ours))
             .with_columns(by=pl.coalesce(ours, general))
+            # Two queries read it, so it is computed once.
             .collect(engine="in-memory")
             .lazy()
         )

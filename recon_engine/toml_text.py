@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
+# TOML 1.0: a bare key has ASCII letters, digits, underscores and hyphens only.
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+# Of a table that occurs once: `[[…]]` begins one of several.
 HEADER: Final = re.compile(r"\s*\[(?P<name>[^\[\]].*?)\]\s*(#.*)?")
 SETTING: Final = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*=")
 ANY_HEADER: Final = re.compile(r"\s*\[")
@@ -32,6 +34,7 @@ PROPOSED: Final = (
 def write_value(value: Any) -> str:
     """A text, number, boolean, list or table of these as TOML has it, on one line."""
     match value:
+        # Before `int`, of which it is a subclass.
         case bool():
             return "true" if value else "false"
         case int():
@@ -249,6 +252,7 @@ def _find_end(lines: Sequence[str], start: int) -> int:
     """The line behind a setting, whose list may have several lines."""
     import tomllib
 
+    # A list over several lines is TOML only with its last line.
     for end in range(start + 1, len(lines) + 1):
         try:
             tomllib.loads("\n".join(lines[start:end]))
@@ -276,6 +280,8 @@ def _read_path(text: str) -> list[str]:
     import tomllib
 
     try:
+        # TOML has quoted parts, in which a dot does not separate: its parser splits
+        # them.
         table: Mapping[str, Any] = tomllib.loads(f"[{text}]")
     except tomllib.TOMLDecodeError:
         return []

@@ -120,6 +120,7 @@ def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
         return GateResult(gate.text, passed, share.part, _describe_share(gate, share))
     # Of nothing, the rate is 0.
     rate = Fraction(share.part, share.whole or 1)
+    # The fraction decides, as a float may round to the limit.
     return GateResult(
         gate.text, gate.holds(rate), float(rate), _describe_share(gate, share)
     )
@@ -131,6 +132,7 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     total = next((each for each in measured.totals if each.column == column), None)
     from fractions import Fraction
 
+    # There is one: `compare.alignment` has refused a gate of any other column.
     [facts] = (each for each in measured.by_column if each.name == column)
     # Without a changed cell the sum is unchanged, even of a column that is not summed.
     if total is None and facts.mismatched + facts.tolerated:
@@ -172,6 +174,7 @@ def _format_percent(gate: Gate, share: GateShare) -> str:
         # Through a decimal number, which `f` writes without an exponent.
         percent = Decimal(f"{float(100 * rate):.{digits}g}")
         shown, bounds = f"{percent:f}%", [Fraction(percent) / 100]
+        # Chained: three digits round the rate to 100%, and it is less.
         if bounds == [1] != [rate]:
             shown, bounds = ">99.9%", [Fraction(999, 1000), Fraction(1)]
         if all(gate.holds(each) == gate.holds(rate) for each in bounds):
@@ -196,6 +199,8 @@ def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
     metric = gate.metric.removesuffix("_rate")
     if gate.column is not None:
         return _share_of_column(metric, gate.column, measured)
+    # `mismatch_rate` without a column is of rows. All other rates have the name of
+    # their count.
     return SHARES["mismatched_rows" if metric == "mismatch" else metric](measured)
 
 

@@ -72,6 +72,7 @@ def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
         if not tokens:
             return tuple(found)
         word = tokens.pop(0)
+        # Words of the syntax may be in any case, as in SQL.
         if word.kind != "word" or word.text.lower() != "and":
             unsupported = "; 'or' is not supported" * (word.text.lower() == "or")
             raise _MalformedError(
@@ -95,6 +96,7 @@ def write_without_values(text: str) -> str:
 
 
 def _write_name(column: str) -> str:
+    # Bare, these two are read as names, too. The quotes are for people.
     if BARE_NAME.fullmatch(column) and column.lower() not in {"and", "in"}:
         return column
     name = column.replace('"', '""')

@@ -83,6 +83,7 @@ class RunMetrics:
         return json.dumps(
             {
                 "_aws": {
+                    # EMF counts milliseconds since 1970.
                     "Timestamp": int(now.timestamp() * 1000),
                     "CloudWatchMetrics": [directive],
                 },
@@ -133,6 +134,7 @@ def emit_metrics(dataset: str, *, emit: bool = True) -> Iterator[RunMetrics]:
         raise
     finally:
         namespace = os.environ.get(NAMESPACE_VARIABLE)
+        # Python has no `sys.stderr` if descriptor 2 is closed.
         if emit and namespace and sys.stderr is not None:
             sys.stderr.write(meter.format_line(namespace, dataset, code) + "\n")
             sys.stderr.flush()

@@ -87,8 +87,11 @@ def _write_file(
             help="add --force to replace"
             + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
+    # Before recon.toml: if one of them has other codes, this raises, and nothing is
+    # written.
     files = write_code_files(draft.hints, path, force=force)
     write_config_text(path, found.after)
+    # The commands to come have to accept it, with all that is in the file besides.
     load_configuration(path, dataset)
     echo()
     say(f"with these settings: {draft.result.headline()}")
@@ -97,6 +100,7 @@ def _write_file(
         announce(f"removed, for the draft does not have them: {lost}")
     command = _next_command(path, dataset, names)
     announce(f"next: {command}")
+    # `--save-hints` counts all hints of the result, so these are counted, too.
     for number, hint in enumerate(draft.result.hints, 1):
         if hint in draft.hints and hint.code_file and hint.column in undecided:
             announce(

@@ -47,6 +47,7 @@ def describe_file(ctx: Context) -> dict[str, str]:
     found: Configuration | None = ctx.obj
     if found is None:
         return {}
+    # A file without datasets fits any: the name that was chosen is then not in it.
     named = {"dataset": found.dataset} if found.dataset in found.datasets else {}
     return {"file": str(found.path), **named}
 
@@ -86,6 +87,8 @@ def load_file(path: Path | None, dataset: str | None) -> Configuration | None:
     """The settings of a configuration file; None without a file."""
     if path is None:
         return None
+    # Lazy: with pydantic and its models, the import takes twice as long as that of
+    # Polars.
     from recon_engine.config_file import load_configuration
 
     return load_configuration(path, dataset)

@@ -121,6 +121,7 @@ def _address_from_environment() -> Address | None:
         case {"RECON_DATABASE_URL": url}:
             return url
         case {"RECON_DATABASE_SECRET": arn}:
+            # Lazy, as below: only these two addresses need a client of AWS.
             from recon_engine.aws.database_login import DatabaseSecret
 
             return DatabaseSecret(arn)

@@ -76,6 +76,7 @@ def parse_plain(words: Sequence[str]) -> PlainCommand | None:
         values = {
             option.name: _value(option, texts.get(option.name)) for option in options
         }
+    # ValueError: there are more or fewer inputs than two.
     except (NotPlain, ValueError):
         return None
     return PlainCommand((old, new), values, frozenset(texts))
@@ -116,6 +117,7 @@ def _split(
         if option.name in LEFT_TO_TYPER or (equals and switch is not None):
             raise NotPlain
         if switch is None and not equals:
+            # A value that is missing, or begins as a flag does, is for typer to judge.
             value = next(following, "-")
             if value.startswith("-"):
                 raise NotPlain

@@ -42,6 +42,7 @@ def leave_out_excluded(options: Options, filed: Mapping[str, Any]) -> Options:
         out = {
             column
             for column, chain in rules.items()
+            # A chain that is not as in the file is, in part, of the command line.
             if excludes(column) and chain == tuple(of_file.get(column, ()))
         }
         kept[name] = {column: rules[column] for column in rules if column not in out}
@@ -66,6 +67,8 @@ def leave_out_excluded(options: Options, filed: Mapping[str, Any]) -> Options:
 
 def _exclusion(options: Options) -> Callable[[str], bool]:
     """Whether a column is neither compared, nor a key, nor of a filter or a sum."""
+    # Columns of NEW may be named as there. Rules and suppressions have the names of
+    # OLD.
     back = {new: old for old, new in options.renames.items()}
 
     def find(name: str) -> str:
@@ -82,6 +85,7 @@ def _exclusion(options: Options) -> Callable[[str], bool]:
 
     def excludes(column: str) -> bool:
         name = find(column)
+        # The rules of `*` are of the columns that are left, too.
         if column == EVERY or (name in needed and name not in ignored):
             return False
         return name in ignored or bool(options.compare_only)

@@ -36,6 +36,7 @@ def find_other_side(old: str, new: str, asked: Options, limits: Limits) -> str |
         return None
     sides = list(zip(paths, SIDES, strict=True))
     own = [_find_columns(path, side, asked, limits) for path, side in sides]
+    # Each side fits its file, so the error has another cause.
     if all(own):
         return None
     swapped = zip(paths, reversed(SIDES), strict=True)
@@ -108,6 +109,7 @@ def _compare_one_side(
     Gates and suppressions are of the two sides, and so are columns that are ignored in
     the other one: no file may have them. `known`: the folded columns of the files.
     """
+    # Key and rules have the names of OLD, and both files those of NEW.
     if side == "new" and asked.renames:
         return "give them settings of their own: --config FILE"
     delimiter, encoding = asked.delimiter_of(side), asked.encoding_of(side)
@@ -125,4 +127,6 @@ def _compare_one_side(
         suppressions=(),
     )
     command = rebuild_command(alone, old, new, limits=[*option_words(limits)])
+    # An empty file: otherwise the command would find recon.toml again, with the
+    # settings of both sides.
     return f"{command} --config {os.devnull}"

@@ -33,6 +33,7 @@ def parse_values(option: Option, texts: list[str] | None, filed: Any = None) -> 
         case Shape.NAMES:
             return parse_names(given) or filed or ()
         case Shape.RENAMES:
+            # A variable that is set and blank maps nothing.
             return {**(filed or {}), **parse_column_map(filter(str.strip, given))}
         case Shape.COLUMN_VALUE:
             return {**(filed or {}), **_parse_column_value(option, given)}
@@ -99,6 +100,8 @@ def _parse_column_values(
     result = dict(before)
     for name, rules in added.items():
         kept = result.get(name, ())
+        # `kept` first: `_is_typed` imports Polars, and there is mostly nothing to
+        # replace.
         if kept and any(map(_is_typed, rules)):
             kept = tuple(rule for rule in kept if not _is_typed(rule))
         result[name] = (*kept, *rules)

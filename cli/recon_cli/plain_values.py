@@ -26,6 +26,8 @@ class NotPlain(Exception):
 def convert_directly(params: list[Parameter]) -> list[Parameter]:
     """Give parameters of typer a conversion that is tried before theirs."""
     for param in params:
+        # `get_runtime_param` of typer returns it, and builds one of pydantic only if it
+        # is None.
         param._runtime_param = _DirectConversion()  # type: ignore[attr-defined]  # noqa: SLF001
     return params
 

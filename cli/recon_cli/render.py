@@ -137,6 +137,8 @@ def check_targets(
     if rejects is not None:
         wanted.append((REJECTS, rejects, REJECTS))
     files = FilesInUse()
+    # Without a file to write nothing can be replaced, and folders of parts are not
+    # listed.
     if wanted:
         files.add_inputs(*inputs)
         if settings is not None:
@@ -206,6 +208,7 @@ def write_all(
     from recon_engine.storage.base import replace_at_end, translate_write_errors
 
     for path, suffix in targets:
+        # Of two files, the first stays if the second cannot be written.
         with translate_write_errors(path), replace_at_end(path) as part:
             if suffix == HTML and facts is not None:
                 _write_html(result, part, facts())
@@ -292,6 +295,7 @@ def next_step(
     if result.agrees:
         return ""
     n = result.counts
+    # A page has the sampled rows, up to so many cells.
     sampled = len(result.sample) < n.mismatched_rows or n.mismatched_cells > PAGE_CELLS
     then = "next: add -o report.html"
     if not (n.missing or n.extra or sampled):
@@ -473,6 +477,8 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
     table = []
     # A terminal has no room for what JSON and CSV have in full.
     short = form is Format.TABLE and make_console().is_terminal and not shows_details()
+    # None, of a run that did not count what is accepted, is not 0 either: it has a
+    # column.
     accepts = any(
         (run.result and run.result.accepted_rows != 0)
         or (run.breaks and run.breaks.accepted != 0)
@@ -689,6 +695,8 @@ def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:
     from recon_engine.postgres.connection import query_read_only
 
     echo(f"inputs:    moved to {folder / 'processed'}")
+    # The names of tables are those below, and the id is a UUID: no text of a user is in
+    # the statement.
     counted = " UNION ALL ".join(
         f"SELECT '{name}', count(*) FROM metrics.{name} "  # noqa: S608 - names above
         f"WHERE run_id = '{ended.record.run_id}'"

@@ -112,9 +112,12 @@ def save_hints(
             why="its settings are not written as one line each",
             help="add these lines:\n" + write_toml(merge_settings(shown), table),
         ) from None
+    # Before the settings that name these files.
     written = write_code_files(chosen, path)
     write_config_text(path, text)
     try:
+        # Later commands have to accept the file. Otherwise it gets its text of before
+        # again.
         load_configuration(path, source.get("dataset"))
     except ConfigError:
         if source:

@@ -102,6 +102,8 @@ class Settings:
     def _options_with(self, **fields: Any) -> Options:
         sides = {side: self.side(side) for side in SIDES}
         options = Options(**self.fields_of(Options) | sides | fields)
+        # Only a flag or a variable sets aside what the file says of a column. A file
+        # that contradicts itself is refused.
         if not any(
             self._rank(OPTIONS[name]) < SOURCES.index("DEFAULT_MAP")
             for name in ("ignore", "compare_only")
@@ -156,6 +158,7 @@ class Settings:
         """The same without the file that a command in this folder finds by itself."""
         words = self.file_words
         file = self.config_file
+        # The first two are --config and the file.
         return words[2:] if file and is_found_here(Path(file)) else words
 
     @property
@@ -172,6 +175,7 @@ class Settings:
         found = [each for each in known if each]
         found += config_lookup.map_files(self._ctx)
         for option in self._options:
+            # Also `old_fixed` and `new_fixed`.
             if option.shape is Shape.RENAMES or option.name.endswith("fixed"):
                 value = self._given.get(option.name) or ()
                 texts = [value] if isinstance(value, str) else value
@@ -256,6 +260,7 @@ class Settings:
             return
         if self.has("keys") and self["keys"]:
             source["key"] = ",".join(quote_name(each, ",") for each in self["keys"])
+        # Where no person watches, a run writes log lines only.
         if self._command == "run" and not sys.stderr.isatty():
             log.info("settings_read", extra=source)
         elif not self.has("format") or self["format"] is Format.TABLE:
@@ -270,6 +275,7 @@ class Settings:
 
     def check_dataset(self) -> None:
         """Refuse a --dataset that only selects settings where there is no file."""
+        # A run needs a dataset also without a file: it names tables and folders.
         if self._command != "run":
             config_lookup.check_dataset(self._ctx)
 

@@ -145,6 +145,7 @@ def print_suppressions(
     for at, count in sorted(fitted.items()):
         what = readable(f"the suppression of {known[at].name} ({known[at].owner})")
         announce(f"{format_count(count, 'break', 'fit')} {what}: {COMES_FIRST}")
+    # `groupby` joins only neighbors.
     rows.sort(key=_group_of)
     for _, each in groupby(rows, key=_group_of):
         group = list(each)
@@ -184,6 +185,7 @@ def _fits_break(suppression: Suppression, row: Mapping[str, Any]) -> bool:
 
 
 def _group_of(row: dict[str, Any]) -> tuple[str, str]:
+    # Rows have no column, and None cannot be sorted among texts.
     return row["column"] or "", row["kind"]
 
 
@@ -237,6 +239,7 @@ def _write_values(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         if len(values) > 1:
             continue
         [value] = values
+        # A shorter value that ends so is whole.
         if len(value) >= VALUE_CHARACTERS and value.endswith("…"):
             yield f"# {side} is left out: it is cut to {VALUE_CHARACTERS} characters."
         elif _is_hidden(value):

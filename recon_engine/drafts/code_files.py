@@ -43,7 +43,9 @@ def write_code_files(
 
 def _write_table(hint: Hint) -> str:
     text = io.StringIO(newline="")
+    # The module csv ends lines with CRLF by default.
     writer = csv.writer(text, lineterminator="\n")
+    # The reader of a code table takes the first line for a header.
     writer.writerow(("OLD", "NEW"))
     writer.writerows(read_codes(hint))
     return text.getvalue()

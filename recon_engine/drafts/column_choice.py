@@ -161,6 +161,8 @@ class ColumnChoice:
             parts = list_parts(split, len(sides[split.side].names))
             named, apart = pair_by_name(derived, forms, self.given)
             both = pair_parts(named, parts)
+            # All other columns of one name are ignored, so that the key is searched for
+            # among the parts only.
             others = [
                 derived[0].names[ours]
                 for (ours, theirs), same in both.items()
@@ -190,6 +192,8 @@ class ColumnChoice:
             if not pairs.get((ours, theirs), False)
         }
         renames |= self.note_renames(sides, renames)
+        # Columns of the key, and those that parts of it are made of, are no partner of
+        # others.
         used = [{pair[side] for pair in places} for side in (0, 1)]
         if split is not None:
             used[split.side].update(split.sources)
@@ -304,6 +308,7 @@ class ColumnChoice:
         if forms:
             self.note_names(forms, sides, pairs)
         name = sides[0].names[found[0][0]]
+        # Without counts: `key_choice.count_key` sets them once all rows are compared.
         key = Proposal((name,), 0, 0, 0, 0.0, 0, 0)
         self.decide("key", name, "", setting="keys")
         options = replace(near.options, match_names=forms, keys=key.columns)

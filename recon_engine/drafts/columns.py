@@ -73,7 +73,9 @@ MANY: Final = 0.9
 MIN_OVERLAP: Final = 0.5
 # As good as the best: some values may be missing on a side.
 AS_GOOD: Final = 0.98
+# As many as `draft.SAMPLE`.
 HEAD_ROWS: Final = 20_000
+# Any number, but one for both sides: values are chosen by equal hashes.
 SEED: Final = 7
 # One in 16 values has such a hash. Of columns that share half of their values, 64 of
 # them share none with a chance of 2**-64.

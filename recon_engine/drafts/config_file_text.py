@@ -85,6 +85,7 @@ def override_top(path: Path, text: str, dataset: str) -> str:
     file: Any = tomllib.loads(revise_config(path, text, table).after)
     for part in table[:-2]:
         file = file[part]
+    # The table alone and below the top of the file: what differs is what the top sets.
     drafted = {"dataset": {dataset: file["dataset"][dataset]}}
     own = merge_tables(drafted, path, dataset).settings
     merged = merge_tables(file, path, dataset).settings
@@ -176,6 +177,7 @@ def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
     for part in table:
         known = known.get(part) if isinstance(known, dict) else None
     if known is None:
+        # At the end of the file: a header ends the table above it.
         return f"{before.rstrip()}\n\n{text}", False
     kept = _without_table(before, table)
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
@@ -194,6 +196,7 @@ def _find_lost(before: str, after: str) -> Iterator[str]:
             yield ".".join(map(write_key, place))
         elif isinstance(value, list) and isinstance(kept[place], list):
             some = [each for each in value if each not in kept[place]]
+            # A list of which no item stays has another value, as a text may have.
             if some and len(some) < len(value):
                 yield f"a part of {'.'.join(map(write_key, place))}"
 

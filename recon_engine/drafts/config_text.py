@@ -108,6 +108,7 @@ def _lines(
     drafted = {each[:2]: each[2] for each in _list_settings(choices.options, table)}
     proposals = [*_list_proposals(choices, table)]
     yield from _write_head(options, table, names, proposals)
+    # The table itself comes first: its settings end at the next header.
     active: dict[Place, dict[str, Any]] = {table: {}}
     for place, name, value in _list_settings(options, table):
         active.setdefault(place, {})[name] = value
@@ -165,6 +166,7 @@ def _write_with(name: str, value: Any, proposals: list[_Proposal]) -> Iterator[s
     if not items:
         yield write_setting(name, value)
         return
+    # `name = [`, and an item on each line: a comment ends only with its line.
     yield f"{write_setting(name, []).removesuffix(']')}"
     known = _as_list(value)
     yield from (f"    {write_value(each)}," for each in known)
@@ -199,6 +201,7 @@ def _write_proposed(name: str, proposals: list[_Proposal]) -> Iterator[str]:
 def _write_instead(proposal: _Proposal) -> Iterator[str]:
     """A proposal in the place of another value: text only, for a name is set once."""
     yield from map(write_comment, proposal.texts)
+    # On one line, as the comment sign is at its beginning only.
     setting = write_setting(proposal.name, proposal.value).replace("\n", " ")
     yield write_comment(f"in the place of another value: {setting}")
 
@@ -225,9 +228,12 @@ def _patterns(names: tuple[str, str]) -> Iterator[str]:
     Numbers, such as a date, are others in the next delivery.
     """
     old, new = (name.rpartition("/")[2] for name in names)
+    # True is more than False: the mark is in the name of NEW alone, as `recon run`
+    # expects it.
     if (NEW_MARK in new.upper()) > (NEW_MARK in old.upper()):
         return
     patterns = [re.sub(r"[0-9]+", "*", name) for name in (old, new)]
+    # A pattern that also fits the other file does not tell the two apart.
     both = fnmatchcase(old, patterns[1]) or fnmatchcase(new, patterns[0])
     if both or not all(patterns):
         return
@@ -282,4 +288,5 @@ def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
         settings = read_settings(without_codes(hint))
         for place, name, value in list_toml(settings, table):
             yield _Proposal(place, name, value, texts)
+            # Rules of both sides are in two tables: the counts are above the first.
             texts = (f"{hint.column}: as above, the other part",)

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from recon_engine.runtime.memory import Budget
 
 
+# `recon init --sample` has the same default (docs/init.md).
 SAMPLE: Final = 20_000
+# Before each trial but the first, one fault of a late row is corrected: the encoding or
+# the trailer of one file.
 MOST_TRIALS: Final = 4
 
 
@@ -76,6 +79,8 @@ def draft_settings(
             for side, uri in zip(SIDES, (old, new), strict=True)
         )
         opened = OpenedFiles(limits, progress)
+        # Registered after the temporary files of the inputs, so called before they are
+        # removed: they may still be read.
         stack.callback(opened.close)
         with name_inputs(inputs):
             first = map(read_first_rows, inputs, SIDES, (limits, limits))

@@ -166,6 +166,8 @@ class Drafting:
             return None
         options, result = self.decide_rules(found, read_options(readings))
         repeats = result.old.duplicate_keys or result.new.duplicate_keys
+        # A key that is unique in some rows may repeat in others: then all values are
+        # searched.
         if repeats and not rows.whole:
             return None
         return self.finish(readings, found, options, result)
@@ -267,6 +269,7 @@ class Drafting:
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)
+        # Compared once more, so that all counts of the draft are those of its settings.
         if kept != options:
             options, result = kept, self.compare(kept)
         return add_spelling(options, result, self.compare)
@@ -295,6 +298,7 @@ class Drafting:
         for name, choice in rules_by_column(options).items():
             if name == ALL_COLUMNS:
                 self.columns.decide(name, choice, WHY_PADDING, setting="rules")
+            # A key column is not compared, so it has no count of cells.
             elif name in options.keys:
                 equal = format_count(
                     result.counts.tolerated_keys, "key", "are equal by a rule only"
@@ -302,6 +306,7 @@ class Drafting:
                 self.columns.decide(name, choice, equal, setting="rules")
             else:
                 column = by_name[name]
+                # Cells of equal texts need no rule: its share is of the others.
                 total = column.tolerated + column.mismatched
                 share = format_share(column.tolerated, total, "differing cell")
                 evidence = f"explains {share}, on all rows"
@@ -361,6 +366,8 @@ class Drafting:
 
     def compare(self, options: Options) -> Reconciliation:
         sides = self.opened.both()
+        # Digests of rows decide little if most rows differ in their bytes
+        # (docs/design.md).
         tables = self.opened.read_natively() if self.most_rows_differ else None
         if tables is not None:
             today = datetime.now(UTC).date()
@@ -387,6 +394,7 @@ def _hold_rows(
     """Rows of both files with columns `c0`…, under the names of the files."""
     named = []
     for frame, each in zip(frames, readings, strict=True):
+        # A clone shares the cells, and has names of its own.
         one = frame.clone()
         one.columns = list(each.columns)
         named.append(one)
@@ -394,6 +402,7 @@ def _hold_rows(
         TableColumns(Frame(side, frame), each.columns)
         for side, frame, each in zip(SIDES, named, readings, strict=True)
     )
+    # Of the reading, only the rules for padding apply to rows in memory.
     every = Options(keys=NO_KEY, rules=read_options(readings).rules)
     return RowsToSearch((named[0], named[1]), (old, new), every, None, whole)
 

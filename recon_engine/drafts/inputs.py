@@ -50,6 +50,7 @@ def open_plain(
     """
     kind = compression_of(uri)
     path = Path() if uri.startswith("s3:") else local_path(uri)
+    # A plain local file is read in place, not copied.
     if kind is None and path.is_file():
         return Input(uri, path, None)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
@@ -81,6 +82,7 @@ def open_plain(
                 limits=limits,
                 to=target,
                 advance=advance,
+                # `recon init` has no such option.
                 flag=f"recon diff --{side}-member",
                 hashes=False,
             )
@@ -94,6 +96,7 @@ def name_inputs(inputs: Sequence[Input]) -> Iterator[None]:
         yield
     except ReconError as error:
         for each in inputs:
+            # Chained: the file of the error was made of an input with another name.
             if error.file == str(each.path) != each.uri:
                 error.file = each.uri
                 if each.compression and error.byte_offset is not None:

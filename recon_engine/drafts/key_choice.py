@@ -56,6 +56,7 @@ def matches_as_many(split: Proposal, other: Proposal) -> bool:
 
 def keep_best(shared: Sequence[CommonValues]) -> list[CommonValues]:
     """The best pairs, each column once."""
+    # `shared` has the best pairs first (`columns.find_common_values`).
     kept: list[CommonValues] = []
     for each in shared:
         if all(each.old != k.old and each.new != k.new for k in kept):

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     Table = np.ndarray[tuple[int, int], np.dtype[Any]]
 
 
+# As many as the reader in Python takes at a time (docs/design.md).
 BLOCK_BYTES: Final = 1 << 22
+# Bits: a place has those of the characters of all lines. 1 alone is blank in every
+# line.
 BLANK, DIGIT, LETTER, OTHER = 1, 2, 4, 8
 # The classes of a character that is blank in some rows.
 PADDED: Final = bytes(each for each in range(2, 16) if each & BLANK)
@@ -54,6 +57,7 @@ CLASSES: Final = np.array(
 FEW_LINES: Final = 20
 # Of the first lines; the reader refuses the others, at their places.
 LEAST_SAME: Final = 0.98
+# As many as `reading.MOST_LINES`.
 MOST_LEADING: Final = 20
 MOST_SHOWN: Final = 5
 WORD: Final = re.compile(r"\S+")
@@ -376,6 +380,8 @@ def _read_tables(
     path: Path, encoding: Encoding, lines: Lines, mark: str
 ) -> Iterator[Table]:
     """The rows of a file as tables of characters, block by block."""
+    # Bytes that are no text count as characters here: the strict reader refuses them at
+    # their place.
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     rest, skip = "", lines.leading
     with path.open("rb") as file:
@@ -398,7 +404,9 @@ def _as_table(text: str, width: int, mark: str) -> Table:
     plain = not (mark and mark in text)
     if plain and len(text) % size == 0 and size - width in {1, 2}:
         table = _encode(text).reshape(-1, size)
+        # The last one or two of CR and LF, as many as the lines have.
         ends = table[:, width:] == np.array([13, 10][-(size - width) :], table.dtype)
+        # No other line feed: two short lines could have the size of one.
         if ends.all() and text.count("\n") == len(table):
             return table[:, :width]
     rows = [line.removesuffix("\r") for line in text.split("\n")]
@@ -411,12 +419,14 @@ def _as_table(text: str, width: int, mark: str) -> Table:
 def _encode(text: str) -> np.ndarray[tuple[int], np.dtype[Any]]:
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)
+    # Four bytes for any character, so that a place is a column of the table.
     return np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
 
 
 def _classify(table: Table) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     if table.dtype == np.uint8:
         return CLASSES[table]
+    # The remainder keeps the index in its range. What it finds is not used there.
     return np.where(table < len(CLASSES), CLASSES[table % len(CLASSES)], LETTER).astype(
         np.uint8
     )

@@ -47,6 +47,8 @@ def pair_layouts(readings: Sequence[Reading]) -> list[Reading]:
         return list(readings)
     ours, theirs = old.layout, new.layout
     if ours.width == theirs.width and _list_places(ours) != _list_places(theirs):
+        # A place is blank in all rows of both files or it is no border, so there may be
+        # fewer columns.
         both = make_layout(ours.shown.merged(theirs.shown))
         if len(both.columns) >= min(len(ours.columns), len(theirs.columns)):
             ours, theirs = (replace(both, shown=each.shown) for each in (ours, theirs))

@@ -33,6 +33,7 @@ def find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, .
 
     def common(forms: tuple[NameForm, ...]) -> int:
         folded = [[fold_name(name, forms) for name in side] for side in (old, new)]
+        # A form that makes two names of one file equal pairs none of them.
         if any(len(set(side)) < len(side) for side in folded):
             return 0
         return len(set(folded[0]) & set(folded[1]))
@@ -71,6 +72,7 @@ def pair_by_name(
         [at for at in range(len(names)) if at not in taken]
         for names, taken in zip((old, new), paired, strict=True)
     )
+    # Columns of other names are paired each with each: their values decide.
     pairs = dict.fromkeys(common, True)
     pairs |= {(ours, theirs): False for ours in alone_old for theirs in alone_new}
     return pairs | dict.fromkeys(fixed, False), (alone_old, alone_new)

@@ -36,6 +36,8 @@ class OpenedFiles:
     def __init__(self, limits: Limits, progress: Progress) -> None:
         self._limits = limits
         self._progress = progress
+        # One thread: a reading, which is submitted later, begins when the opening has
+        # ended.
         self._thread = ThreadPoolExecutor(1, "open")
         self._files = ExitStack()
         self._stop: CancellationToken[None] = CancellationToken()
@@ -115,6 +117,8 @@ class OpenedFiles:
     def _discard(self) -> None:
         """End an opening under way, and remove its files."""
         if self._opening is not None:
+            # No signal has come: any number makes the next advance of the opening
+            # raise.
             self._stop.request(Signals.SIGTERM)
         for each in (self._opening, self._reading):
             if each is not None:

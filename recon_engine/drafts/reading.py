@@ -56,6 +56,7 @@ SOME_LINES: Final = 10
 CANDIDATES: Final = (*DELIMITERS, "~", "^", "\x1f", "\x01")
 # A preamble is short: a longer one has to be named with --skip-lines.
 MOST_LINES: Final = 20
+# The codec `utf-16` reads both orders, by this mark.
 WIDE_BOMS: Final = {b"\xff\xfe": Encoding.UTF_16, b"\xfe\xff": Encoding.UTF_16}
 
 
@@ -105,6 +106,8 @@ def find_reading(path: Path, uri: str, side: str, limits: Limits) -> Reading:
             f"{side.upper()} is empty", file=uri, help="deliver a file with a header"
         )
     encoding, evidence = _find_encoding(head, uri, side)
+    # The strict reader takes UTF-8. What is no character of the encoding is found when
+    # the whole file is read.
     text = head.removeprefix(BOM).decode(encoding, "replace").encode()
     if not whole:
         text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
@@ -319,6 +322,7 @@ def find_line(text: bytes, lines: int) -> int:
 def read_head(path: Path) -> tuple[bytes, bool]:
     """The first bytes of a plain file, and whether these are all of it."""
     with path.open("rb") as file:
+        # One byte more says whether the file goes on.
         data = file.read(HEAD_BYTES + 1)
     return data[:HEAD_BYTES], len(data) <= HEAD_BYTES
 
@@ -378,6 +382,7 @@ def _wide_without_mark(head: bytes) -> Encoding | None:
     """UTF-16 by its zero bytes: half of a text in Latin letters."""
     sample = head[:4096]
     odd, even = sample[1::2].count(0), sample[::2].count(0)
+    # Two thirds of the high bytes are zero, and less than a quarter of the low ones.
     if 3 * odd > len(sample) > 8 * even:
         return Encoding.UTF_16_LE
     if 3 * even > len(sample) > 8 * odd:
@@ -391,6 +396,7 @@ def _readings(text: bytes, *, whole: bool, limits: Limits) -> Iterator[Reading]:
     for lines, offset in _line_starts(text):
         first = text[offset : text.find(b"\n", offset) + 1 or None]
         for delimiter in CANDIDATES:
+            # A file of one column has no delimiter: it is tried once, with the comma.
             if delimiter.encode() not in first and (delimiter, lines) != (",", 0):
                 continue
             found = _try_reading(text[offset:], delimiter, whole=whole, limits=limits)
@@ -441,6 +447,7 @@ def _read_regular(
         header = replace(header, raw=b"")
     rows = text[len(header.raw) :]
     if whole:
+        # Blank lines at the end are no rows of several columns (docs/csv.md).
         rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
     if not rows:
         return Reading(Encoding.UTF_8, delimiter, frame, header.columns, 0)

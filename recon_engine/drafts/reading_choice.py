@@ -149,12 +149,15 @@ def correct_reading(
     inputs: Sequence[Input], readings: Sequence[Reading], error: ReconError
 ) -> list[Reading]:
     """The readings without the fault of some row; raises its error otherwise."""
+    # The error still names the plain file: `inputs.name_inputs` acts outside of the
+    # trials.
     sources = [str(each.path) for each in inputs]
     at = sources.index(error.file) if error.file in sources else None
     fixed = list(readings)
     if at is not None and isinstance(error, EncodingError):
         path = inputs[at].path
         encoding = find_encoding_at(path, error.byte_offset or 0)
+        # The same encoding would fail at the same byte.
         if encoding not in {None, readings[at].encoding}:
             fixed[at] = replace(
                 readings[at],
@@ -170,6 +173,7 @@ def correct_reading(
         fixed[at] = replace(
             readings[at], frame=replace(readings[at].frame, trailers=(mark,))
         )
+        # With the same trailer, the fault is another one.
         if fixed[at] != readings[at]:
             return fixed
     reading = readings[at or 0]

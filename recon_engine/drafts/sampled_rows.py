@@ -59,6 +59,7 @@ class SampledRows:
         Returns the hashes of their keys, and the rows of OLD and of NEW.
         """
         old, new = (
+            # `none` drops every row of a key that repeats, not all but one.
             pl.LazyFrame({"key": each}).with_row_index(side).unique("key", keep="none")
             for side, each in zip(SIDES, self.hashes, strict=True)
         )

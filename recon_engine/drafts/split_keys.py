@@ -226,6 +226,7 @@ def _slice_at_places(whole: _Whole) -> Iterator[SplitKey]:
     places = _find_places(whole)
     cuts = [
         each
+        # At most 6 places and 3 parts: 21 cuts.
         for count in range(1, MOST_PARTS)
         for each in itertools.combinations(places, count)
     ]
@@ -306,6 +307,8 @@ def _join_parts(whole: _Whole) -> Iterator[SplitKey]:
             (*marks, ""), itertools.permutations(few, count)
         ):
             # The two keys have nearly all values in common, so nearly one length.
+            # Through text for the type checker: the mean of a column may be of other
+            # types.
             total = sum(float(str(sizes[at])) for at in columns)
             total += (count - 1) * len(mark)
             if abs(total - float(str(size))) > MOST_PADDING:

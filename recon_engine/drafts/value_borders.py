@@ -123,6 +123,7 @@ def _find_parts(
     for name, own in values.items():
         sizes = {*map(len, own)} - {0}
         windows = set[tuple[int, int]]()
+        # Values of one length may begin anywhere: between digits no class changes.
         if len(sizes) == 1 and (size := sizes.pop()) > 1 and layout.width < MOST_WIDTH:
             windows = {(to, to + size) for to in range(layout.width - size + 1)}
         for start, stop in spans | windows:
@@ -130,6 +131,7 @@ def _find_parts(
             count = sum(text in own and text != "" for text in folded)
             if (
                 count >= MIN_OVERLAP * len(lines)
+                # Few distinct texts fit a column by chance.
                 and 2 * len({*folded}) >= count
                 and not any(map(layout.has_mark_at, {start, stop} - {*borders}))
             ):

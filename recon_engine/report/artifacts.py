@@ -135,6 +135,7 @@ def _write_table(
     path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> WrittenFile:
     count = 0
+    # `format_record` has the line ends, which Python must not translate.
     with path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(format_record(header))
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last one is the count

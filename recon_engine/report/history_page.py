@@ -44,6 +44,7 @@ def render_history(
         runs=[_run_row(run) for run in runs],
         verdicts=_count_verdicts(runs),
         tiles=_build_tiles(runs),
+        # `runs` are latest first, and a chart goes from left to right.
         charts=list(_draw_charts([run for run in reversed(runs) if _is_counted(run)])),
         version=__version__,
     )
@@ -152,6 +153,7 @@ def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
             known = breaks.unaccepted is not None
             open_breaks = breaks.unaccepted if known else breaks.open
             facts = [*_list_facts(breaks)]
+            # The latest result may be of a run that tracked no breaks.
             if (run, run.result) not in results[:1]:
                 facts.append(f"as of {run.started:%Y-%m-%d}, not of the last result")
             note = ", ".join(facts)

@@ -358,6 +358,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         if column is not None and count
     ]
     open_cells = sum(count for _, _, count in causes)
+    # There is at most one with more than half of the cells.
     largest = [each for each in causes if 2 * each[2] > open_cells]
     not_accepted = " that are not accepted" if open_cells < total else ""
     return {
@@ -510,6 +511,7 @@ def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
     ][: TREND_RUNS - 1]
     if not past:
         return None
+    # The same count as that of the past runs: without accepted rows.
     here = result.left.mismatched_rows
     points = [Point(rows, when) for rows, when in reversed(past)]
     points.append(Point(here, "this run", "bad" if here else "good"))

@@ -74,6 +74,7 @@ def migrate() -> None:
     with session.report_errors():
         from recon_engine.postgres import migrations
 
+        # Not applied by opening it: then their names would not be known here.
         with database.open_database(up_to_date=False) as conninfo:
             applied = migrations.apply_migrations(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):

@@ -75,6 +75,8 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
+        # With Spark no file is read here for a proposal: the options of the comparison
+        # refuse to have no key.
         if not settings["keys"] and whole:
             raise _propose_key(old, new, settings)
         asked, limits = settings.options, settings.limits
@@ -82,6 +84,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
         if wanted is not None:
             from recon_cli.save_hints import parse_numbers, save_hints
 
+            # Checked before the comparison, which may take hours.
             numbers = parse_numbers(wanted)
         budget = settings["memory_budget"]
         started = datetime.now(UTC)
@@ -264,6 +267,7 @@ def _find_keys(
     from recon_engine.compare.key_search import propose_keys
 
     asked = settings.options_without_key
+    # `explain` also proposes a key, and has no option for memory.
     budget = settings["memory_budget"] if settings.has("memory_budget") else None
     with session.show_progress(logged=False) as progress:
         return run_on_worker(
@@ -346,6 +350,7 @@ def _command(
     from recon_engine.config import OnSchemaDrift
 
     if best.drift:
+        # Without it, the proposed command would refuse the columns of one file.
         asked = replace(asked, on_schema_drift=OnSchemaDrift.COMPARE)
     asked = replace(asked, keys=best.columns)
     return rebuild_command(asked, old, new, limits=limits)
@@ -365,6 +370,7 @@ def _explaining(
     if not result.sample or asked.masks or not files:
         return ""
     if not settings.source:
+        # Of the options of `diff`, `explain` takes only some.
         words = [*option_words(asked, explain.__name__)]
     elif settings.are_from_file:
         words = [*settings.words_here]

@@ -229,6 +229,7 @@ def breaks(
                 if run is not None:
                     of_run = find_run_id(connection, run, dataset)
                     wanted = replace(wanted, run=of_run)
+            # Totals count all breaks, and no row of them is read.
             most = 0 if totals else limit
             found = list_breaks(
                 conninfo, dataset, wanted, most, parse_names(keys or [])

@@ -133,12 +133,15 @@ def init(
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
+        # Announced before the search: a person may not want to wait for a file that is
+        # not written.
         if dataset is None and not force and _has_settings(config):
             session.announce(
                 f"{config} exists: it is kept, and what would change is shown;"
                 " --force replaces it"
             )
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        # `!recon init` in a notebook has a terminal, but nobody can answer.
         asks = not yes and terminal and not session.is_in_notebook()
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
@@ -180,6 +183,7 @@ def _has_settings(config: Path) -> bool:
 def _import_writer() -> None:
     """Import on another thread what shows and writes a draft, with pydantic."""
     name = "recon_cli.config_draft"
+    # A daemon: a command that ends with an error does not wait for it.
     threading.Thread(target=import_module, args=(name,), daemon=True).start()
 
 

@@ -63,6 +63,8 @@ def run(settings: Settings) -> None:
     form, dry_run = settings["format"], settings["dry_run"]
     dataset = settings.required_dataset
     with (
+        # In this order: `report_errors` makes an error the end of a command, whose exit
+        # code the two around it write down.
         log_run_end(dataset, dry_run=dry_run) as clock,
         # A dry run records nothing, and alarms must not take it for a success.
         emit_metrics(dataset, emit=not dry_run) as meter,
@@ -83,6 +85,7 @@ def run(settings: Settings) -> None:
             clock.words = ("--config", str(settings["config"]))
         config = RunConfig(
             options=asked,
+            # Its address is not known before it is open, and some checks come before.
             database="",
             limits=settings.limits,
             **settings.fields_of(RunConfig),
