@@ -6,7 +6,7 @@ Counts exclude what active suppressions cover. Sums include all rows.
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import MAX_PREC, Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.formatting import (
@@ -16,7 +16,7 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.gate_syntax import METRICS, parse_gate
-from recon_engine.model import Acceptance, GateResult
+from recon_engine.model import EXACT, Acceptance, GateResult
 from recon_engine.records import dataclass
 from recon_engine.suppressions import apply_suppressions, count_unsuppressed
 
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     )
     from recon_engine.suppressions import NarrowCounts
 
-
-# The default context rounds to 28 digits.
-EXACT: Final = Context(prec=MAX_PREC)
 
 # No `float` has more.
 MOST_DIGITS: Final = 18

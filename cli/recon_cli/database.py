@@ -60,7 +60,9 @@ def choose_home(config_file: Path | None = None) -> Path:
 
 
 def _has_cluster(home: Path) -> bool:
-    return any(home.glob("cluster-*"))
+    from recon_engine.postgres.embedded.cluster import majors
+
+    return bool(majors(home))
 
 
 @contextmanager

@@ -116,12 +116,13 @@ def save_hints(
     written = write_code_files(chosen, path)
     write_config_text(path, text)
     try:
-        # Later commands have to accept the file. Otherwise it gets its text of before
-        # again.
+        # Later commands have to accept the file. Otherwise it is again what it was.
         load_configuration(path, source.get("dataset"))
     except ConfigError:
         if source:
             write_config_text(path, before)
+        else:
+            path.unlink()
         for file in written:
             file.unlink()
         raise
@@ -149,7 +150,7 @@ def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
     """The text with the hints at its end, in place of those saved before."""
     lines = [BEGIN, *ABOUT]
     for number, hint in enumerate(hints, 1):
-        lines += [f"#{number}. {readable(format_advice(hint))}".replace("#", "# ", 1)]
+        lines += [f"# {number}. {readable(format_advice(hint))}"]
         toml = write_toml(read_settings(hint), table)
         # A header that the file has already may not be repeated.
         lines += [

@@ -383,11 +383,12 @@ def _read_tables(
     # Bytes that are no text count as characters here: the strict reader refuses them at
     # their place.
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    rest, skip = "", lines.leading
+    rest, skip, starts = "", lines.leading, True
     with path.open("rb") as file:
         while data := file.read(BLOCK_BYTES):
             text = rest + decoder.decode(data)
-            text = text.removeprefix("\ufeff") if skip else text
+            # The mark is no character of the first line.
+            text, starts = text.removeprefix("\ufeff") if starts else text, False
             end = text.rfind("\n") + 1
             text, rest = text[:end], text[end:]
             while skip and text:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 HEAD_BYTES: Final = 1 << 20
 TAIL_BYTES: Final = 1 << 16
+BYTE_ORDERS: Final = {b"\xff\xfe": Encoding.UTF_16_LE, b"\xfe\xff": Encoding.UTF_16_BE}
 # A field as Excel writes text, and one that quotes enclose.
 EXCEL_FIELD: Final = re.compile(rb'(^|[^"\w])="', re.MULTILINE)
 ENCLOSED_FIELD: Final = re.compile(
@@ -270,15 +271,23 @@ def read_last_field(path: Path, delimiter: str, encoding: Encoding) -> str | Non
     return last if _is_word(last) else None
 
 
+def choose_codec(mark: bytes, encoding: Encoding) -> Encoding:
+    """The encoding of any part of a file that begins with these two bytes.
+
+    Only the first bytes of a file have the mark of UTF-16.
+    """
+    wide = encoding is Encoding.UTF_16
+    return BYTE_ORDERS.get(mark, encoding) if wide else encoding
+
+
 def read_last_line(path: Path, encoding: Encoding) -> str:
     """The last line that is not blank, or its end if it is long."""
     size = path.stat().st_size
     with path.open("rb") as file:
+        codec = choose_codec(file.read(2), encoding)
         # An even offset, for a character of UTF-16 has two bytes.
         file.seek(max(size - TAIL_BYTES, 0) // 2 * 2)
         data = file.read()
-    wide = encoding is Encoding.UTF_16 and size > TAIL_BYTES
-    codec = Encoding.UTF_16_LE if wide else encoding
     lines = data.decode(codec, "replace").rstrip("\r\n\x1a").splitlines()
     return lines[-1] if lines else ""
 

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.config import Encoding
-from recon_engine.drafts.reading import HEAD_BYTES, find_line, find_rows
+from recon_engine.drafts.reading import (
+    HEAD_BYTES,
+    choose_codec,
+    find_line,
+    find_rows,
+)
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.header import BOM
 from recon_engine.inputs.scanner import index_records, is_utf8_without_nul
@@ -35,7 +39,6 @@ FIRST_SHARE: Final = 0.7
 MOST_SHARE: Final = 0.5
 # A character of UTF-16 has two or four bytes.
 ALIGNMENT: Final = 4
-BYTE_ORDERS: Final = {b"\xff\xfe": Encoding.UTF_16_LE, b"\xfe\xff": Encoding.UTF_16_BE}
 
 
 def read_spread_rows(
@@ -79,12 +82,7 @@ class _Spread:
         self.file = file
         self.size = size
         self.reading = reading
-        # Only the first bytes of a file have the mark of UTF-16.
-        mark = file.read(2)
-        wide = reading.encoding is Encoding.UTF_16
-        self.codec = (
-            BYTE_ORDERS.get(mark, reading.encoding) if wide else reading.encoding
-        )
+        self.codec = choose_codec(file.read(2), reading.encoding)
         self.header = (
             None
             if reading.layout is not None

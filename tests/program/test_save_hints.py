@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import validate
+from recon_cli import save_hints as saving
 from recon_cli.save_hints import save_hints
 from support.program import recon
 
 import recon_engine as rx
 from recon_engine.command_line import quoted, read_words
 from recon_engine.config import Options
+from recon_engine.errors import ConfigError
 from recon_engine.hint_settings import read_settings, write_python, write_toml
 from recon_engine.model import Hint, HintKind
 from recon_engine.postgres.migrations import schema_folder
@@ -114,6 +116,21 @@ def test_what_a_user_writes_among_saved_hints_is_kept(folder: Path) -> None:
                 edited["rules"]["DRG"] = "lstrip0"
             assert kept == edited
             assert all(found.count(line) == text.count(line) for line in comments)
+
+
+def test_a_new_file_that_later_commands_refuse_is_not_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("it is refused")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(saving, "load_configuration", refuse)
+    options = Options(keys=("CLM_ID", "SEGMENT"))
+    result = rx.diff("old.csv", "new.csv", keys=options.keys)
+    with pytest.raises(ConfigError, match="it is refused"):
+        save_hints(result, options, [1], {})
+    assert not (folder / "recon.toml").exists()
 
 
 def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from recon_engine.config import Encoding, split_layout
 from recon_engine.drafts.layout import Layout, find_layout, split_lines
+from recon_engine.drafts.reading import TAIL_BYTES, read_last_line
+from recon_engine.inputs.header import BOM
 
 
 if TYPE_CHECKING:
@@ -68,3 +70,25 @@ def test_borders_are_where_all_lines_are_blank_or_padding_ends(
     found = layout_of(path, lines, Encoding.UTF_8)
     assert found is not None
     assert [each.stop for each in found.columns] == ends
+
+
+def test_a_byte_order_mark_is_no_character_of_the_first_line(path: Path) -> None:
+    lines = ["Ada     12.50", "Bo       9.00", "Cyan   100.00"]
+    plain = layout_of(path, lines, Encoding.UTF_8)
+    path.write_bytes(BOM + path.read_bytes())
+    found = split_lines("".join(f"{line}\n" for line in lines))
+    assert plain is not None
+    assert found is not None
+    assert find_layout(path, Encoding.UTF_8, found, "") == plain
+
+
+@pytest.mark.parametrize(
+    ("mark", "codec"), [(b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")]
+)
+@pytest.mark.parametrize("lines", [2, TAIL_BYTES])
+def test_the_last_line_is_read_in_the_byte_order_of_the_file(
+    path: Path, mark: bytes, codec: str, lines: int
+) -> None:
+    """Also that of a file of which only the end is read, which has no mark."""
+    path.write_bytes(mark + ("1\n" * lines + "TRL,2\n").encode(codec))
+    assert read_last_line(path, Encoding.UTF_16) == "TRL,2"
