@@ -254,6 +254,14 @@ def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
     first, *_ = d.unpairable().to_dicts()
     assert first["reason"] == "--where cannot read PAID"
     assert "(redacted)" in first["row"]
+    listed = json.loads(d.to_json())["unpairable_sample"]
+    assert [(each["side"], each["row"]["ID"]) for each in listed] == [
+        ("old", "2"),
+        ("old", "3"),
+        ("new", "2"),
+        ("new", "3"),
+    ]
+    assert listed[0] == first | {"row": json.loads(first["row"])}
 
 
 def test_unpairable_rows_are_said_of_the_option_that_they_are_due_to(
