@@ -131,7 +131,7 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     threads: int,
 ) -> None:
     """A weak hash is one that tells nothing apart."""
-    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    rules = data.draw(rules_for(pair))
     old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
@@ -293,7 +293,7 @@ def test_where_work_is_cut_changes_nothing(
     count: int,
     sampled: int,
 ) -> None:
-    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    rules = data.draw(rules_for(pair))
     paths, found = written_alike(tmp_path, pair, data), []
     for set_to, many in (
         ({}, 1),
