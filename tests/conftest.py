@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -167,6 +169,16 @@ def site(request: pytest.FixtureRequest, database: str) -> Iterator[Site]:
         )
         yield made
         made.client.close()
+
+
+@pytest.fixture
+def today() -> date:
+    """The day in UTC, of which a minute is left at least: a test may name it."""
+    now = datetime.now(UTC)
+    left = 86_400 - now.timestamp() % 86_400
+    if left < 60:
+        time.sleep(left)
+    return datetime.now(UTC).date()
 
 
 @pytest.fixture(autouse=True)

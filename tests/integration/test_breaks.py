@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -231,7 +231,7 @@ def test_open_breaks_under_other_keys_are_named(
 
 
 def test_breaks_that_the_last_run_did_not_track_are_said_to_be_earlier(
-    site: FolderSite, tmp_path: Path
+    site: FolderSite, tmp_path: Path, today: date
 ) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     site.deliver(OLD, OLD, "2")
@@ -240,8 +240,7 @@ def test_breaks_that_the_last_run_did_not_track_are_said_to_be_earlier(
     assert said in ran(site, "breaks", "--dataset=claims").stderr
     page = tmp_path / "runs.html"
     ran(site, "report", "--dataset=claims", "--history=9", "-o", str(page))
-    today = datetime.now(UTC)
-    assert f"as of {today:%Y-%m-%d}, not of the last result" in page.read_text()
+    assert f"as of {today}, not of the last result" in page.read_text()
 
 
 def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> None:
@@ -266,7 +265,7 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
 
 
 def test_an_older_pair_that_was_over_the_limit_changes_no_break(
-    site: FolderSite,
+    site: FolderSite, today: date
 ) -> None:
     look(site, "1", "1,11,a", "2,21,b", "3,30,c", break_limit=1)
     look(site, "2", "1,10,a", "2,20,b", "3,30,c")
@@ -280,7 +279,7 @@ def test_an_older_pair_that_was_over_the_limit_changes_no_break(
     look(site, "2", "1,10,a", "2,20,b", "3,30,c")
     found = look(site, "3", "1,11,a", "2,21,b", "3,30,c")
     assert counted(found) == {"new": 2, "open": 2}
-    assert found.as_of == datetime.now(UTC).date() - timedelta(3)
+    assert found.as_of == today - timedelta(3)
 
 
 def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
@@ -330,7 +329,7 @@ def run_command(site: FolderSite, *more: str) -> Any:
     return ran(site, "run", *places, processed, "--dataset=claims", "--keys=ID", *more)
 
 
-def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
+def test_a_run_says_what_became_of_the_breaks(site: FolderSite, today: date) -> None:
     site.deliver(day="1")
     said = run_command(site).stdout
     assert (
@@ -350,13 +349,12 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
             "unseen": 0, "gone": 0, "open": 4, "oldest_days": 17,
             "accepted": 0, "accepted_appeared": 0, "oldest_unaccepted_days": 17,
         },
-        "as_of": f"{datetime.now(UTC):%Y-%m-%d}",
+        "as_of": str(today),
         "rules_changed": False,
     }  # fmt: skip
     site.deliver(day="3")
-    assert f"; oldest 17 days, as of {datetime.now(UTC):%Y-%m-%d}\n" in (
-        run_command(site).stdout
-    )
+    said = run_command(site).stdout
+    assert f"; oldest 17 days, as of {today}\n" in said
     site.deliver(day="4")
     said = run_command(site, "--break-limit=3").stdout
     assert "breaks:    not tracked: 4 differences are over --break-limit" in said
@@ -909,10 +907,9 @@ def test_the_key_of_a_break_is_explained_as_it_is_listed(
 
 
 def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
-    site: FolderSite, tmp_path: Path
+    site: FolderSite, tmp_path: Path, today: date
 ) -> None:
     """With the state they have now; what is not known is refused."""
-    day = f"{datetime.now(UTC):%F}"
     look(site, "1", "1,11,a", "2,21,b", "3,30,c", "4,1,x")
     look(site, "2", "1,10,a", "2,22,b", "3,33,c", feed=Feed.FULL)
     look(site, "3", "1,10,a", "2,20,b", "3,33,c", "5,1,x")
@@ -926,19 +923,19 @@ def test_breaks_that_an_earlier_run_began_or_ended_are_listed(
             for each in found
         }
 
-    paid, ended = "PAID", ("resolved", day)
+    paid, ended = "PAID", ("resolved", str(today))
     assert (
         of(1)
         == of(1, "--state", "new")
         == {
             ("1", paid): ended,
             ("2", paid): ended,
-            ("4", None): ("gone", day),
+            ("4", None): ("gone", str(today)),
         }
     )
     assert of(2, "--state", "new") == {("3", paid): ("recurring", None)}
     assert of(2, "--state", "resolved") == {("1", paid): ended}
-    assert of(2, "--state", "gone") == {("4", None): ("gone", day)}
+    assert of(2, "--state", "gone") == {("4", None): ("gone", str(today))}
     assert len(of(2)) == 3
     assert of(3) == {("2", paid): ended, ("5", None): ("new", None)}
     # Run 3 saw the break of key 3, which run 2 began.
@@ -987,14 +984,13 @@ def test_the_key_of_a_break_is_explained_with_the_settings_of_the_dataset(
     assert explained.stdout.startswith("ID=1: 1 matched\n"), explained.stderr
 
 
-def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
-    day = datetime.now(UTC).date()
+def test_ages_count_to_the_date_that_is_printed(site: FolderSite, today: date) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     earlier(site, 17)
     first = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
-    assert format_breaks(first).endswith(f"; oldest 17 days, as of {day}")
+    assert format_breaks(first).endswith(f"; oldest 17 days, as of {today}")
     earlier(site, 5)
-    then = day - timedelta(5)
+    then = today - timedelta(5)
     assert ages(site) == (then, [17])
     assert ran(site, "breaks", "--dataset=claims").stderr.startswith(
         f"1 of 1 break, as of {then}: "
@@ -1016,19 +1012,20 @@ def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     )
 
 
-def test_a_run_that_changed_no_break_changes_no_date(site: FolderSite) -> None:
-    day = datetime.now(UTC).date()
+def test_a_run_that_changed_no_break_changes_no_date(
+    site: FolderSite, today: date
+) -> None:
     look(site, "1", "1,11,a", "2,21,b", "3,30,c")
     earlier(site, 3)
     look(site, "2", "1,11,a", "2,21,x", "3,33,x", break_limit=1)
-    assert ages(site) == (day - timedelta(3), [0, 0])
+    assert ages(site) == (today - timedelta(3), [0, 0])
     with open_connection(site.database) as connection:
         [(run_id,)] = connection.execute(
             "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
         ).fetchall()
         result, facts = history.load_result(connection, run_id)
     assert facts.breaks is not None
-    assert (facts.breaks.open, facts.breaks.as_of) == (2, day - timedelta(3))
-    assert f"Ages are as of {day - timedelta(3)}." in result_page.render_result(
+    assert (facts.breaks.open, facts.breaks.as_of) == (2, today - timedelta(3))
+    assert f"Ages are as of {today - timedelta(3)}." in result_page.render_result(
         result, facts
     )

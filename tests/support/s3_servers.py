@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -43,7 +44,7 @@ _FORBIDDEN = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
 )
-_START_SECONDS, _STOP_SECONDS = 45, 2
+_STARTS, _START_SECONDS, _STOP_SECONDS = 3, 45, 2
 _FIRST_PORT, _LAST_PORT, _GRPC_OFFSET = 12_000, 21_900, 10_000
 _IDENTITY = {
     "name": "tests",
@@ -87,18 +88,26 @@ def fill_moto(bucket: str, keys: Iterable[str], data: bytes) -> None:
 @contextmanager
 def seaweed_s3() -> Iterator[str]:
     """A SeaweedFS server; it enforces signatures, checksums and every condition."""
-    with ExitStack() as stack:
-        stack.enter_context(dummy_credentials())
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-weed-"))
-        )
-        ports = _free_ports(4)
-        log = stack.enter_context((folder / "log").open("wb"))
-        server = subprocess.Popen(_weed(folder, ports), stdout=log, stderr=log)
-        stack.callback(_stop, server)
-        endpoint = f"http://127.0.0.1:{ports[-1]}"
-        _wait_until_it_stores(endpoint, server)
-        yield endpoint
+    with dummy_credentials():
+        for _ in range(_STARTS):
+            with ExitStack() as stack:
+                endpoint, server = _start_weed(stack)
+                # Another process may have taken one of the ports meanwhile.
+                if _stores_in_time(endpoint, server):
+                    yield endpoint
+                    return
+        raise RuntimeError("SeaweedFS did not start")
+
+
+def _start_weed(stack: ExitStack) -> tuple[str, subprocess.Popen[bytes]]:
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-weed-"))
+    )
+    ports = _free_ports(4)
+    log = stack.enter_context((folder / "log").open("wb"))
+    server = subprocess.Popen(_weed(folder, ports), stdout=log, stderr=log)
+    stack.callback(_stop, server)
+    return f"http://127.0.0.1:{ports[-1]}", server
 
 
 def _weed(folder: Path, ports: list[int]) -> list[str]:
@@ -129,9 +138,9 @@ def _weed(folder: Path, ports: list[int]) -> list[str]:
 def _free_ports(count: int) -> list[int]:
     """Ports below the ephemeral range; weed also listens 10,000 above each."""
     found: list[int] = []
-    span = _LAST_PORT - _FIRST_PORT
-    for step in range(span):
-        port = _FIRST_PORT + (os.getpid() * 7 + step) % span
+    every = range(_FIRST_PORT, _LAST_PORT)
+    # Workers have neighbouring process ids, and start at the same time.
+    for port in random.sample(every, len(every)):
         if _is_free(port) and _is_free(port + _GRPC_OFFSET):
             found.append(port)
         if len(found) == count:
@@ -148,15 +157,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _wait_until_it_stores(endpoint: str, server: subprocess.Popen[bytes]) -> None:
+def _stores_in_time(endpoint: str, server: subprocess.Popen[bytes]) -> bool:
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=1)
     client = boto3.client("s3", endpoint_url=endpoint, config=config)
     deadline = time.monotonic() + _START_SECONDS
     try:
         while not _stores(client):
             if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("SeaweedFS did not start")
+                return False
             time.sleep(0.1)
+        return True
     finally:
         client.close()
 

@@ -15,8 +15,8 @@ from recon_engine.postgres.embedded import system_folder
 
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux has it
-# Two workers, each with a server (its WAL is the larger part) and files of 10 MB.
-ENOUGH_BYTES: Final = 4 << 30
+# Three workers, each with a server (its WAL is the larger part) and files of 10 MB.
+ENOUGH_BYTES: Final = 3 * (2 << 30)
 
 
 def keep_temporary_files_in_memory() -> None:

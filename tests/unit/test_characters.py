@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.program import recon
+from support.strategies import FEWER
 
 from recon_engine import command_line, diff
 from recon_engine.characters import escaped, escapes, is_seen, readable
@@ -64,22 +65,26 @@ def _json(each: str) -> str:
     return each if each.startswith("\\") else json.dumps(each)[1:-1]
 
 
-@given(HARD.filter(lambda text: "\x00" not in text and bool(text)))
-def test_a_flag_is_what_a_shell_reads(name: str) -> None:
-    flag = command_line.map_flag(name, "B")
-    assert all(map(is_seen, flag))
-
-
-@pytest.mark.parametrize(
-    "name", ["A\u00a0B", "a'b\nc", "\u200b\\n", "C:\\x", "it's", "A B"]
+@FEWER
+@given(
+    st.lists(
+        HARD.filter(lambda text: "\x00" not in text and bool(text)),
+        min_size=1,
+        max_size=10,
+    )
 )
-def test_bash_reads_a_pasted_flag_as_the_name(name: str) -> None:
-    command = f"printf %s {command_line.quoted(name)}"
-    shell = ["bash", "-c", command]
+@example(["A\u00a0B", "a'b\nc", "\u200b\\n", "C:\\x", "it's", "A B"])
+def test_bash_reads_pasted_flags_as_the_names(names: list[str]) -> None:
+    flags = " ".join(command_line.map_flag(name, "B") for name in names)
+    assert all(map(is_seen, flags))
+    shell = ["bash", "-c", rf"printf '%s\0' {flags}"]
     ended = subprocess.run(
         shell, capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
     )
-    assert ended.stdout.decode() == name
+    words = ended.stdout.decode().split("\0")[:-1]
+    assert words[::2] == ["--map"] * len(names)
+    pairs = [command_line.split_names(word, "=") for word in words[1::2]]
+    assert pairs == [[name, "B"] for name in names]
 
 
 def test_every_output_for_people_spells_what_is_not_seen(tmp_path: Path) -> None:

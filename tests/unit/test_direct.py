@@ -30,22 +30,29 @@ TEXTS = st.sampled_from(
 
 
 @st.composite
-def words(draw: st.DrawFn) -> list[str]:
-    """Two inputs, or another number, among options in any order."""
+def words(draw: st.DrawFn) -> tuple[list[str], bool]:
+    """Two inputs, or another number, among options in any order.
+
+    And whether it is a plain command line in any case.
+    """
     groups = [[name] for name in draw(st.lists(st.sampled_from(["old", "new"])))]
     if draw(st.integers(0, 3)):
         groups = [["old.csv"], ["new.csv"]]
+    is_plain = len(groups) == 2
     for option in draw(st.lists(st.sampled_from(OPTIONS), max_size=4)):
+        is_plain &= option.name not in direct.LEFT_TO_TYPER
         flag = draw(
             st.sampled_from([f for each in option.flags for f in _spelled(each)])
         )
         if option.value_type is bool:
             groups.append([flag])
             continue
-        text = draw(st.one_of(TEXTS, st.sampled_from(_choices(option))))
+        valid = _choices(option)
+        text = draw(st.sampled_from(valid) if draw(st.integers(0, 3)) else TEXTS)
+        is_plain &= text in valid
         joined = flag.startswith("--") and draw(st.booleans())
         groups.append([f"{flag}={text}"] if joined else [flag, text])
-    return [word for group in draw(st.permutations(groups)) for word in group]
+    return [word for group in draw(st.permutations(groups)) for word in group], is_plain
 
 
 def _spelled(flag: str) -> Iterator[str]:
@@ -54,7 +61,8 @@ def _spelled(flag: str) -> Iterator[str]:
 
 def _choices(option: Option) -> list[str]:
     values = getattr(option.value_type, "__members__", {}).values()
-    return [str(value) for value in values] or ["7", "text"]
+    valid = ["7"] if option.value_type is int else ["7", "text"]
+    return [str(value) for value in values] or valid
 
 
 class _Reached(Exception):
@@ -77,9 +85,13 @@ def parse_with_typer(arguments: Sequence[str]) -> tuple[Any, ...]:
 
 
 @given(words())
-def test_a_plain_command_line_is_parsed_as_by_typer(arguments: list[str]) -> None:
+def test_a_plain_command_line_is_parsed_as_by_typer(
+    drawn: tuple[list[str], bool],
+) -> None:
+    arguments, is_plain = drawn
     plain = direct.parse_plain(["diff", *arguments])
     if plain is None:
+        assert not is_plain
         return
     options, others, on_line = parse_with_typer(arguments)
     assert plain.options == dict(options)

@@ -59,21 +59,21 @@ LINES = st.lists(
 ).map(b"\n".join)  # fmt: skip
 
 
+@pytest.mark.usefixtures("block")
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b'"a\n', end=False)
 @example(body=b"a,b\r\n\r\n\r\n", end=False)
 @example(body=b"1,2\n\r\r\n\n", end=False)
 def test_the_gate_passes_exactly_what_the_reference_accepts(
     tmp_path: Path,
-    block: int,
     body: bytes,
     end: bool,  # noqa: FBT001
 ) -> None:
     data = b"x,y\n" + body + b"\n" * end
     assert judged(tmp_path, data) == read_by_reference(data, ord(","), SMALL)
-    assert block
 
 
+@pytest.mark.usefixtures("block")
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b"a,b\n\n\n1\n\n2,3\n\n", end=False)
 @example(body=b"\n1,2\r\n\r\n\xff\n", end=True)
@@ -83,7 +83,6 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
 @example(body=b"1,2\n1,2\n1,2\n\n\n\n\n\n\n3,4\n\xff\n", end=False)
 def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     tmp_path: Path,
-    block: int,
     body: bytes,
     end: bool,  # noqa: FBT001
 ) -> None:
@@ -99,7 +98,6 @@ def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     except InputError as error:
         found = error.message
     assert found == set_aside(data)
-    assert block
 
 
 def set_aside(data: bytes) -> object:
@@ -163,13 +161,13 @@ def test_a_row_whose_end_is_in_doubt_refuses_the_file(
     assert caught.value.line == 3
 
 
+@pytest.mark.usefixtures("block")
 @given(data=tables().flatmap(edited))
 def test_valid_files_with_a_few_bytes_edited_are_judged_as_by_the_reference(
-    tmp_path: Path, block: int, data: bytes
+    tmp_path: Path, data: bytes
 ) -> None:
     assume(not foreign(data))
     assert judged(tmp_path, data) == read_by_reference(data, ord(","), SMALL)
-    assert block
 
 
 def foreign(data: bytes) -> bool:
@@ -188,9 +186,10 @@ def judged(folder: Path, data: bytes) -> Accepted | Refused:
     return Accepted(file.columns, tuple(cells(file)))
 
 
+@pytest.mark.usefixtures("block")
 @given(pair=pairs(), data=st.data())
 def test_what_passes_is_parsed_as_it_was_written(
-    tmp_path: Path, block: int, pair: object, data: st.DataObject
+    tmp_path: Path, pair: object, data: st.DataObject
 ) -> None:
     names, rows = pair.names, pair.old  # type: ignore[attr-defined]
     raw, order = data.draw(csv_bytes(names, rows))
@@ -202,7 +201,6 @@ def test_what_passes_is_parsed_as_it_was_written(
     assert cells(file) == [
         tuple(row[names.index(name)] for name in order) for row in rows
     ]
-    assert block
 
 
 def opened(folder: Path, data: bytes) -> CsvFile:
@@ -287,8 +285,9 @@ def test_a_row_of_many_short_fields_is_no_long_field(
     assert open_csv(path, limits=Limits(field_bytes=8)).rows == 2
 
 
+@pytest.mark.usefixtures("block")
 def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
-    tmp_path: Path, block: int
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(b"x,y\n1," + b"z" * 30 + b'\xff\0"')
@@ -299,7 +298,6 @@ def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
     assert read_by_reference(path.read_bytes(), ord(","), limits) == Refused(
         MalformedInput, 2, 6, "y"
     )
-    assert block
 
 
 def test_other_delimiters_are_read(tmp_path: Path) -> None:

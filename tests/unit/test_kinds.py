@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -19,6 +19,8 @@ from recon_engine.rules.assembly import chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Changes = list[Callable[[str], str]]
 
 
 EXAMPLES = {
@@ -127,45 +129,67 @@ def with_inserted(char: str) -> Callable[[str], str]:
     return lambda text: f"{text[: len(text) // 2]}{char}{text[len(text) // 2 :]}"
 
 
+def with_end(end: str) -> Callable[[str], str]:
+    """Characters more behind it."""
+    return lambda text: text + end
+
+
+def with_break(mark: str) -> Callable[[str], str]:
+    """Another mark where a line ends."""
+    return lambda text: text.replace("\n", mark)
+
+
 DAY = date(2020, 1, 31)
-# A text as a system may write it that is not the first.
-CHANGES: list[Callable[[str], str]] = [
-    lambda _: "",
+# A text as a system may write it that is not the first: letters, numbers, lines, days.
+OF_LETTERS: Changes = [
     lambda text: unicodedata.normalize("NFC", text),
     lambda text: unicodedata.normalize("NFD", text),
     str.upper,
     str.casefold,
-    str.strip,
-    lambda text: "0" + text,
-    lambda text: "-" + text,
-    lambda text: text + "0",
-    lambda text: text + ".0",
-    lambda text: text + "5",
-    lambda text: text[:-1],
-    lambda text: text.replace(" ", "\n"),
-    lambda text: text.replace("\n", "\r\n"),
-    lambda text: text + "\nb",
-    lambda text: text + "\r\nb",
     lambda text: "".join(c if c.isascii() else "?" for c in text),
     lambda text: "".join(c if c.isascii() else "??" for c in text),
     *map(read_as, ("cp1252", "latin-1")),
-    *map(in_format, oracle.FORMATS),
-    *map(with_inserted, (" ", "\xa0", "\u200b", "\x01", "-", ".", ",", "é")),
+    *map(with_inserted, ("é", "\u200b", "\x01")),
 ]
-SPELLINGS: list[Callable[[str], str]] = [str, *CHANGES]
-SPELLED_TWICE = st.tuples(TEXTS, st.sampled_from(SPELLINGS), st.sampled_from(CHANGES))
-# Two texts that are made of one, so that each kind occurs.
-NEAR = SPELLED_TWICE.map(lambda each: (each[1](each[0]), each[2](each[0])))
+OF_NUMBERS: Changes = [
+    lambda text: "0" + text,
+    lambda text: "-" + text,
+    lambda text: text[:-1],
+    *map(with_end, ("0", ".0", "5")),
+    *map(with_inserted, ("-", ".", ",")),
+]
+OF_LINES: Changes = [
+    str.strip,
+    lambda text: text.replace(" ", "\n"),
+    *map(with_break, ("\r\n", "\r", "\n\n", " ", "\xa0")),
+    *map(with_inserted, (" ", "\xa0")),
+]
+OF_DAYS: Changes = [*map(in_format, oracle.FORMATS)]
+CHANGES: Changes = [lambda _: "", *OF_LETTERS, *OF_NUMBERS, *OF_LINES, *OF_DAYS]
 
 
-@given(
-    st.lists(
-        st.one_of(st.tuples(TEXTS, TEXTS), NEAR, NEAR).filter(
-            lambda pair: pair[0] != pair[1]
-        ),
-        min_size=1,
+def near(texts: st.SearchStrategy[str], changes: Changes) -> Any:
+    """Two texts that are made of one."""
+    either = st.sampled_from(changes)
+    return st.tuples(texts, either, st.one_of(st.just(str), either)).map(
+        lambda each: (each[1](each[0]), each[2](each[0]))
     )
+
+
+WORDS = st.text(st.sampled_from("aAßéÉöŁ가€"), min_size=1, max_size=4)
+# By what is changed, so that each kind occurs.
+PAIRS = st.one_of(
+    st.tuples(TEXTS, TEXTS),
+    st.tuples(DAYS, DAYS),
+    near(TEXTS, CHANGES),
+    near(DAYS, OF_DAYS),
+    near(WORDS, OF_LETTERS),
+    near(NUMBERS, OF_NUMBERS),
+    near(ODD.map("{}\nb".format), OF_LINES),
 )
+
+
+@given(st.lists(PAIRS.filter(lambda pair: pair[0] != pair[1]), min_size=1))
 @example([("0", "-0.0"), ("1", "a"), ("20200101", "01/01/2020")])
 @example(
     [("9" * 29, "-" + "9" * 29), ("1" * 30, "1" * 29 + "2"), ("łł", "Å\u201aÅ\x82")]

@@ -45,9 +45,15 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
-PARTS = st.sampled_from(["1-1", "1-2", "01-1", "2-1", "x", "", "1-1-1", "-"])
+# Most have two parts, or are numbers: other rows are neither paired nor folded.
+PARTS = st.sampled_from(
+    [*["1-1", "1-1", "1-2", "01-1", "2-1"] * 3, *("x", "", "1-1-1", "-", "2-")]
+)
 AMOUNTS = st.sampled_from(
-    ["1", "2.50", "-3.5", "1,000.00", "", "x", "0.000001", "9" * 25, "2,5", "$250"]
+    [
+        *["1", "2.50", "-3.5", "0.000001"] * 4,
+        *("1,000.00", "", "x", "9" * 25, "2,5", "$250"),
+    ]
 )
 TEXTS = st.sampled_from(["a", "a", "a", "A", "b", ""])
 KEYS = st.sampled_from(["1", "1", "01", "2", ""])
@@ -65,6 +71,8 @@ RULES: list[tuple[Rules, Rules, Rules]] = [
     ({"text": ("casefold",)}, {"c": ("map(01=1,2=2)",)}, {"text": ("map(a=a,b=A)",)}),
     ({}, {}, {"c": ("map(1=01,rest=same)",), "amount": ("decimal(money=$)",)}),
 ]
+# Of a row of OLD in NEW.
+CHANGES = st.sampled_from(["none", "none", "claim", "amount", "text", "drop"])
 SOUGHT = ("1", "01", "2", "04", "4", "9", "")
 
 
@@ -113,9 +121,12 @@ def split_sides(draw: st.DrawFn) -> tuple[Rows, Rows]:
     new: Rows = []
     for each in draw(st.permutations(old)):
         parts = each[0].split("-")
-        if len(parts) == 2 and draw(st.booleans()):
-            claim = draw(st.sampled_from([parts[0], parts[0].lstrip("0")]))
-            new.append((claim, parts[1], *each[1:]))
+        if len(parts) == 2 and (change := draw(CHANGES)) != "drop":
+            (claim, line), (amount, text) = parts, each[1:]
+            claim = claim.lstrip("0") if change == "claim" else claim
+            amount = draw(AMOUNTS) if change == "amount" else amount
+            text = draw(TEXTS) if change == "text" else text
+            new.append((claim, line, amount, text))
     others = st.tuples(CLAIMS, LINES, AMOUNTS, TEXTS)
     return old, new + draw(st.lists(others, max_size=7 - len(new)))
 

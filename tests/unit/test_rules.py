@@ -158,6 +158,8 @@ def day(text: str) -> date | None:
         ("trim;nulls(NA);decimal", " NA ", "", True),
         ("trim;decimal(abs=0.01)", " 1.00 ", "1.01", True),
         ("trim", "1.0", "1", False),
+        ("scale(2,abs=0.01)", "12345", "12346", True),
+        ("scale(2,abs=0.01)", "12345", "12347", False),
         # Text rules come first, in whatever order rules are given.
         ("decimal;trim", " 1.0", "1", True),
         ("decimal(abs=1);zeropad(4)", "7", "8.0", True),
@@ -171,13 +173,25 @@ def test_a_rule_says_which_texts_are_equal(
     assert same(rule, new, old) is expected
 
 
-@given(text=st.text(max_size=12).filter(lambda t: "\0" not in t))
-def test_equal_bytes_are_equal_under_every_rule(text: str) -> None:
+CELLS = st.one_of(
+    NUMBERS, DATES, st.text(max_size=12).filter(lambda text: "\0" not in text)
+)
+
+
+@given(
+    texts=st.lists(CELLS, min_size=1, max_size=4), others=st.lists(CELLS, max_size=2)
+)
+def test_equal_bytes_are_equal_under_every_rule(
+    texts: list[str], others: list[str]
+) -> None:
+    """In any row, among any other texts."""
+    old, new = pl.Series([*texts, *others]), pl.Series([*others, *texts])
     for rule in (
-        "trim", "casefold", "nulls(a)", "decimal(abs=1)", "date(%Y%j,within=1d)",
-        "zeropad(4)", "lstrip0",
+        "trim", "casefold", "nulls(a)", "decimal(abs=1)", "scale(2,abs=1)",
+        f"date({'|'.join(FORMATS)},within=1d)", "zeropad(4)", "lstrip0",
     ):  # fmt: skip
-        assert same(rule, text, text)
+        equal = equal_under_rules(chain_of(rule), old[: len(texts)], new[len(others) :])
+        assert equal.all(), rule
 
 
 @pytest.mark.parametrize(

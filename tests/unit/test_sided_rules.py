@@ -455,6 +455,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rules": {"V": ["decimal", "date(iso)"]}}, "two typed rules"),
     ({"old_rules": {"V": ["scale(2)", "decimal"]}}, "--old-rule V: two typed rules"),
     ({"old_rules": {"V": "decimal(abs=1)"}}, "a rule of one side has no tolerance"),
+    ({"new_rules": {"V": "scale(2,abs=1)"}}, "a rule of one side has no tolerance"),
     ({"old_rules": {"V": "date(iso)"}}, "reads one side only"),
     ({"new_rules": {"V": "boolean"}}, "reads one side only"),
     ({"rules": {"V": "date(iso)"}, "old_rules": {"V": "decimal"}}, "different things"),

@@ -199,7 +199,7 @@ def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
     limit: int,
     shares: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    rules: Rules = data.draw(rules_for(pair))
     paths = written(tmp_path, pair, data)
     options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
     with shares():

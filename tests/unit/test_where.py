@@ -45,44 +45,70 @@ RULES: list[dict[str, tuple[str, ...]]] = [
     {"a": ("date(%Y%m%d|%Y-%m-%d)",), "b": ("trim", "decimal")},
     {"k": ("lstrip0",), "b": ("casefold",)},
 ]
-rows = st.lists(
-    st.tuples(st.sampled_from(["1", "01", "2", ""]), *[st.sampled_from(TEXTS)] * 2),
-    max_size=8,
-)
-tests = st.lists(
-    st.one_of(
-        st.tuples(
-            st.sampled_from(NAMES),
-            st.sampled_from(["=", "!=", "<", "<=", ">", ">="]),
-            st.sampled_from(TEXTS).map(lambda text: (text,)),
-        ),
-        st.tuples(
-            st.sampled_from(NAMES),
-            st.just("in"),
-            st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3).map(tuple),
-        ),
-    ),
-    max_size=2,
-).map(tuple)
+Rows = list[tuple[str, ...]]
+Tests = tuple[pairing_oracle.Test, ...]
+ROW = st.tuples(st.sampled_from(["1", "01", "2", ""]), *[st.sampled_from(TEXTS)] * 2)
+FATES = st.sampled_from(["keep", "keep", "spell", "spell", "change", "drop"])
+# What some of the rules make equal.
+TWINS = {
+    "1": "01",
+    "01": "1",
+    "2": "2.0",
+    "2.0": "2",
+    "x": "X",
+    "20200131": "2020-01-31",
+}
+COMPARISONS = st.sampled_from(["=", "!=", "!=", "<", "<=", ">", ">=", "in"])
+
+
+@st.composite
+def filtered_sides(draw: st.DrawFn) -> tuple[Rows, Rows, Tests, tuple[Tests, Tests]]:
+    """OLD, NEW that is made of it, tests for both sides, and those of either side."""
+    old: Rows = draw(st.lists(ROW, max_size=8))
+    new: Rows = []
+    for row in old:
+        key, a, b = row
+        match draw(FATES):
+            case "keep":
+                new.append(row)
+            case "spell":
+                key = TWINS.get(key, key) if draw(st.booleans()) else key
+                new.append((key, TWINS.get(a, a), TWINS.get(b, b)))
+            case "change":
+                new.append((key, draw(st.sampled_from(TEXTS)), b))
+    new = draw(st.permutations(new)) + draw(st.lists(ROW, max_size=2))
+    # Each with its place: OLD, NEW or both.
+    tests = [
+        (draw(st.integers(0, 2)), draw_test(draw, [*old, *new]))
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    of_old, of_new, both = (
+        tuple(test for place, test in tests if place == at) for at in range(3)
+    )
+    return old, new, both, (of_old, of_new)
+
+
+def draw_test(draw: st.DrawFn, rows: Rows) -> pairing_oracle.Test:
+    """A test that some row fulfils or just fails: its values are cells."""
+    at = draw(st.integers(0, len(NAMES) - 1))
+    comparison = draw(COMPARISONS)
+    cells = st.sampled_from([row[at] for row in rows] or TEXTS)
+    values = st.lists(cells, min_size=1, max_size=3 if comparison == "in" else 1)
+    return NAMES[at], comparison, tuple(draw(values))
 
 
 @given(
-    old=rows,
-    new=rows,
+    drawn=filtered_sides(),
     rules=st.sampled_from(RULES),
-    both=tests,
-    own=st.tuples(tests, tests),
     how=st.sampled_from(["kernel", "kernel", "memory", "disk", "pieces", "spark"]),
 )
 def test_filters_give_what_the_oracle_says(
     tmp_path: Path,
-    old: list[tuple[str, ...]],
-    new: list[tuple[str, ...]],
+    drawn: tuple[Rows, Rows, Tests, tuple[Tests, Tests]],
     rules: dict[str, tuple[str, ...]],
-    both: tuple[pairing_oracle.Test, ...],
-    own: tuple[tuple[pairing_oracle.Test, ...], ...],
     how: str,
 ) -> None:
+    old, new, both, own = drawn
     plans = SidePlan(own=own[0], both=both), SidePlan(own=own[1], both=both)
     sides = [
         [dict(zip(NAMES, row, strict=True)) for row in each] for each in (old, new)
@@ -228,6 +254,14 @@ def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
     first, *_ = d.unpairable().to_dicts()
     assert first["reason"] == "--where cannot read PAID"
     assert "(redacted)" in first["row"]
+    listed = json.loads(d.to_json())["unpairable_sample"]
+    assert [(each["side"], each["row"]["ID"]) for each in listed] == [
+        ("old", "2"),
+        ("old", "3"),
+        ("new", "2"),
+        ("new", "3"),
+    ]
+    assert listed[0] == first | {"row": json.loads(first["row"])}
 
 
 def test_unpairable_rows_are_said_of_the_option_that_they_are_due_to(
