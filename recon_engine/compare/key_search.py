@@ -46,7 +46,7 @@ from recon_engine.inputs.scanning import (
     start_validation,
 )
 from recon_engine.inputs.tables import open_headers, open_tables
-from recon_engine.rules.assembly import OPTIONS
+from recon_engine.rules.assembly import RULE_FLAGS
 from recon_engine.rules.chains import NO_CHAIN, normal_form, rules_of_side
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -348,9 +348,9 @@ def _rules(
         for name in rules:
             if names.find(name) not in known:
                 raise ConfigError(
-                    f"{OPTIONS[side]} {name}: no common column has that name"
+                    f"{RULE_FLAGS[side]} {name}: no common column has that name"
                     + did_you_mean(name, columns),
-                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                    help=f"{RULE_FLAGS[side]} COLUMN=RULE",
                 )
     return rules_of(options, columns, names)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis import segments, totals
+from recon_engine.compare.buckets import DIGEST_COLUMNS
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.forms import apply_natively
@@ -58,7 +59,6 @@ _ALONE: Final = -1
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
-DIGESTS: Final = ("row", "check", "key")
 # A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
 # Columns are compared together up to so many cells: a step costs as much as a thousand.
@@ -147,7 +147,10 @@ def _mark_natively(
     if kernel is None or any(side.height > binding.MOST_ROWS for side in sides):
         return None
     columns = [
-        [np.ascontiguousarray(side[name].to_numpy(), np.uint64) for name in DIGESTS]
+        [
+            np.ascontiguousarray(side[name].to_numpy(), np.uint64)
+            for name in DIGEST_COLUMNS
+        ]
         for side in sides
     ]
     old, new = (
