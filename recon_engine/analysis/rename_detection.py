@@ -129,7 +129,7 @@ def match_rows(
     old: tuple[pl.DataFrame, Sequence[str]],
     new: tuple[pl.DataFrame, Sequence[str]],
     keys: Sequence[tuple[str, str]],
-    rules: Rules = NO_RULES,
+    rules: Rules,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of equal keys, of OLD and of NEW row by row.
 

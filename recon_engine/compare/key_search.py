@@ -47,7 +47,7 @@ from recon_engine.inputs.scanning import (
 )
 from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.rules.assembly import RULE_FLAGS
-from recon_engine.rules.chains import NO_CHAIN, normal_form, rules_of_side
+from recon_engine.rules.chains import NO_CHAIN, normal_column, rules_of_side
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
@@ -447,10 +447,7 @@ class _KeySide:
 
     def _cells(self, part: RowGroup, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns in normal form."""
-        read = (
-            normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
-            for name in columns
-        )
+        read = (normal_column(name, self.rules) for name in columns)
         count = len(self.table.columns)
         cells = self.table.read(part).cells(self.names[:count])
         for each in self.derived:

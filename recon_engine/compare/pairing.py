@@ -26,13 +26,12 @@ from recon_engine.rules.chains import (
     MADE_EQUAL,
     NO_CHAIN,
     NO_RULES,
-    NO_SIDE_RULES,
     code_table,
     count_codes,
     equal_and_counted,
     equal_with_forms,
     no_tally,
-    normal_form,
+    normal_column,
     rules_of_side,
     wrong_tally,
 )
@@ -275,7 +274,7 @@ def pair_unrepeated_keys(
     digests: Sequence[pl.Series],
     *,
     keys: Sequence[str],
-    rules: Rules = NO_RULES,
+    rules: Rules,
 ) -> pl.DataFrame | None:
     """As `pair_rows`, of the key columns alone; None if a key repeats on a side.
 
@@ -414,7 +413,7 @@ def with_kinds(
 
 
 def find_repeated_keys(
-    rows: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
+    rows: pl.DataFrame, keys: Sequence[str], rules: SideRules
 ) -> pl.DataFrame:
     """The keys that repeat: a struct `key` and `rows`, most rows first.
 
@@ -440,13 +439,13 @@ def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFr
 
 
 def repeated_among(
-    counts: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
+    counts: pl.DataFrame, keys: Sequence[str], rules: SideRules
 ) -> pl.DataFrame:
     """The keys that repeat, from the counts of `counted_keys` or `added_keys`.
 
     Has the columns and the order of `find_repeated_keys`.
     """
-    by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
+    by = [normal_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.lazy()
         .sort(keys)
@@ -463,14 +462,14 @@ def columns_that_make_unique(
     rows: pl.DataFrame,
     keys: Sequence[str],
     columns: Iterable[str],
-    rules: SideRules = NO_SIDE_RULES,
+    rules: SideRules,
 ) -> list[str]:
     """The columns each of which would make the key unique among these rows."""
     if rows.is_empty():
         return [*columns]
     by = [f"{_NORMAL}{name}" for name in keys]
     keyed = rows.with_columns(
-        _normalize_column(name, rules).alias(form)
+        normal_column(name, rules).alias(form)
         for name, form in zip(keys, by, strict=True)
     )
     # First the rows of a few keys, which rule most columns out.
@@ -489,12 +488,10 @@ def hashed_with_key(
     rows: pl.DataFrame,
     keys: Sequence[str],
     column: str,
-    rules: SideRules = NO_SIDE_RULES,
+    rules: SideRules,
 ) -> pl.Series:
     """A hash of the key, in normal form, and of one more column."""
-    forms = rows.select(
-        *(_normalize_column(name, rules).alias(name) for name in keys), column
-    )
+    forms = rows.select(*(normal_column(name, rules) for name in keys), column)
     return forms.hash_rows(0)
 
 
@@ -844,7 +841,7 @@ def _with_forms(
     if not any(name in rules for name in names):
         return side
     return side.with_columns(
-        _normalize_column(name, rules).alias(_form(name, rules))
+        normal_column(name, rules).alias(_form(name, rules))
         for name in names
         if name in rules
     )
@@ -853,7 +850,3 @@ def _with_forms(
 def _form(name: str, rules: Rules | SideRules) -> str:
     """The column with the normal forms of a column: itself without rules."""
     return f"{_NORMAL}{name}" if name in rules else name
-
-
-def _normalize_column(name: str, rules: SideRules) -> pl.Expr:
-    return normal_form(rules.get(name, ()), pl.col(name))
