@@ -67,11 +67,12 @@ def sha256(path: Path) -> Callable[[], int]:
 
 def gate(path: Path) -> Callable[[], int]:
     """The rows that the whole CSV reader accepts."""
-    from recon_engine.inputs.csv_reader import open_csv
+    from recon_engine.inputs.csv_reader import read_rows
+    from recon_engine.inputs.header import read_header
     from recon_engine.runtime import concurrency
 
     concurrency.WORKERS = 1  # type: ignore[misc]
-    return lambda: open_csv(path).rows
+    return lambda: read_rows(read_header(path)).rows
 
 
 def polars(path: Path) -> Callable[[], int]:

@@ -47,6 +47,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from support.csv_files import open_csv
 from support.draws import ByteDraws, QuickDraws
 from support.frame_reference import Frame
 from support.framed import (
@@ -71,7 +72,6 @@ import recon_engine
 from recon_engine.config import Limits
 from recon_engine.errors import InputError
 from recon_engine.inputs import csv_reader
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.rfc4180 import parse_records

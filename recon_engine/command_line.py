@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from recon_engine.config import Limits
 
 
-RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # What a name of --map is quoted for: @ begins the name of a file.
 MAP_CHARS: Final = ",=@"
 # `shlex.quote` writes a single quote as `'"'"'`, so a word can have all forms.
@@ -38,6 +37,9 @@ QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 def rule_flags(column: str, rules: Sequence[tuple[str, str]]) -> str:
     """`--rule PAID=trim --old-rule 'PAID=decimal(comma)'`, of sides and rules."""
+    # Help imports this module, and no rules.
+    from recon_engine.rules.assembly import RULE_FLAGS
+
     name = quote_name(column, "=")
     return " ".join(
         f"{RULE_FLAGS[side]} {quoted(f'{name}={rule}')}" for side, rule in rules

@@ -84,13 +84,13 @@ NO_KEY: Final = ("",)
 DATASET_PATTERN = lazy_pattern(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 
-def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
-    """Raise ConfigError if a count is not between `least` and `MOST_COUNT`."""
-    if not least <= count <= MOST_COUNT:
-        size = "too small" if count < least else "too large"
+def check_count(option: str, count: int, what: str) -> None:
+    """Raise ConfigError if a count is not between 0 and `MOST_COUNT`."""
+    if not 0 <= count <= MOST_COUNT:
+        size = "too small" if count < 0 else "too large"
         raise ConfigError(
             f"{option} is {size}",
-            help=f"use {least:,} to {MOST_COUNT:,} {what}",
+            help=f"use 0 to {MOST_COUNT:,} {what}",
         )
 
 

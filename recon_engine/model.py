@@ -7,7 +7,7 @@ inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field, fields, replace
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from json import dumps
@@ -164,6 +164,10 @@ class RowCounts:
         return (
             self.left_out + self.partner_left_out + self.folded_away + self.unpairable
         )
+
+
+# Most results have no such rows.
+ROWS_ASIDE: Final = tuple(each.name for each in fields(RowCounts))
 
 
 @dataclass(frozen=True, slots=True)

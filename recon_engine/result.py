@@ -56,7 +56,7 @@ from recon_engine.hint_settings import (
     read_settings,
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
-from recon_engine.model import SIDES, Cell, HintKind, Sha256, Suppressible
+from recon_engine.model import ROWS_ASIDE, SIDES, Cell, HintKind, Sha256, Suppressible
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suggestions import did_you_mean
@@ -98,8 +98,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["agree", "differ", "gates_failed"]
 
-# The counts of rows that options set aside, which most results do not have.
-_ASIDE = ("left_out", "partner_left_out", "folded_away", "unpairable")
 # How a Python caller applies the hints of the lines before it.
 IN_PYTHON: Final = (
     "in Python: diff(old, new, **(settings | d.suggested())) applies the rules and"
@@ -781,7 +779,7 @@ class Reconciliation:
         n = self.counts
         sides = {
             f"{fact}_{name}": getattr(side, fact)
-            for fact in (*_SIDE_FACTS, "rejected", *_ASIDE)
+            for fact in (*_SIDE_FACTS, "rejected", *ROWS_ASIDE)
             for name, side in (("old", self.old), ("new", self.new))
         }
         return {

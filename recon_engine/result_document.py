@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from recon_engine.formatting import (
     markdown_row,
 )
 from recon_engine.hint_settings import read_settings, write_python, write_toml
-from recon_engine.model import SIDES
+from recon_engine.model import ROWS_ASIDE, SIDES
 from recon_engine.python_arguments import write_flags, write_for_python
 
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from recon_engine.model import Constant, Hint, RuleCount, Side, Suppressed
     from recon_engine.result import Reconciliation
-
-# The counts of rows that options set aside, which most results do not have.
-_ASIDE: Final = ("left_out", "partner_left_out", "folded_away", "unpairable")
 
 
 def write_document(result: Reconciliation) -> dict[str, object]:
@@ -198,7 +195,9 @@ def _keys_of(result: Reconciliation, rows: pl.DataFrame) -> list[dict[str, str]]
 def _side_facts(side: Side) -> dict[str, Any]:
     """A side as plain values; of the rows that are set aside only if there are some."""
     facts = asdict(side) | {"dialect": side.dialect_facts()}
-    return {name: value for name, value in facts.items() if value or name not in _ASIDE}
+    return {
+        name: value for name, value in facts.items() if value or name not in ROWS_ASIDE
+    }
 
 
 def _rule(each: RuleCount) -> dict[str, object]:

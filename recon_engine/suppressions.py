@@ -43,7 +43,7 @@ def count_coverage(
     cells: pl.DataFrame,
     names: Sequence[str],
     suppressions: Sequence[Suppression],
-    narrow: pl.DataFrame | None = None,
+    narrow: pl.DataFrame | None,
 ) -> tuple[tuple[Coverage, ...], NarrowCounts]:
     """Count the rows by the set of suppressions that fit their cells; () without any.
 

@@ -347,7 +347,7 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
         heads = (*heads[:share], *heads[share + 1 :])
         lines = [(*line[:share], *line[share + 1 :]) for line in lines]
         *widths, kinds, example = _fit_widths(heads, lines, width)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    table = _make_table()
     for at, each in enumerate(widths):
         justify: Literal["left", "right"] = "right" if at else "left"
         table.add_column(heads[at], width=each, justify=justify, no_wrap=True)
@@ -567,7 +567,7 @@ def print_table(
     if _table_width(columns) > console.width and rows:
         _print_records(console, columns)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    table = _make_table()
     for _, head, values in columns:
         numbers = bool(values) and all(
             NUMBER_PATTERN.fullmatch(each.plain) for each in values
@@ -622,9 +622,7 @@ def print_decisions(
     """
     if console.width < WIDE or not any(row[-1] for row in rows):
         names, rows = names[:-1], [row[:-1] for row in rows]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    for name in names:
-        table.add_column(name, overflow="fold")
+    table = _make_table(*names)
     for row in rows:
         table.add_row(*(Text(readable(cell)) for cell in row))
     console.print(table)

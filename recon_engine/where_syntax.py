@@ -80,10 +80,10 @@ def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
             )
 
 
-def write_condition(column: str, operator: str, value: str) -> str:
-    """The condition that `parse_where` reads as these."""
+def write_exclusion(column: str, value: str) -> str:
+    """The condition that a column does not have a value, as `parse_where` reads it."""
     text = value.replace("'", "''")
-    return f"{_write_name(column)} {operator} '{text}'"
+    return f"{_write_name(column)} != '{text}'"
 
 
 def write_without_values(text: str) -> str:

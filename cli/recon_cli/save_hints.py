@@ -11,9 +11,14 @@ from recon_cli.plain_values import is_whole_number
 from recon_engine.analysis.code_hints import without_codes
 from recon_engine.characters import readable
 from recon_engine.command_line import option_words, read_name
-from recon_engine.config_file import PYPROJECT, load_configuration
+from recon_engine.config_file import load_configuration
+from recon_engine.config_place import OWN_FILE
 from recon_engine.drafts.code_files import write_code_files
-from recon_engine.drafts.config_file_text import read_config_text, write_config_text
+from recon_engine.drafts.config_file_text import (
+    find_table,
+    read_config_text,
+    write_config_text,
+)
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_advice, format_count
 from recon_engine.hint_settings import (
@@ -37,7 +42,6 @@ if TYPE_CHECKING:
 
 
 ALL: Final = "all"
-NEW_FILE: Final = Path("recon.toml")
 BEGIN: Final = "# --- hints of recon diff; none of these lines is active ---"
 END: Final = "# --- end of the hints ---"
 ABOUT: Final = (
@@ -84,13 +88,11 @@ def save_hints(
     """
     if not result.hints and numbers is None:
         return "no hints to save"
-    path = Path(source.get("file", NEW_FILE))
+    path = Path(source.get("file", OWN_FILE))
     # A setting names the file with the codes, and not the codes.
     hints = [without_codes(hint) for hint in result.hints]
     chosen = _choose(result.hints, numbers) if numbers is not None else result.hints
-    table = ("dataset", source["dataset"]) if "dataset" in source else ()
-    if path.name == PYPROJECT:
-        table = ("tool", "recon", *table)
+    table = find_table(path, source.get("dataset"))
     before = text = read_config_text(path) if source else ""
     try:
         if not source:

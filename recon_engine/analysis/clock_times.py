@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis.proposed_rules import apply_to_both
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     SideRules = tuple[tuple[str, str], ...]
 
-SIDES: Final = ("old", "new")
 WITH_OFFSET: Final = "%z"
 # How exports write an instant: a regular expression, and its format.
 _DAY: Final = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}"

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.analysis.proposed_rules import MIN_SETTLED_ONE_IN, SIDES
+from recon_engine.analysis.proposed_rules import MIN_SETTLED_ONE_IN
 from recon_engine.formatting import conjugate, format_count
 from recon_engine.hint_settings import read_settings
 from recon_engine.kinds import Kind
-from recon_engine.model import NEW, OLD, Hint, HintKind
+from recon_engine.model import NEW, OLD, SIDES, Hint, HintKind
 from recon_engine.rules.assembly import assemble_chain
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.spelling import parse_rule

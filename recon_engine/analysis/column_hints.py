@@ -33,7 +33,6 @@ from recon_engine.analysis.proposed_rules import (
     MAX_RULES,
     MIN_SETTLED_ONE_IN,
     NO_GIVEN,
-    SIDES,
     WRAPPED,
     RuleTexts,
     apply_to_both,
@@ -47,7 +46,7 @@ from recon_engine.damage import Damage, find_damage
 from recon_engine.formatting import conjugate, format_percent, format_share
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import Kind
-from recon_engine.model import EXACT, Hint, HintKind
+from recon_engine.model import EXACT, SIDES, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import equal_under_rules, normal_form

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine.analysis import patterns
-from recon_engine.analysis.finding import Finding
+from recon_engine.analysis.finding import Finding, drop_masked
 from recon_engine.formatting import format_count
 from recon_engine.kinds import REWRITING_KINDS, Kind
 from recon_engine.lazy import lazy_pattern
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from recon_engine.analysis.evidence import Evidence
-    from recon_engine.analysis.finding import ValueMasks
 
     # Of `patterns.CHANGE_COLUMNS`: old, new, kind, rows.
     Change = tuple[str, str, str, int]
@@ -519,13 +518,6 @@ def _find_constants(evidence: Evidence) -> Iterator[Constant]:
             yield each.constant
 
 
-def _drop_masked(
-    constants: tuple[Constant, ...], masks: ValueMasks
-) -> tuple[Constant, ...]:
-    """Those of columns without a mask: each says something of all its values."""
-    return tuple(each for each in constants if each.column not in masks.by_column)
-
-
 def _load_constant(*, change: str, **values: Any) -> Constant:
     return Constant(change=ChangeForm(change), **values)
 
@@ -543,6 +535,6 @@ CONSTANTS: Final = Finding(
     ),
     load=_load_constant,
     find=_find_constants,
-    mask=_drop_masked,
+    mask=drop_masked,
     holds_values=True,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine.analysis import patterns, totals
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # Beyond it each column is grouped by itself, so that little is grouped at once.
 MAX_CELLS: Final = 1 << 15
-SIDES: Final = ("old", "new")
 OLD, NEW, KIND, ROWS = range(1, 1 + len(patterns.CHANGE_COLUMNS))
 
 

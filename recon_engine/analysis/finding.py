@@ -31,6 +31,11 @@ class ValueMasks(Protocol):
         ...
 
 
+def drop_masked(records: tuple[Any, ...], masks: ValueMasks) -> tuple[Any, ...]:
+    """Records of columns without a mask: the sum over a few rows reveals values."""
+    return tuple(each for each in records if each.column not in masks.by_column)
+
+
 def keep_whole(record: Record) -> Record:
     """The record itself: it is stored as it is shown."""
     return record

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.analysis.proposed_rules import SIDES
 from recon_engine.formatting import format_count
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import SIDES, Hint, HintKind
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.chains import normal_form

@@ -17,7 +17,6 @@ from recon_engine.analysis.proposed_rules import (
     MIN_SETTLED_ONE_IN,
     NO_GIVEN,
     PUNCTUATION,
-    SIDES,
     WRAPPED,
     apply_to_both,
     describe_rule,
@@ -33,7 +32,7 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import OLD, Hint, HintKind
+from recon_engine.model import OLD, SIDES, Hint, HintKind
 from recon_engine.rules.assembly import ALL_COLUMNS, GivenRules, assemble_chain
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.spelling import parse_rule

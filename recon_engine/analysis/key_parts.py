@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.analysis.rename_detection import read_first_rows
 from recon_engine.formatting import format_share
+from recon_engine.inputs.first_rows import read_first_cells
 from recon_engine.model import SIDES
 from recon_engine.suggestions import join_names
 
@@ -17,7 +17,7 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recon_engine.analysis.rename_detection import Reads
+    from recon_engine.inputs.first_rows import Reads
     from recon_engine.inputs.frames import Frame
     from recon_engine.inputs.header import Header
 
@@ -57,8 +57,8 @@ def propose_derivation(
     if not 1 <= len(missing) <= MOST_PARTS or not set(missing) <= set(having.columns):
         return None
     read = reads or (None, None)
-    rows = read_first_rows(lacking, read[at])
-    others = read_first_rows(having, read[1 - at])
+    rows = read_first_cells(lacking, read[at])
+    others = read_first_cells(having, read[1 - at])
     if rows is None or others is None:
         return None
     wanted = others.select(

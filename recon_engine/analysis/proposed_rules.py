@@ -21,7 +21,6 @@ MIN_SETTLED_ONE_IN: Final = 100
 MAX_OTHERS_ONE_IN: Final = 20
 # Each further rule multiplies the chains to try and explains less.
 MAX_RULES: Final = 3
-SIDES: Final = ("old", "new")
 RULE_DESCRIPTIONS: Final = {
     "trim": "white space",
     "casefold": "case",

@@ -8,7 +8,6 @@ the files.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -21,14 +20,7 @@ from recon_engine.analysis.notations import (
     has_day_first,
     write_decimal,
 )
-from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.frames import Frame
-from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.inputs.scanner import (
-    index_records,
-    is_utf8_without_nul,
-    whole_records_size,
-)
+from recon_engine.inputs.first_rows import read_first_cells
 from recon_engine.model import SIDES
 from recon_engine.rules.chains import NO_CHAIN, NO_RULES, normal_form
 from recon_engine.rules.dates import Day
@@ -37,19 +29,18 @@ from recon_engine.rules.texts import Casefold, Nulls, Trim, Unwrap
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from recon_engine.inputs.first_rows import Reads
+    from recon_engine.inputs.frames import Frame
     from recon_engine.inputs.header import Header
     from recon_engine.rules.base import Rule
     from recon_engine.rules.chains import Rules
 
-    ReadAt = Callable[[int, int], bytes]
-    Reads = tuple[ReadAt, ReadAt]
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
 
 
-# 4 MiB of each file, and enough matched rows to compare all pairs of columns quickly.
-HEAD_BYTES: Final = 1 << 22
+# Enough to compare all pairs of columns quickly.
 MAX_MATCHED_ROWS: Final = 2_000
 # Trades missed renames of columns that also changed against false proposals.
 MIN_AGREEMENT: Final = 0.8
@@ -97,7 +88,7 @@ def measure_agreements(
     does not agree. The best pairs come first, each column once.
     """
     read_old, read_new = reads or (None, None)
-    heads = read_first_rows(old, read_old), read_first_rows(new, read_new)
+    heads = read_first_cells(old, read_old), read_first_cells(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
     # Matched first: only the rows that are compared are read by rules.
@@ -138,7 +129,7 @@ def match_rows(
     old: tuple[pl.DataFrame, Sequence[str]],
     new: tuple[pl.DataFrame, Sequence[str]],
     keys: Sequence[tuple[str, str]],
-    rules: Rules = NO_RULES,
+    rules: Rules,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of equal keys, of OLD and of NEW row by row.
 
@@ -156,38 +147,6 @@ def match_rows(
         _read_keys(*new, [name for _, name in keys], of_new),
     )
     return old[0][at_old], new[0][at_new]
-
-
-def read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
-    """The first rows of a table as cells; None if they are irregular."""
-    names = [f"c{at}" for at in range(len(table.columns))]
-    if isinstance(table, Frame):
-        # As many rows as the bytes of a file would have at 128 bytes a row.
-        head = table.data.head(HEAD_BYTES >> 7)
-        head.columns = names
-        return head
-    data = read(HEAD_BYTES, len(table.raw)) if read else _read_first_bytes(table)
-    data = data[: table.end - len(table.raw)]
-    if len(data) < HEAD_BYTES:
-        # The file ends here: blank lines at its end are no rows, and the last row may
-        # have no newline.
-        data = data.rstrip(b"\r\n") + b"\n"
-    data = data[: whole_records_size(data)]
-    if not is_utf8_without_nul(data):
-        return None
-    found = index_records(data, ord(table.delimiter), table.width, table.limits)
-    if found is None:
-        return None
-    return (
-        Block.of(data, table.delimiter, found, trailing=table.trailing)
-        .cells(names)
-        .collect(engine="in-memory")
-    )
-
-
-def _read_first_bytes(header: Header) -> bytes:
-    with open_unchanged(header.path, header.uri, header.state) as descriptor:
-        return os.pread(descriptor, HEAD_BYTES, len(header.raw))
 
 
 def _read_keys(

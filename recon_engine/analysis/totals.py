@@ -31,7 +31,7 @@ from recon_engine.analysis.amounts import (
     ColumnSum,
     SumPair,
 )
-from recon_engine.analysis.finding import Finding
+from recon_engine.analysis.finding import Finding, drop_masked
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import EXACT, SIDES, Total
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recon_engine.analysis.evidence import Evidence
-    from recon_engine.analysis.finding import ValueMasks
     from recon_engine.inputs.native.binding import SummedColumn
     from recon_engine.rules.base import Rule
 
@@ -408,11 +407,6 @@ def _sums_of(
     return *changed, missing, extra
 
 
-def _drop_masked(totals: tuple[Total, ...], masks: ValueMasks) -> tuple[Total, ...]:
-    """Totals of columns without a mask: the sum over a few rows reveals values."""
-    return tuple(each for each in totals if each.column not in masks.by_column)
-
-
 TOTALS: Final = Finding(
     name="totals",
     table="control_total",
@@ -426,6 +420,6 @@ TOTALS: Final = Finding(
     ),
     load=Total,
     find=_find_totals,
-    mask=_drop_masked,
+    mask=drop_masked,
     holds_values=False,
 )

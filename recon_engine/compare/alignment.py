@@ -35,7 +35,7 @@ from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import (
     ALL_COLUMNS,
-    OPTIONS,
+    RULE_FLAGS,
     GivenRules,
     assemble_chain,
 )
@@ -426,9 +426,9 @@ def _rules_by_column(
             # its values by its rules.
             if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
                 raise ConfigError(
-                    f"{OPTIONS[side]} {spelled}: no compared column has that name"
+                    f"{RULE_FLAGS[side]} {spelled}: no compared column has that name"
                     + did_you_mean(spelled, (*keys, *columns)),
-                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                    help=f"{RULE_FLAGS[side]} COLUMN=RULE",
                 )
             own = tuple((name == ALL_COLUMNS, rule) for rule in rules[spelled])
             of_all = columns if name == ALL_COLUMNS else (name,)

@@ -17,7 +17,7 @@ from recon_engine.compare.pairing import find_differing_pairs
 from recon_engine.compare.prepared_rows import arrange_rows
 from recon_engine.model import SIDES
 from recon_engine.result_frames import lay_out_rows
-from recon_engine.rules.chains import normal_form
+from recon_engine.rules.chains import normal_column
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -156,10 +156,7 @@ def _read_rows(
 
 def _normalize_keys(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
     """The normal forms of the keys of rows."""
-    return rows.select(
-        normal_form(names.rules.get(key, ()), pl.col(key)).alias(key)
-        for key in names.keys
-    )
+    return rows.select(normal_column(key, names.rules) for key in names.keys)
 
 
 def _is_of_result(

@@ -46,7 +46,7 @@ from recon_engine.rules.chains import (
     code_table,
     code_tally,
     count_codes,
-    normal_form,
+    normal_column,
     read_and_counted,
     rules_of_side,
 )
@@ -252,16 +252,7 @@ class CellDigests:
         cells = read.select(names.compared) if judged else read
         key, is_sampled, tallies = digest_keys(cells, self)
         forms, of_forms = find_apart_forms(cells, self)
-        digests = _check_row_count(
-            pl.DataFrame(
-                {
-                    "row": hash_cells(forms, self.seeds.row),
-                    "check": hash_cells(forms, self.seeds.check),
-                    **key,
-                }
-            ),
-            rows,
-        )
+        digests = _digest_rows(forms, key, self.seeds, rows)
         digests, is_sampled, aside = mark_places(digests, is_sampled, read, self)
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
@@ -311,16 +302,7 @@ class LineDigests:
             return None
         lines = rows.lines.to_frame()
         key, is_sampled, tallies = digest_keys(self.keys(rows), self)
-        digests = _check_row_count(
-            pl.DataFrame(
-                {
-                    "row": hash_cells(lines, self.seeds.row),
-                    "check": hash_cells(lines, self.seeds.check),
-                    **key,
-                }
-            ),
-            rows,
-        )
+        digests = _digest_rows(lines, key, self.seeds, rows)
         few = rows.lines.filter(is_sampled)
         # Copied: the lines are views of their block, and would keep it in memory.
         self.drawn.append(
@@ -397,7 +379,12 @@ def _lines_represent_records(
     )
 
 
-def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+def _digest_rows(
+    cells: pl.DataFrame, key: Mapping[str, pl.Series], seeds: Seeds, rows: Rows
+) -> pl.DataFrame:
+    """The digests of rows: those of these cells, and those of their keys."""
+    row, check = hash_cells(cells, seeds.row), hash_cells(cells, seeds.check)
+    digests = pl.DataFrame({"row": row, "check": check, **key})
     if digests.height != rows.rows:
         raise InternalError(
             f"{digests.height:,} rows were parsed; the reader counted {rows.rows:,}"
@@ -413,10 +400,7 @@ def key_digest(
     `side`: by whose rules; by default by those of the side that `names` is about.
     """
     rules = names.rules if side is None else rules_of_side(names.chains, side)
-    forms = cells.select(
-        normal_form(rules.get(name, ()), pl.col(name)).alias(name)
-        for name in names.keys
-    )
+    forms = cells.select(normal_column(name, rules) for name in names.keys)
     return hash_cells(forms, seed)
 
 

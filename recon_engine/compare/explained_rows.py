@@ -23,7 +23,13 @@ from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_tables
 from recon_engine.kinds import Kind
 from recon_engine.model import SIDES
-from recon_engine.rules.chains import NO_CHAIN, normal_form, read_forms, show_forms
+from recon_engine.rules.chains import (
+    NO_CHAIN,
+    normal_column,
+    read_forms,
+    rules_of_side,
+    show_forms,
+)
 from recon_engine.rules.numbers import Number, read_number
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suggestions import did_you_mean
@@ -240,16 +246,10 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
     # The key may be written as in OLD or as in NEW.
     wanted = pl.DataFrame(dict(zip(names.keys, key, strict=True)))
     spelled = {
-        wanted.select(
-            normal_form(names.chains.get(name, NO_CHAIN).of(side), pl.col(name))
-            for name in names.keys
-        ).row(0)
-        for side in SIDES
+        wanted.select(normal_column(name, rules) for name in names.keys).row(0)
+        for rules in (rules_of_side(names.chains, side) for side in SIDES)
     }
-    forms = [
-        normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
-        for name in names.keys
-    ]
+    forms = [normal_column(name, names.rules) for name in names.keys]
 
     def found(part: RowGroup) -> pl.DataFrame:
         cells = names.read_cells(table.read(part)).collect(engine="in-memory")

@@ -22,7 +22,7 @@ from recon_engine.compare.preparation import (
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
 from recon_engine.rules.base import NORMAL_PREFIX
-from recon_engine.rules.chains import normal_form
+from recon_engine.rules.chains import normal_column, normal_form
 from recon_engine.rules.numbers import (
     INTEGER_DIGITS,
     Amount,
@@ -53,7 +53,7 @@ FOLDABLE: Final = (Place.KEPT, Place.FAILING)
 def with_key_forms(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
     """Rows with the normal forms of their keys, in columns that `key_forms` names."""
     return rows.with_columns(
-        normal_form(names.rules.get(key, ()), pl.col(key)).alias(form)
+        normal_column(key, names.rules).alias(form)
         for key, form in zip(names.keys, key_forms(names), strict=True)
     )
 
@@ -79,7 +79,7 @@ def find_unfoldable(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
             fails = ~_is_number(_number_form(name, names))
             texts.insert(0, f"--fold cannot add up {shown}")
         else:
-            form = normal_form(names.rules.get(name, ()), pl.col(name))
+            form = normal_column(name, names.rules)
             fails = form != form.gather(pl.col(FIRST))
             texts.insert(0, f"--fold: {shown} is not constant in the key")
         failed = pl.when(fails).then(pl.lit(at, pl.UInt32)).otherwise(failed)

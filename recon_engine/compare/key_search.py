@@ -46,8 +46,8 @@ from recon_engine.inputs.scanning import (
     start_validation,
 )
 from recon_engine.inputs.tables import open_headers, open_tables
-from recon_engine.rules.assembly import OPTIONS
-from recon_engine.rules.chains import NO_CHAIN, normal_form, rules_of_side
+from recon_engine.rules.assembly import RULE_FLAGS
+from recon_engine.rules.chains import NO_CHAIN, normal_column, rules_of_side
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
@@ -350,9 +350,9 @@ def _rules(
         for name in rules:
             if names.find(name) not in known:
                 raise ConfigError(
-                    f"{OPTIONS[side]} {name}: no common column has that name"
+                    f"{RULE_FLAGS[side]} {name}: no common column has that name"
                     + did_you_mean(name, columns),
-                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                    help=f"{RULE_FLAGS[side]} COLUMN=RULE",
                 )
     return rules_of(options, columns, names)
 
@@ -450,10 +450,7 @@ class _KeySide:
 
     def _cells(self, part: RowGroup, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns in normal form."""
-        read = (
-            normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
-            for name in columns
-        )
+        read = (normal_column(name, self.rules) for name in columns)
         count = len(self.table.columns)
         cells = self.table.read(part).cells(self.names[:count])
         for each in self.derived:

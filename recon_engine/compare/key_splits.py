@@ -15,7 +15,7 @@ import polars as pl
 from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.model import SIDES, Splits
 from recon_engine.rules.base import NORMAL_PREFIX
-from recon_engine.rules.chains import normal_form, rules_of_side
+from recon_engine.rules.chains import normal_column, rules_of_side
 from recon_engine.rules.numbers import Number, as_scaled_integers
 
 
@@ -70,7 +70,7 @@ def counted(
     by = [f"\0{name}" for name in keys]
     of_old, of_new = (
         [
-            normal_form(of_side.get(name, ()), pl.col(name)).alias(form)
+            normal_column(name, of_side).alias(form)
             for name, form in zip(keys, by, strict=True)
         ]
         for of_side in (rules_of_side(rules, each) for each in SIDES)

@@ -18,7 +18,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_key
 from recon_engine.model import NEW, OLD, SIDES, Sha256, Suppressible
 from recon_engine.records import dataclass
-from recon_engine.rules.chains import normal_form
+from recon_engine.rules.chains import normal_column
 from recon_engine.suppressions import count_coverage, count_narrow_rows
 
 
@@ -276,6 +276,4 @@ def _read_keys(shown: pl.DataFrame, side: int, plan: ComparisonPlan) -> pl.DataF
     ]
     if not read:
         return shown
-    return shown.with_columns(
-        normal_form(rules[ours], pl.col(ours)).alias(ours) for ours in read
-    )
+    return shown.with_columns(normal_column(ours, rules) for ours in read)

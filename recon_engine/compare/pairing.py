@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis import segments, totals
+from recon_engine.compare.buckets import DIGEST_COLUMNS
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.forms import apply_natively
@@ -25,13 +26,12 @@ from recon_engine.rules.chains import (
     MADE_EQUAL,
     NO_CHAIN,
     NO_RULES,
-    NO_SIDE_RULES,
     code_table,
     count_codes,
     equal_and_counted,
     equal_with_forms,
     no_tally,
-    normal_form,
+    normal_column,
     rules_of_side,
     wrong_tally,
 )
@@ -58,7 +58,6 @@ _ALONE: Final = -1
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
-DIGESTS: Final = ("row", "check", "key")
 # A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
 # Columns are compared together up to so many cells: a step costs as much as a thousand.
@@ -147,7 +146,10 @@ def _mark_natively(
     if kernel is None or any(side.height > binding.MOST_ROWS for side in sides):
         return None
     columns = [
-        [np.ascontiguousarray(side[name].to_numpy(), np.uint64) for name in DIGESTS]
+        [
+            np.ascontiguousarray(side[name].to_numpy(), np.uint64)
+            for name in DIGEST_COLUMNS
+        ]
         for side in sides
     ]
     old, new = (
@@ -272,7 +274,7 @@ def pair_unrepeated_keys(
     digests: Sequence[pl.Series],
     *,
     keys: Sequence[str],
-    rules: Rules = NO_RULES,
+    rules: Rules,
 ) -> pl.DataFrame | None:
     """As `pair_rows`, of the key columns alone; None if a key repeats on a side.
 
@@ -411,7 +413,7 @@ def with_kinds(
 
 
 def find_repeated_keys(
-    rows: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
+    rows: pl.DataFrame, keys: Sequence[str], rules: SideRules
 ) -> pl.DataFrame:
     """The keys that repeat: a struct `key` and `rows`, most rows first.
 
@@ -437,13 +439,13 @@ def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFr
 
 
 def repeated_among(
-    counts: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
+    counts: pl.DataFrame, keys: Sequence[str], rules: SideRules
 ) -> pl.DataFrame:
     """The keys that repeat, from the counts of `counted_keys` or `added_keys`.
 
     Has the columns and the order of `find_repeated_keys`.
     """
-    by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
+    by = [normal_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.lazy()
         .sort(keys)
@@ -460,14 +462,14 @@ def columns_that_make_unique(
     rows: pl.DataFrame,
     keys: Sequence[str],
     columns: Iterable[str],
-    rules: SideRules = NO_SIDE_RULES,
+    rules: SideRules,
 ) -> list[str]:
     """The columns each of which would make the key unique among these rows."""
     if rows.is_empty():
         return [*columns]
     by = [f"{_NORMAL}{name}" for name in keys]
     keyed = rows.with_columns(
-        _normalize_column(name, rules).alias(form)
+        normal_column(name, rules).alias(form)
         for name, form in zip(keys, by, strict=True)
     )
     # First the rows of a few keys, which rule most columns out.
@@ -486,12 +488,10 @@ def hashed_with_key(
     rows: pl.DataFrame,
     keys: Sequence[str],
     column: str,
-    rules: SideRules = NO_SIDE_RULES,
+    rules: SideRules,
 ) -> pl.Series:
     """A hash of the key, in normal form, and of one more column."""
-    forms = rows.select(
-        *(_normalize_column(name, rules).alias(name) for name in keys), column
-    )
+    forms = rows.select(*(normal_column(name, rules) for name in keys), column)
     return forms.hash_rows(0)
 
 
@@ -841,7 +841,7 @@ def _with_forms(
     if not any(name in rules for name in names):
         return side
     return side.with_columns(
-        _normalize_column(name, rules).alias(_form(name, rules))
+        normal_column(name, rules).alias(_form(name, rules))
         for name in names
         if name in rules
     )
@@ -850,7 +850,3 @@ def _with_forms(
 def _form(name: str, rules: Rules | SideRules) -> str:
     """The column with the normal forms of a column: itself without rules."""
     return f"{_NORMAL}{name}" if name in rules else name
-
-
-def _normalize_column(name: str, rules: SideRules) -> pl.Expr:
-    return normal_form(rules.get(name, ()), pl.col(name))

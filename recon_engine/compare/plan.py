@@ -20,9 +20,9 @@ from recon_engine.records import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from recon_engine.analysis.rename_detection import Reads
     from recon_engine.compare.pairing import Difference
     from recon_engine.config import Options
+    from recon_engine.inputs.first_rows import Reads
     from recon_engine.inputs.tables import Unread
 
 

@@ -120,7 +120,7 @@ def build_result(
     blanks: Sequence[int],
     tallies: Sequence[Tallies],
     read_by: ReadBy,
-    sought: Sought | None = None,
+    sought: Sought | None,
 ) -> Reconciliation:
     """The result: masked, with gates and suppressions evaluated and invariants checked.
 

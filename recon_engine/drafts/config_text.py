@@ -33,7 +33,7 @@ from recon_engine.toml_text import (
     write_setting,
     write_value,
 )
-from recon_engine.where_syntax import write_condition
+from recon_engine.where_syntax import write_exclusion
 
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _list_proposals(choices: Choices, table: Place) -> Iterator[_Proposal]:
                 f" them, have one value of {each.column}"
                 f" ({format_rate(each.base, places=1)} of all rows)"
             )
-            condition = write_condition(each.column, "!=", each.value)
+            condition = write_exclusion(each.column, each.value)
             settings = {FILTERS[each.of]: condition}
             for place, name, value in list_toml(settings, table):
                 yield _Proposal(place, name, value, (why,))

@@ -14,7 +14,7 @@ from recon_engine import command_line
 from recon_engine.analysis.key_parts import MOST_COLUMNS, MOST_PARTS, SEPARATORS
 from recon_engine.analysis.measures import is_measure
 from recon_engine.drafts.columns import (
-    KEY_RULES,
+    WIDEST,
     CommonValues,
     Values,
     find_weakest_rules,
@@ -45,7 +45,6 @@ SOME_VALUES: Final = 500
 MOST_PLACES: Final = 6
 # How many columns are tried for each part, best first.
 MOST_PARTNERS: Final = 3
-WIDEST: Final = KEY_RULES[-1]
 
 
 @dataclass(frozen=True, slots=True)

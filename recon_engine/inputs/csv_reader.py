@@ -37,7 +37,6 @@ from recon_engine.inputs.header import (
     column_name,
     error_for_fault,
     named_by_kind,
-    read_header,
     trailing_help,
 )
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -73,12 +72,10 @@ from recon_engine.runtime.progress import ignore_advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import polars as pl
     from numpy.typing import NDArray
 
-    from recon_engine.config import Limits
     from recon_engine.errors import ReconError
     from recon_engine.inputs.decoding import PartPlace
     from recon_engine.inputs.scanner import RaggedRecords
@@ -117,36 +114,6 @@ def keep_nothing(_found: pl.DataFrame) -> None:
     """Discard the findings of an examination: the default of `read_rows`."""
 
 
-def open_csv(
-    path: Path,
-    *,
-    uri: str | None = None,
-    delimiter: str = ",",
-    limits: Limits | None = None,
-    on_bad_row: OnBadRow = OnBadRow.FAIL,
-    advance: Callable[[int], None] = ignore_advance,
-) -> CsvFile:
-    """Read and validate a whole file, once.
-
-    Args:
-        path: The file as UTF-8 text.
-        uri: Its name for errors; the path by default.
-        delimiter: One ASCII character.
-        limits: Size limits of fields.
-        on_bad_row: The policy for malformed rows.
-        advance: Called with the number of bytes of each block.
-
-    Raises:
-        MalformedInput: A record is malformed; with line, byte offset and column.
-        EncodingError: A byte is not UTF-8; with line, byte offset and column.
-        EmptyFile: The file has no bytes.
-    """
-    header = read_header(
-        path, uri=uri, delimiter=delimiter, limits=limits, on_bad_row=on_bad_row
-    )
-    return read_rows(header, advance=advance)
-
-
 def read_rows(
     header: Header,
     *,
@@ -165,8 +132,10 @@ def read_rows(
         keep_ends: Whether row groups keep the ends of their records, for up to four
             bytes a row; rows are taken faster then.
 
-    Raises the errors of `open_csv`, and InputChanged if the file was modified since its
-    header was read.
+    Raises:
+        MalformedInput: A record is malformed; with line, byte offset and column.
+        EncodingError: A byte is not UTF-8; with line, byte offset and column.
+        InputChanged: The file was modified since its header was read.
     """
     origin = header.origin
     gate = CsvReader(header, examine, keep_ends=keep_ends)

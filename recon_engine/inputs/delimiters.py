@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from recon_engine.config import Options
+    from recon_engine.inputs.csv_reader import ReadAt
+    from recon_engine.inputs.first_rows import Reads
     from recon_engine.inputs.frames import Frame
 
-    ReadAt = Callable[[int, int], bytes]
     Fits = Callable[[Sequence[str], Sequence[str]], bool]
 
 # The first bytes that are tried, and the longest preamble that is searched for.
@@ -113,7 +114,7 @@ def other_reading(
     new: Header | Frame,
     options: Options,
     fits: Fits,
-    reads: tuple[ReadAt, ReadAt] | None = None,
+    reads: Reads | None = None,
 ) -> str | None:
     """Find a reading under which both headers fit, and word it as a remedy.
 

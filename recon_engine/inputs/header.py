@@ -253,11 +253,11 @@ def parse_header(
     path: Path,
     uri: str,
     state: State,
-    delimiter: str = ",",
-    limits: Limits | None = None,
+    delimiter: str,
+    limits: Limits | None,
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
-    frame: SideOptions = AS_DEFAULT,
+    frame: SideOptions,
 ) -> Header:
     """As `read_header`, for an open stream.
 

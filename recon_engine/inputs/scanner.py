@@ -249,7 +249,7 @@ class _FieldMasks:
         opening, closing = quotes & inside, quotes & ~inside
         borders = self.delimiters | self.newlines
         ends = borders | opening | _byte_mask(self.array, CR)
-        stray = opening & ~_places_after(borders | closing, first=True)
+        stray = opening & ~_places_after(borders | closing)
         stray |= closing & ~_places_before(ends)
         return not stray.any()
 
@@ -321,11 +321,11 @@ def _inside_quotes_mask(quotes: Bits) -> Bits:
     return inside
 
 
-def _places_after(bits: Bits, *, first: bool) -> Bits:
-    """The mask moved one position up; `first`: the bit that moves in."""
+def _places_after(bits: Bits) -> Bits:
+    """The mask moved one position up; the beginning of the data counts as set."""
     moved = bits << np.uint64(1)
     moved[1:] |= bits[:-1] >> TOP
-    moved[:1] |= np.uint64(first)
+    moved[:1] |= np.uint64(1)
     return moved
 
 

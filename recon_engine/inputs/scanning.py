@@ -165,7 +165,7 @@ class Scanning:
             reported = [0 for _ in advances]
             busy = True
             while busy:
-                busy = self._is_running(POLL_SECONDS)
+                busy = self._is_running()
                 for at, advance in enumerate(advances):
                     now = self._done[at].value
                     advance(now - reported[at])
@@ -178,11 +178,11 @@ class Scanning:
             with annotate_counted_in(side.header.origin):
                 check_trailer(side.header, side.side.facts.rows)
 
-    def _is_running(self, seconds: float) -> bool:
-        """Whether the pass is still under way, after so many seconds at most."""
+    def _is_running(self) -> bool:
+        """Whether the pass is still under way, after `POLL_SECONDS` at most."""
         if self._thread is None:
             return False
-        self._thread.join(seconds)
+        self._thread.join(POLL_SECONDS)
         return self._thread.is_alive()
 
     def close(self) -> None:

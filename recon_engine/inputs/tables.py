@@ -188,8 +188,7 @@ def both_unread(
         progress: Reports download and decompression.
         hashes: Whether a file that is decoded is hashed.
 
-    Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
-    header.
+    Raises ConfigError for an input that is neither, and the errors of `read_header`.
     """
     if str(old) == str(new) == STANDARD_INPUT:
         raise ConfigError(

@@ -618,9 +618,39 @@ class _DeliveredPair:
         return open_both(self.open_side, SIDES, self.config.options, read_sample)
 
     def open_side(self, side: str) -> Header:
-        return _fetch_side(
-            self.places, side, self._file(side), self.config, self.folder, self.progress
+        file = self._file(side)
+        failpoint("fetch")
+        if file.parts:
+            own = self.folder / f"{side}.parts"
+            own.mkdir()
+            return fetch_parts(
+                file.uri,
+                self.places.inbound,
+                file.parts,
+                side,
+                self.config.options,
+                self.limits,
+                own,
+                self.progress,
+            )
+        path = self.folder / f"{side}.csv"
+        with self.progress.step(
+            f"fetch {side}", total=file.size, unit="bytes"
+        ) as advance:
+            self.places.inbound.borrow(file, path, advance)
+        header = open_input(
+            path,
+            uri=file.uri,
+            side=side,
+            options=self.config.options,
+            limits=self.limits,
+            folder=self.folder,
+            progress=self.progress,
         )
+        # Offsets of a translated text are mapped back by the text it was made from.
+        if header.path != path and not (header.origin and header.origin.translation):
+            path.unlink()
+        return header
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
         file = self._file(side)
@@ -628,46 +658,6 @@ class _DeliveredPair:
 
     def _file(self, side: str) -> SourceFile:
         return (self.pair.old, self.pair.new)[SIDES.index(side)]
-
-
-def _fetch_side(
-    locations: Locations,
-    side: str,
-    file: SourceFile,
-    config: RunConfig,
-    folder: Path,
-    progress: Progress,
-) -> Header:
-    failpoint("fetch")
-    if file.parts:
-        own = folder / f"{side}.parts"
-        own.mkdir()
-        return fetch_parts(
-            file.uri,
-            locations.inbound,
-            file.parts,
-            side,
-            config.options,
-            config.limits,
-            own,
-            progress,
-        )
-    path = folder / f"{side}.csv"
-    with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-        locations.inbound.borrow(file, path, advance)
-    header = open_input(
-        path,
-        uri=file.uri,
-        side=side,
-        options=config.options,
-        limits=config.limits,
-        folder=folder,
-        progress=progress,
-    )
-    # Offsets of a translated text are mapped back by the text that it was made from.
-    if header.path != path and not (header.origin and header.origin.translation):
-        path.unlink()
-    return header
 
 
 def _check_unchanged(pair: FilePair, read: Iterable[CsvFile | Side]) -> None:

@@ -30,7 +30,7 @@ MOST_RULES: Final = 100
 # The name by which rules of every column are given. A column may have it, too: none can
 # be given for that column alone, so none is proposed.
 ALL_COLUMNS: Final = "*"
-OPTIONS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
+RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Each rule as it was given, and whether it was given for `*`.
 Spelled = tuple[tuple[bool, str], ...]
 
@@ -66,13 +66,13 @@ def check_rules(column: str, spelled: Sequence[str], side: str = "both") -> None
     """Raise ConfigError for too many rules, an invalid rule, and two typed rules."""
     if len(spelled) > MOST_RULES:
         raise ConfigError(
-            f"{OPTIONS[side]} {column}: {len(spelled):,} rules are too many",
+            f"{RULE_FLAGS[side]} {column}: {len(spelled):,} rules are too many",
             help=f"at most {MOST_RULES} rules per column",
         )
     typed = [text for text in spelled if is_typed(text)]
     if len(typed) > 1:
         raise ConfigError(
-            f"{OPTIONS[side]} {column}: two typed rules, {typed[0]} and {typed[1]}",
+            f"{RULE_FLAGS[side]} {column}: two typed rules, {typed[0]} and {typed[1]}",
             why="a value is read by one of decimal, scale, date, timestamp, map, and"
             " boolean",
             help="keep one of them",
@@ -140,10 +140,11 @@ def _choose_typed(column: str, given: GivenRules, side: str) -> _Typed | None:
         return shared
     if getattr(own.rule, "has_tolerance", False):
         raise ConfigError(
-            f"{OPTIONS[side]} {column}={own.text}: a rule of one side has no tolerance",
+            f"{RULE_FLAGS[side]} {column}={own.text}: a rule of one side has no"
+            " tolerance",
             why="a tolerance is about what both sides read",
             help=f"give it with --rule, such as --rule {column}=decimal(abs=0.01), and"
-            f" the notation with {OPTIONS[side]}",
+            f" the notation with {RULE_FLAGS[side]}",
         )
     if own.every and shared is not None and not shared.every:
         return own if own.rule.family == shared.rule.family else shared
@@ -171,8 +172,8 @@ def _complete(
             f"{column}: {one.text} reads one side only",
             why=f"the values of {side.upper()} would stay texts, and none would be"
             " equal",
-            help=f"add {OPTIONS[side]} '{column}=…' with the rule that reads them, or"
-            " use --rule if both sides are written alike",
+            help=f"add {RULE_FLAGS[side]} '{column}=…' with the rule that reads them,"
+            " or use --rule if both sides are written alike",
         )
     if old.rule.family != new.rule.family:
         raise ConfigError(

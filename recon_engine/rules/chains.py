@@ -146,7 +146,6 @@ Rules = Mapping[str, Chain]
 # Of one side, by column.
 SideRules = Mapping[str, Sequence["Rule"]]
 NO_RULES: Final[Rules] = MappingProxyType({})
-NO_SIDE_RULES: Final[SideRules] = MappingProxyType({})
 NO_CHAIN: Final = Chain()
 
 
@@ -171,6 +170,11 @@ def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     return text.map_batches(
         functools.partial(read_forms, rules), return_dtype=pl.String
     )
+
+
+def normal_column(name: str, rules: SideRules) -> pl.Expr:
+    """The normal forms of a column by the rules of its side, under its name."""
+    return normal_form(rules.get(name, ()), pl.col(name)).alias(name)
 
 
 def read_forms(

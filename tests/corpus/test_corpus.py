@@ -26,11 +26,11 @@ from support.corpus_files import (
     expected_of,
     name_of,
 )
+from support.csv_files import open_csv
 from support.reading import Accepted, cells, read_by_reference
 
 from recon_engine.config import Limits
 from recon_engine.errors import ReconError
-from recon_engine.inputs.csv_reader import open_csv
 
 
 def outcome(path: Path, delimiter: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.csv_files import open_csv
 from support.strategies import Pair, csv_bytes, pairs
 
 from recon_engine.config import StageLoader
 from recon_engine.errors import InternalError
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.postgres import connection as postgres
 from recon_engine.postgres import stage
 from recon_engine.postgres.run_log import make_uuid7

@@ -16,6 +16,7 @@ import polars as pl
 import psycopg
 import pytest
 from jsonschema import validate
+from support.csv_files import open_csv
 from support.packed import gzip_of, zstd_of
 from support.s3_servers import fill_moto
 from support.sites import NEW, OLD, REFUSED, BucketSite, FolderSite, Site
@@ -36,7 +37,6 @@ from recon_engine.errors import (
     InputChanged,
     InputError,
 )
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import runner

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from recon_cli import parsing
 from recon_cli.app import app
 from recon_cli.render import show_rows as print_rows
+from support.csv_files import open_csv
 from support.reading import cells
 from support.strategies import CELLS, FEWER, spelled
 from typer.testing import CliRunner
@@ -26,7 +27,6 @@ from recon_engine import command_line, diff
 from recon_engine.characters import is_seen
 from recon_engine.config_file import load_configuration
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.options import OPTIONS, Format
 from recon_engine.report import artifacts
 from recon_engine.report.csv_writer import format_record, write_frame

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.orc as pyarrow_orc
 import pytest
 from hypothesis import given
+from support.csv_files import open_csv
 from support.strategies import tables
 
 from recon_engine import diff
 from recon_engine.errors import InputError, MalformedInput
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.file_kinds import identify_kind
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
+from support.csv_files import open_csv
 from support.strategies import tables
 
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.file_shape import (
     HEAD_BYTES,
     count_data_names,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.csv_files import open_csv
 from support.reading import Accepted, Refused, cells, read_by_reference
 from support.strategies import csv_bytes, edited, pairs, tables
 
@@ -23,7 +24,7 @@ from recon_engine.errors import (
 )
 from recon_engine.formatting import format_count
 from recon_engine.inputs import csv_reader
-from recon_engine.inputs.csv_reader import open_csv, read_rows
+from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.quarantine import MAX_LISTED
 from recon_engine.inputs.rfc4180 import Fault, parse_records

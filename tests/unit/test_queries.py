@@ -230,4 +230,4 @@ def test_forms_of_all_columns_are_those_of_each(rows: list[list[str]]) -> None:
 def test_no_repeats_have_the_types_of_some() -> None:
     keys = ["k0", "k1"]
     none = pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
-    assert make_empty_repeats(keys).schema == find_repeated_keys(none, keys).schema
+    assert make_empty_repeats(keys).schema == find_repeated_keys(none, keys, {}).schema

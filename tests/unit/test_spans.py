@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.compared_pairs import answer, expected, rules_for, written
 from support.corpus_files import FILES, expected_of, name_of
+from support.csv_files import open_csv
 from support.databases import migrated
 from support.results import with_findings
 from support.spark_cluster import InProcess
@@ -43,7 +44,6 @@ from recon_engine.errors import (
     ReconError,
 )
 from recon_engine.inputs import csv_reader, quarantine
-from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.opening import open_input
 from recon_engine.model import (

@@ -30,7 +30,7 @@ from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.result_document import write_markdown
-from recon_engine.where_syntax import Condition, parse_where, write_condition
+from recon_engine.where_syntax import Condition, parse_where, write_exclusion
 
 
 if TYPE_CHECKING:
@@ -394,7 +394,7 @@ def test_no_error_of_a_malformed_filter_has_a_part_of_it(words: list[str]) -> No
 @pytest.mark.parametrize("name", ["A", "b c", 'x"y', "AND", "in", "a=b", "1st"])
 @pytest.mark.parametrize("text", ["", "it's", "a and b", '"', "2026-01-01"])
 def test_a_written_condition_is_read_back(name: str, text: str) -> None:
-    written = write_condition(name, "!=", text)
+    written = write_exclusion(name, text)
     assert parse_where(written) == (Condition(name, "!=", (text,)),)
 
 
