@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,11 +22,10 @@ from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from recon_cli.settings import Settings
     from recon_engine.compare.key_search import Proposal
-    from recon_engine.config import Limits
     from recon_engine.drafts.decision import Draft
 
 
@@ -143,21 +143,23 @@ def init(
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         # `!recon init` in a notebook has a terminal, but nobody can answer.
         asks = not yes and terminal and not session.is_in_notebook()
+        draft = partial(
+            draft_settings,
+            old,
+            new,
+            sample=rows,
+            counts_keys=asks,
+            renames=given,
+            limits=settings.limits,
+        )
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
-                lambda stop: draft_settings(
-                    old,
-                    new,
-                    stop.checking_on_advance(progress),
-                    sample=rows,
-                    counts_keys=asks,
-                    renames=given,
-                    limits=settings.limits,
-                    begun=_import_writer,
+                lambda stop: draft(
+                    stop.checking_on_advance(progress), begun=_import_writer
                 )
             )
         if asks and _is_open(found.close_keys):
-            found = _redraft(old, new, rows, given, settings.limits, found)
+            found = _redraft(draft, found)
         # Lazy: `_import_writer` has begun to import it.
         from recon_cli.config_draft import write_draft
 
@@ -198,32 +200,14 @@ def _parse_sample(text: str) -> int | None:
     return int(text)
 
 
-def _redraft(
-    old: str,
-    new: str,
-    rows: int | None,
-    given: Mapping[str, str],
-    limits: Limits,
-    found: Draft,
-) -> Draft:
+def _redraft(draft: Callable[..., Draft], found: Draft) -> Draft:
     """The draft with the key that a person chooses."""
-    from recon_engine.drafts.draft import draft_settings
-
     chosen = _ask(found.close_keys)
     if chosen == 0:
         return found
     with session.show_progress(logged=False) as progress:
         return run_on_worker(
-            lambda stop: draft_settings(
-                old,
-                new,
-                stop.checking_on_advance(progress),
-                sample=rows,
-                key=chosen,
-                counts_keys=True,
-                renames=given,
-                limits=limits,
-            )
+            lambda stop: draft(stop.checking_on_advance(progress), key=chosen)
         )
 
 
